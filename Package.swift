@@ -1,0 +1,44 @@
+// swift-tools-version: 6.2
+// The manifest says 6.2 because SwiftPM lets a versioned dependency use unsafeFlags (-O3, -fopenmp) only from there on.
+import PackageDescription
+
+let package = Package(
+    name: "ResNetSwift",
+    products: [
+        .library(name: "CKernels", targets: ["CKernels"]),
+        .library(name: "ResNetSwift", targets: ["ResNetSwift"]),
+        .executable(name: "resnet", targets: ["resnet"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        .target(
+            name: "CKernels",
+            cSettings: [
+                .headerSearchPath("."),
+                // -O3 here and not by configuration: a debug build must not run its kernels at -O0.
+                .unsafeFlags(["-O3", "-fopenmp", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]),
+            ],
+            linkerSettings: [.linkedLibrary("omp5"), .linkedLibrary("openblas"), .linkedLibrary("m")]
+        ),
+        .target(name: "CReference", cSettings: [.unsafeFlags(["-O2"])]),
+        .target(
+            name: "CImageCodecs",
+            cSettings: [.unsafeFlags(["-O2"])],
+            linkerSettings: [.linkedLibrary("turbojpeg"), .linkedLibrary("png")]
+        ),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "ResNetSwift", dependencies: ["CKernels", "CImageCodecs", "CZlib"]),
+        .executableTarget(
+            name: "resnet",
+            dependencies: [
+                "ResNetSwift", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]
+        ),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "CReference"]),
+        .testTarget(name: "ResNetSwiftTests", dependencies: ["ResNetSwift"]),
+        .testTarget(name: "ResNetToolTests", dependencies: ["ResNetSwift"]),
+    ],
+    cLanguageStandard: .gnu11
+)

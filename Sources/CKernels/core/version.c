@@ -1,0 +1,2 @@
+#include "ckernels.h"
+const char *ck_version(void) { return CK_VERSION_STRING; }

@@ -1,0 +1,234 @@
+/* ckernels.h: convolution and its companions for convolutional networks on CPUs.
+ *
+ * C11 and C++ clean. Depends on libc, libm, OpenMP and OpenBLAS. Every function that can fail returns a ck_status and
+ * says so nowhere else; nothing here prints, aborts or exits.
+ *
+ * Layouts
+ *     NCHW    float, plain: the layout of NumPy and PyTorch.
+ *     NHWC8   uint8, plain, channels last: the layout of decoded pictures.
+ *     NCHWc   float, (N, C/c, H, W, c): channels in blocks of c = ck_block() floats (16 AVX-512, 8 AVX2, 4 others).
+ *             C is rounded up to whole blocks; the surplus channels of a buffer hold zeros, and every function here
+ *             keeps them zero. Blocked buffers start on a 64-byte boundary (ck_alloc gives one).
+ *
+ * Threads
+ *     Functions take a thread count; 0 means ck_default_threads(). Work runs on the OpenMP team of the calling thread.
+ *     A plan is immutable and may run in many threads at once, each run with a workspace of its own.
+ */
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CK_API __attribute__((visibility("default")))
+#else
+#define CK_API
+#endif
+
+#define CK_VERSION_STRING "0.1.0"
+
+/* ---------------------------------------------------------------- status */
+
+typedef enum ck_status {
+    CK_OK = 0,
+    CK_INVALID_ARGUMENT = 1, /* a NULL pointer, a size below 1, a shape that does not fit */
+    CK_UNSUPPORTED = 2,      /* valid, but this algorithm or build does not do it */
+    CK_OUT_OF_MEMORY = 3,    /* an allocation failed, or a size does not fit in size_t */
+    CK_UNKNOWN_ISA = 4,      /* CK_ISA (or the name given) is no ISA this build knows */
+    CK_ISA_NOT_AVAILABLE = 5 /* the ISA is known, but this CPU or operating system lacks it */
+} ck_status;
+
+/* One English sentence without a full stop; never NULL. */
+CK_API const char *ck_status_string(ck_status status);
+CK_API const char *ck_version(void);
+
+/* ---------------------------------------------------------------- CPU */
+
+/* The instruction sets, best last. Detected once, with CPUID and XGETBV; the environment variable CK_ISA
+ * (portable, avx2, avx512, neon) forces one. A wrong CK_ISA makes ck_init, and all that needs kernels, fail. */
+typedef enum ck_isa { CK_ISA_PORTABLE = 0, CK_ISA_NEON = 1, CK_ISA_AVX2 = 2, CK_ISA_AVX512 = 3, CK_ISA_COUNT = 4 } ck_isa;
+
+/* Chooses the ISA if none is chosen yet. Other functions call it themselves; call it to see the error early. */
+CK_API ck_status ck_init(void);
+/* Switches the process to another ISA (tests, comparisons). Plans and buffers made before keep the old block size:
+ * destroy them first. */
+CK_API ck_status ck_isa_force(ck_isa isa);
+/* CK_OK if this CPU and build can run it. */
+CK_API ck_status ck_isa_available(ck_isa isa);
+CK_API ck_isa ck_isa_active(void);
+CK_API const char *ck_isa_name(ck_isa isa);
+/* Floats in a channel block of NCHWc under the active ISA. */
+CK_API int32_t ck_block(void);
+/* Threads used when 0 is asked: OMP_NUM_THREADS if set, else the physical cores in the affinity mask, held to the
+ * cgroup CPU quota. At least 1. */
+CK_API int32_t ck_default_threads(void);
+
+/* ---------------------------------------------------------------- memory */
+
+/* 64-byte aligned, zeroed; from 2 MiB on aligned to and advised for huge pages. NULL when memory is short. */
+CK_API void *ck_alloc(size_t bytes);
+/* NULL is fine. `bytes` must be the size that was asked for. */
+CK_API void ck_free(void *memory, size_t bytes);
+
+/* ---------------------------------------------------------------- layout */
+
+/* Floats in an NCHWc buffer of this shape; 0 if a size is below 1 or the product overflows. */
+CK_API size_t ck_blocked_count(int32_t n, int32_t c, int32_t h, int32_t w);
+/* src (N, C, H, W) -> dst (N, C/c, H, W, c). */
+CK_API ck_status ck_nchw_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
+                                    int32_t threads);
+/* src (N, C/c, H, W, c) -> dst (N, C, H, W). */
+CK_API ck_status ck_blocked_to_nchw(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
+                                    int32_t threads);
+/* src (N, H, W, C) float -> dst (N, C/c, H, W, c). */
+CK_API ck_status ck_nhwc_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
+                                    int32_t threads);
+/* src (N, H, W, C) bytes -> dst (N, C/c, H, W, c), value * scale[c] + shift[c]. */
+CK_API ck_status ck_nhwc8_to_blocked(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w,
+                                     const float *scale, const float *shift, float *dst, int32_t threads);
+
+/* ---------------------------------------------------------------- convolution */
+
+typedef enum ck_pass { CK_FORWARD = 0, CK_DATA_GRADIENT = 1, CK_WEIGHT_GRADIENT = 2 } ck_pass;
+
+typedef enum ck_algorithm {
+    CK_AUTO = 0,
+    CK_DIRECT = 1,     /* NCHWc, any kernel, stride, dilation; channels of a group in whole blocks, or groups 1 */
+    CK_POINTWISE = 2,  /* 1x1, no padding, stride 1 or 2 */
+    CK_STEM = 3,       /* few input channels (up to 8): NCHW float or NHWC bytes in, NCHWc out */
+    CK_WINOGRAD_2 = 4, /* F(2x2, 3x3), stride 1 */
+    CK_WINOGRAD_4 = 5, /* F(4x4, 3x3), stride 1, points 0, +-5/8, +-3/2, infinity */
+    CK_GEMM = 6,       /* im2col and OpenBLAS: any kernel, stride, padding, dilation, groups */
+    CK_ALGORITHM_COUNT = 7
+} ck_algorithm;
+
+typedef enum ck_layout { CK_NCHWC = 0, CK_NCHW = 1, CK_NHWC8 = 2 } ck_layout;
+
+/* strict: no Winograd. default: up to F(4). fast: the same today. */
+typedef enum ck_accuracy { CK_ACCURACY_DEFAULT = 0, CK_ACCURACY_STRICT = 1, CK_ACCURACY_FAST = 2 } ck_accuracy;
+
+/* What happens to a result before it is stored, in this order. */
+enum {
+    CK_BIAS = 1,               /* + bias[k] */
+    CK_RESIDUAL = 2,           /* + residual at the same place; NCHWc like dst, and may be dst itself */
+    CK_RELU = 4,               /* max(x, 0) */
+    CK_MAX_POOL_3X3_S2 = 8,    /* then max pool 3x3, stride 2, padding 1: dst has the pooled size (CK_STEM only) */
+    CK_GLOBAL_AVERAGE = 16     /* then the mean over H and W: dst is (N, K/c, c) */
+};
+
+/* Shapes of one convolution. Zero means the usual: stride, dilation and groups 1, padding 0, everything else off.
+ * out_height = (in_height + 2 pad_height - dilation_height (kernel_height - 1) - 1) / stride_height + 1.
+ * The desc always describes the forward convolution; a gradient's buffers follow from `pass`. */
+typedef struct ck_conv_desc {
+    int32_t batch; /* the most images one run takes */
+    int32_t in_channels, in_height, in_width;
+    int32_t out_channels;
+    int32_t kernel_height, kernel_width;
+    int32_t stride_height, stride_width;
+    int32_t pad_height, pad_width;
+    int32_t dilation_height, dilation_width;
+    int32_t groups;
+    int32_t threads;
+    uint32_t epilogue;
+    ck_layout src_layout; /* of the forward input; the output is NCHWc */
+    ck_pass pass;
+    ck_accuracy accuracy;
+    ck_algorithm algorithm;
+} ck_conv_desc;
+
+/* Buffers of one run. Blocked buffers: 64-byte aligned.
+ *     forward:          src = x (N, C/c, H, W, c) or as src_layout says; dst = y (N, K/c, OH, OW, c)
+ *     data gradient:    src = dy; dst = dx; packed holds the weights; no epilogue but CK_RESIDUAL (dx += residual)
+ *     weight gradient:  src = x; grad = dy; dst = dw (K, C/groups, KH, KW) plain float, overwritten
+ * dst must not overlap src; residual may equal dst. */
+typedef struct ck_conv_args {
+    int32_t batch;          /* images in this run, 1...desc.batch; 0 means desc.batch */
+    const void *src;
+    const void *packed;     /* from ck_conv_pack */
+    const float *bias;      /* (K) rounded up to whole blocks with zeros */
+    const float *residual;
+    const float *grad;
+    const float *src_scale; /* CK_NHWC8: x = byte * src_scale[c] + src_shift[c]; padding is 0 after that */
+    const float *src_shift;
+    float *dst;
+    void *workspace;        /* ck_conv_workspace_size bytes, 64-byte aligned; NULL if that is 0 */
+} ck_conv_args;
+
+typedef struct ck_conv_plan ck_conv_plan;
+
+/* Checks the description and chooses the algorithm. CK_UNSUPPORTED when a forced algorithm does not apply. */
+CK_API ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan);
+CK_API size_t ck_conv_packed_size(const ck_conv_plan *plan);
+CK_API size_t ck_conv_workspace_size(const ck_conv_plan *plan);
+/* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding); packed:
+ * ck_conv_packed_size bytes, 64-byte aligned. Packs on the plan's threads. */
+CK_API ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed);
+CK_API ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args);
+CK_API ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan);
+/* Writes one line such as "winograd f4x4 avx512 14x32, 2 threads", NUL-terminated and cut to size; returns the whole
+ * length without the NUL. */
+CK_API size_t ck_conv_plan_describe(const ck_conv_plan *plan, char *text, size_t size);
+CK_API const char *ck_algorithm_name(ck_algorithm algorithm);
+CK_API void ck_conv_plan_destroy(ck_conv_plan *plan); /* NULL is fine */
+
+/* ---------------------------------------------------------------- pooling (NCHWc in and out) */
+
+typedef struct ck_pool_desc {
+    int32_t batch, channels, in_height, in_width;
+    int32_t kernel_height, kernel_width, stride_height, stride_width, pad_height, pad_width;
+    int32_t ceil_mode; /* 1: the output size is rounded up, as PyTorch does it */
+    int32_t threads;
+} ck_pool_desc;
+
+CK_API ck_status ck_pool_output_size(const ck_pool_desc *desc, int32_t *out_height, int32_t *out_width);
+/* Padding counts as -infinity. argmax (N, C/c, OH, OW, c) gets the offset y * W + x of each maximum; NULL: not kept. */
+CK_API ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, int32_t *argmax);
+/* Padding counts as zero and, as PyTorch's default, in the divisor. */
+CK_API ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst);
+/* (N, C/c, H, W, c) -> (N, C/c, 1, 1, c). */
+CK_API ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
+                                        int32_t threads);
+
+/* ---------------------------------------------------------------- linear, softmax, elementwise (plain layouts) */
+
+/* y (N, out) = x (N, in) w^T + b; w (out, in), b (out) or NULL. x_stride, y_stride: floats between rows.
+ * relu: 1 applies max(x, 0). */
+CK_API ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float *b, int32_t n, int32_t in,
+                           int32_t out, float *y, size_t y_stride, int32_t relu, int32_t threads);
+/* Rows of n; y may be x. */
+CK_API ck_status ck_softmax(const float *x, int32_t rows, int32_t n, float *y);
+/* y = a + b, then ReLU if asked; y may be a or b. count floats. */
+CK_API ck_status ck_add(const float *a, const float *b, float *y, size_t count, int32_t relu, int32_t threads);
+CK_API ck_status ck_relu(const float *x, float *y, size_t count, int32_t threads);
+CK_API ck_status ck_sigmoid(const float *x, float *y, size_t count, int32_t threads);
+/* y = x * scale[c] + shift[c] on (N, C/c, H, W, c); scale and shift rounded up to whole blocks; y may be x. */
+CK_API ck_status ck_scale_shift(const float *x, const float *scale, const float *shift, int32_t n, int32_t c,
+                                int32_t h, int32_t w, float *y, int32_t relu, int32_t threads);
+/* Copies all channels of src (N, C/c, H, W, c) to channels offset... of dst with dst_c channels: concat, a part at a
+ * time. Any offset. */
+CK_API ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
+                                int32_t dst_c, int32_t offset, int32_t threads);
+/* Inference BN as y = x * scale + shift: scale = gamma / sqrt(var + eps), shift = beta - mean * scale. gamma and
+ * beta may be NULL (1 and 0). Computed in double, stored in float. All (c). */
+CK_API ck_status ck_bn_fold(const float *gamma, const float *beta, const float *mean, const float *var, double eps,
+                            int32_t c, float *scale, float *shift);
+
+/* ---------------------------------------------------------------- pictures */
+
+typedef enum ck_filter { CK_BILINEAR = 0, CK_BICUBIC = 1 } ck_filter;
+
+/* Resizes the box (x0, y0)...(x1, y1) of src (H, W, C) bytes, rows src_stride bytes apart, to dst (OH, OW, C) bytes with
+ * Pillow's antialiased filter in Pillow's fixed point: equal pixels. */
+CK_API ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, size_t src_stride,
+                              double x0, double y0, double x1, double y1, uint8_t *dst, int32_t out_height,
+                              int32_t out_width, ck_filter filter, int32_t threads);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,139 @@
+// The model as data: nodes in definition order, each naming what it reads. Nothing here computes.
+//
+// Names are PyTorch's: the module path of a node plus "weight", "bias", "running_mean", "running_var" is the key of its
+// parameter in a checkpoint. Nodes are appended in execution order, so index order is a topological order.
+
+/// What a node does. Sizes are of one image; the batch is no part of a graph.
+public enum Operation: Sendable, Hashable {
+    /// A picture of `channels` planes, (N, C, H, W).
+    case input(channels: Int)
+    case conv(ConvSpec)
+    /// Affine, with running statistics. `momentum` is PyTorch's: running = (1 - momentum) * running + momentum * batch.
+    case batchNorm(channels: Int, eps: Double, momentum: Double)
+    case relu
+    case sigmoid
+    /// Elementwise sum of two inputs of one shape.
+    case add
+    case maxPool(PoolSpec)
+    case averagePool(PoolSpec)
+    /// Mean over height and width; (N, C, 1, 1).
+    case globalAveragePool
+    /// (N, C, H, W) -> (N, C * H * W), channel-major as PyTorch does it.
+    case flatten
+    case linear(inFeatures: Int, outFeatures: Int, bias: Bool)
+    /// Joins the inputs along the channels.
+    case concat
+    /// Active in training only.
+    case dropout(probability: Double)
+}
+
+public struct ConvSpec: Sendable, Hashable {
+    public var inChannels: Int
+    public var outChannels: Int
+    public var kernel: Size2
+    public var stride: Size2
+    public var padding: Size2
+    public var dilation: Size2
+    public var groups: Int
+    public var bias: Bool
+
+    public init(
+        _ inChannels: Int, _ outChannels: Int, kernel: Size2, stride: Size2 = 1, padding: Size2 = 0,
+        dilation: Size2 = 1, groups: Int = 1, bias: Bool = false
+    ) {
+        self.inChannels = inChannels
+        self.outChannels = outChannels
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.groups = groups
+        self.bias = bias
+    }
+}
+
+public struct PoolSpec: Sendable, Hashable {
+    public var kernel: Size2
+    public var stride: Size2
+    public var padding: Size2
+    /// The output size is rounded up (PyTorch's ceil_mode).
+    public var ceilMode: Bool
+
+    public init(kernel: Size2, stride: Size2, padding: Size2 = 0, ceilMode: Bool = false) {
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.ceilMode = ceilMode
+    }
+}
+
+/// Height and width; an integer literal means both.
+public struct Size2: Sendable, Hashable, ExpressibleByIntegerLiteral {
+    public var height: Int
+    public var width: Int
+
+    public init(_ height: Int, _ width: Int) {
+        self.height = height
+        self.width = width
+    }
+
+    public init(integerLiteral value: Int) { self.init(value, value) }
+}
+
+/// A handle to a node while a graph is being written.
+public struct Node: Sendable, Hashable {
+    public let index: Int
+}
+
+public struct GraphNode: Sendable, Hashable {
+    /// Unique in the graph, e.g. `layer1.0.relu_1`.
+    public let name: String
+    /// The module that owns the parameters and prints in the tree, e.g. `layer1.0.relu`; two nodes may share one.
+    public let module: String
+    public let operation: Operation
+    /// Indices of the nodes it reads; all smaller than its own.
+    public let inputs: [Int]
+}
+
+public struct Graph: Sendable, Hashable {
+    /// For printing, e.g. `ResNet`.
+    public let modelName: String
+    public private(set) var nodes: [GraphNode] = []
+    /// Class names of the containers by module path, e.g. `layer1: Sequential`, `layer1.0: BasicBlock`.
+    public private(set) var containers: [String: String] = [:]
+    /// Container paths in definition order.
+    public private(set) var containerOrder: [String] = []
+    /// The node whose value is the result, (N, classes).
+    public private(set) var logits: Int = -1
+    /// The node whose value is the flattened feature vector h, (N, features); nil where a model has none.
+    public private(set) var features: Int?
+
+    public init(modelName: String) { self.modelName = modelName }
+
+    /// Appends a node. The first use of a module takes its name; later uses become `name_1`, `name_2`...
+    @discardableResult
+    public mutating func add(_ module: String, _ operation: Operation, _ inputs: Node...) -> Node {
+        add(module, operation, inputs)
+    }
+
+    @discardableResult
+    public mutating func add(_ module: String, _ operation: Operation, _ inputs: [Node]) -> Node {
+        for input in inputs {
+            precondition(nodes.indices.contains(input.index), "node \(module) reads a node of another graph")
+        }
+        let uses = nodes.count { $0.module == module }
+        let name = uses == 0 ? module : "\(module)_\(uses)"
+        nodes.append(GraphNode(name: name, module: module, operation: operation, inputs: inputs.map(\.index)))
+        return Node(index: nodes.count - 1)
+    }
+
+    /// Names the class of a container module for the printed tree.
+    public mutating func container(_ path: String, _ className: String) {
+        if containers.updateValue(className, forKey: path) == nil { containerOrder.append(path) }
+    }
+
+    public mutating func setOutputs(logits: Node, features: Node?) {
+        self.logits = logits.index
+        self.features = features?.index
+    }
+}

@@ -1,0 +1,87 @@
+// What a graph must be given before it can run: the parameters and buffers by checkpoint key.
+
+public enum ParameterRole: Sendable, Hashable {
+    case convWeight, linearWeight, bias
+    case normWeight, normBias, runningMean, runningVar
+
+    /// Running statistics are buffers: they are saved, but no gradient changes them.
+    public var isBuffer: Bool { self == .runningMean || self == .runningVar }
+}
+
+public struct ParameterSpec: Sendable, Hashable {
+    /// The checkpoint key, e.g. `layer3.0.downsample.0.weight`.
+    public let name: String
+    /// OIHW for convolutions (I per group), (out, in) for linear layers, (C) otherwise.
+    public let shape: [Int]
+    public let role: ParameterRole
+    /// Index of the node that uses it.
+    public let node: Int
+
+    public var count: Int { shape.reduce(1, *) }
+}
+
+extension Graph {
+    /// Parameters and buffers in definition order.
+    public var parameters: [ParameterSpec] {
+        nodes.enumerated().flatMap { index, node -> [ParameterSpec] in
+            func spec(_ key: String, _ shape: [Int], _ role: ParameterRole) -> ParameterSpec {
+                ParameterSpec(name: "\(node.module).\(key)", shape: shape, role: role, node: index)
+            }
+            switch node.operation {
+            case .conv(let c):
+                let shape = [c.outChannels, c.inChannels / c.groups, c.kernel.height, c.kernel.width]
+                return [spec("weight", shape, .convWeight)] + (c.bias ? [spec("bias", [c.outChannels], .bias)] : [])
+            case .batchNorm(let channels, _, _):
+                return [
+                    spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias),
+                    spec("running_mean", [channels], .runningMean), spec("running_var", [channels], .runningVar),
+                ]
+            case .linear(let input, let output, let bias):
+                return [spec("weight", [output, input], .linearWeight)] + (bias ? [spec("bias", [output], .bias)] : [])
+            default:
+                return []
+            }
+        }
+    }
+}
+
+/// A graph with a value for every parameter and buffer.
+public struct Model: Sendable {
+    public let graph: Graph
+    /// Every key of `graph.parameters`, with exactly that shape.
+    public private(set) var parameters: [String: Tensor]
+    /// Keys that training leaves alone.
+    public var frozen: Set<String> = []
+    /// What to do with a picture before the network sees it, class names and the like; travels with a checkpoint.
+    public var metadata: [String: String] = [:]
+
+    /// - Precondition: `parameters` has every key of the graph with its shape, and no other.
+    public init(graph: Graph, parameters: [String: Tensor]) {
+        let specs = graph.parameters
+        precondition(specs.count == parameters.count, "a model needs \(specs.count) tensors, not \(parameters.count)")
+        for spec in specs {
+            precondition(
+                parameters[spec.name]?.shape == spec.shape,
+                "\(spec.name) must be \(spec.shape), not \(String(describing: parameters[spec.name]?.shape))")
+        }
+        self.graph = graph
+        self.parameters = parameters
+    }
+
+    /// - Precondition: the key exists and the shape is equal.
+    public subscript(name: String) -> Tensor {
+        get {
+            guard let tensor = parameters[name] else { preconditionFailure("the model has no parameter \(name)") }
+            return tensor
+        }
+        set {
+            precondition(parameters[name]?.shape == newValue.shape, "\(name): another shape: \(newValue.shape)")
+            parameters[name] = newValue
+        }
+    }
+
+    /// Trainable values, buffers not counted: PyTorch's `sum(p.numel() for p in model.parameters())`.
+    public var parameterCount: Int {
+        graph.parameters.filter { !$0.role.isBuffer }.reduce(0) { $0 + $1.count }
+    }
+}

@@ -1,0 +1,63 @@
+// A dense float32 array in row-major order: the currency between weight files, models and plans.
+//
+// Storage may be a view into a memory-mapped file (nothing is copied until somebody writes) or memory of its own.
+
+/// Floats with an owner: keeps the mapping or the allocation alive as long as a tensor looks at it.
+public final class FloatStorage: @unchecked Sendable {
+    public let base: UnsafePointer<Float>
+    public let count: Int
+    private let release: @Sendable () -> Void
+
+    /// Adopts `count` floats at `base`; `release` runs when the last tensor lets go.
+    public init(base: UnsafePointer<Float>, count: Int, release: @escaping @Sendable () -> Void) {
+        self.base = base
+        self.count = count
+        self.release = release
+    }
+
+    /// Fresh memory that `fill` initialises completely.
+    public convenience init(count: Int, fill: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
+        let memory = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(count, 1))
+        do { try fill(UnsafeMutableBufferPointer(rebasing: memory[..<count])) } catch {
+            memory.deallocate()
+            throw error
+        }
+        nonisolated(unsafe) let owned = memory
+        self.init(base: UnsafePointer(memory.baseAddress!), count: count, release: { owned.deallocate() })
+    }
+
+    deinit { release() }
+}
+
+/// Float32 values of a shape, row-major. Copies share storage; values are immutable.
+public struct Tensor: Sendable {
+    public let shape: [Int]
+    public let storage: FloatStorage
+
+    /// - Precondition: the storage holds exactly the shape's number of elements.
+    public init(shape: [Int], storage: FloatStorage) {
+        precondition(shape.reduce(1, *) == storage.count, "shape \(shape) does not hold \(storage.count) values")
+        self.shape = shape
+        self.storage = storage
+    }
+
+    public init(shape: [Int], values: [Float]) {
+        self.init(
+            shape: shape,
+            storage: FloatStorage(count: values.count) { target in _ = target.initialize(from: values) })
+    }
+
+    public init(shape: [Int], repeating value: Float) {
+        self.init(
+            shape: shape,
+            storage: FloatStorage(count: shape.reduce(1, *)) { $0.initialize(repeating: value) })
+    }
+
+    public var count: Int { storage.count }
+
+    public var values: [Float] { withUnsafeFloats { Array($0) } }
+
+    public func withUnsafeFloats<R>(_ body: (UnsafeBufferPointer<Float>) throws -> R) rethrows -> R {
+        try withExtendedLifetime(storage) { try body(UnsafeBufferPointer(start: storage.base, count: storage.count)) }
+    }
+}

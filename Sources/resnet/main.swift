@@ -1,0 +1,2 @@
+import ResNetSwift
+print("resnet")
