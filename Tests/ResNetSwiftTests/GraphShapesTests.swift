@@ -56,17 +56,18 @@ final class GraphShapesTests: XCTestCase {
                 return "no error"
             } catch { return "\(error)" }
         }
-        XCTAssertTrue(reason { $0.add("c", .conv(ConvSpec(3, 4, kernel: 1)), $1) }.hasPrefix("c: expects 3 channels"))
+        XCTAssertTrue(
+            reason { $0.add("c", .conv(ConvSpec(3, 4, kernel: 1)), $1) }.hasPrefix("c: expected 3 channels, found 8"))
         XCTAssertTrue(reason { $0.add("c", .conv(ConvSpec(8, 4, kernel: 7)), $1) }.contains("too small"))
         XCTAssertTrue(
             reason {
                 let y = $0.add("c", .conv(ConvSpec(8, 8, kernel: 3)), $1)
                 $0.add("sum", .add, y, $1)
-            }.hasPrefix("sum: cannot add 8x2x2 and 8x4x4"))
+            }.hasPrefix("sum: expected two equal shapes, found 8x2x2 and 8x4x4"))
         XCTAssertTrue(
             reason {
                 let y = $0.add("flatten", .flatten, $1)
                 $0.add("fc", .linear(inFeatures: 100, outFeatures: 2, bias: true), y)
-            }.hasPrefix("fc: expects 100 features, is given 128"))
+            }.hasPrefix("fc: expected 100 features, found 128"))
     }
 }

@@ -88,9 +88,10 @@ public struct Node: Sendable, Hashable {
 public struct GraphNode: Sendable, Hashable {
     /// Unique in the graph, e.g. `layer1.0.relu_1`.
     public let name: String
-    /// The module that owns the parameters and prints in the tree, e.g. `layer1.0.relu`; two nodes may share one.
+    /// The module that owns the parameters and prints in the tree, e.g. `layer1.0.relu`; two nodes may share one. Empty
+    /// for what PyTorch writes as a function in `forward`: `x + y`, `torch.cat`, `torch.flatten`.
     public let module: String
-    public let operation: Operation
+    public internal(set) var operation: Operation
     /// Indices of the nodes it reads; all smaller than its own.
     public let inputs: [Int]
 }
@@ -98,15 +99,21 @@ public struct GraphNode: Sendable, Hashable {
 public struct Graph: Sendable, Hashable {
     /// For printing, e.g. `ResNet`.
     public let modelName: String
-    public private(set) var nodes: [GraphNode] = []
+    public internal(set) var nodes: [GraphNode] = []
     /// Class names of the containers by module path, e.g. `layer1: Sequential`, `layer1.0: BasicBlock`.
     public private(set) var containers: [String: String] = [:]
     /// Container paths in definition order.
     public private(set) var containerOrder: [String] = []
-    /// The node whose value is the result, (N, classes).
+    /// The node whose value is the result, (N, classes), before any sigmoid or softmax.
     public private(set) var logits: Int = -1
     /// The node whose value is the flattened feature vector h, (N, features); nil where a model has none.
     public private(set) var features: Int?
+    /// The sigmoid of the logits where a model ends in one. Losses and top-k read the logits.
+    public private(set) var probabilities: Int?
+    /// Position of a module path among its siblings: the order of definition, which printing follows and which need not
+    /// be the order of first use.
+    private(set) var definitionOrder: [String: Int] = [:]
+    private var nameUses: [String: Int] = [:]
 
     public init(modelName: String) { self.modelName = modelName }
 
@@ -118,22 +125,48 @@ public struct Graph: Sendable, Hashable {
 
     @discardableResult
     public mutating func add(_ module: String, _ operation: Operation, _ inputs: [Node]) -> Node {
-        for input in inputs {
-            precondition(nodes.indices.contains(input.index), "node \(module) reads a node of another graph")
-        }
-        let uses = nodes.count { $0.module == module }
-        let name = uses == 0 ? module : "\(module)_\(uses)"
-        nodes.append(GraphNode(name: name, module: module, operation: operation, inputs: inputs.map(\.index)))
-        return Node(index: nodes.count - 1)
+        define(module)
+        return append(name: module, module: module, operation, inputs)
     }
 
-    /// Names the class of a container module for the printed tree.
-    public mutating func container(_ path: String, _ className: String) {
+    /// Appends a node that is no module: it has a name, but neither parameters nor a line in the printed tree.
+    @discardableResult
+    public mutating func apply(_ name: String, _ operation: Operation, _ inputs: [Node]) -> Node {
+        append(name: name, module: "", operation, inputs)
+    }
+
+    /// Names the class of a container module for the printed tree. `children` fixes the order in which its members print;
+    /// those not listed follow in the order of first use, those listed and never used do not print.
+    public mutating func container(_ path: String, _ className: String, children: [String] = []) {
+        define(path)
+        for child in children { define("\(path).\(child)") }
         if containers.updateValue(className, forKey: path) == nil { containerOrder.append(path) }
     }
 
-    public mutating func setOutputs(logits: Node, features: Node?) {
+    public mutating func setOutputs(logits: Node, features: Node?, probabilities: Node? = nil) {
         self.logits = logits.index
         self.features = features?.index
+        self.probabilities = probabilities?.index
+    }
+
+    private mutating func define(_ path: String) {
+        if definitionOrder[path] == nil { definitionOrder[path] = definitionOrder.count }
+    }
+
+    private mutating func append(name wanted: String, module: String, _ operation: Operation, _ inputs: [Node]) -> Node
+    {
+        for input in inputs {
+            precondition(nodes.indices.contains(input.index), "node \(wanted) reads a node of another graph")
+        }
+        var name = wanted
+        var uses = nameUses[wanted] ?? 0
+        while nameUses[name] != nil {
+            name = "\(wanted)_\(uses)"
+            uses += 1
+        }
+        if name != wanted { nameUses[wanted] = uses }
+        nameUses[name] = 1
+        nodes.append(GraphNode(name: name, module: module, operation: operation, inputs: inputs.map(\.index)))
+        return Node(index: nodes.count - 1)
     }
 }

@@ -1,4 +1,8 @@
-// What every node of a graph gives for one picture of a given size: shapes are derived, never stored in the graph.
+// What every node of a graph gives for one picture of a given size, and the first thing that does not fit. Shapes are
+// derived, never stored in the graph.
+//
+// Sizes of convolution and pooling are PyTorch's (torch.nn.Conv2d, torch.nn.MaxPool2d):
+//     out = (in + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down, or up in ceil mode.
 
 /// The size of one picture or feature map, (C, H, W).
 public struct ImageShape: Sendable, Hashable {
@@ -40,131 +44,191 @@ extension NodeShape: CustomStringConvertible {
     }
 }
 
-/// A graph that cannot run on pictures of this size.
-public struct ShapeError: Error, Sendable, Hashable, CustomStringConvertible {
-    /// The node that does not fit.
-    public let node: String
-    public let reason: String
-
-    public init(node: String, reason: String) {
-        self.node = node
-        self.reason = reason
+extension Graph {
+    /// Channels of the pictures that the network takes; nil for a graph without an input.
+    public var inputChannels: Int? {
+        for node in nodes { if case .input(let channels) = node.operation { return channels } }
+        return nil
     }
 
-    public var description: String { "\(node): \(reason)" }
-}
+    /// The shape of every node's value, by node index, for one picture of the network's own channels. Any size is
+    /// accepted that every layer can take.
+    public func shapes(input: Size2) throws(GraphError) -> [NodeShape] {
+        guard let channels = inputChannels else {
+            throw GraphError(node: modelName, expected: "an input node", found: "none")
+        }
+        return try shapes(input: ImageShape(channels: channels, height: input.height, width: input.width))
+    }
 
-extension Graph {
     /// The shape of every node's value, by node index, for one picture of shape `input`.
-    public func shapes(input: ImageShape) throws(ShapeError) -> [NodeShape] {
+    public func shapes(input: ImageShape) throws(GraphError) -> [NodeShape] {
         var shapes: [NodeShape] = []
         shapes.reserveCapacity(nodes.count)
         for node in nodes {
-            shapes.append(try shape(of: node, inputs: node.inputs.map { shapes[$0] }, image: input))
+            let inference = ShapeInference(node: node, inputs: node.inputs.map { shapes[$0] }, image: input)
+            shapes.append(try inference.shape())
         }
         return shapes
     }
 
-    private func shape(
-        of node: GraphNode, inputs: [NodeShape], image: ImageShape
-    ) throws(ShapeError) -> NodeShape {
-        func fail(_ reason: String) -> ShapeError { ShapeError(node: node.name, reason: reason) }
-        func operand() throws(ShapeError) -> NodeShape {
-            guard inputs.count == 1 else { throw fail("needs one input, has \(inputs.count)") }
-            return inputs[0]
+    /// Checks that the graph can run on pictures of this size: every shape fits and the outputs are set.
+    public func validate(input: Size2) throws(GraphError) {
+        _ = try shapes(input: input)
+        guard nodes.indices.contains(logits) else {
+            throw GraphError(node: modelName, expected: "a node for the logits", found: "none")
         }
-        func map() throws(ShapeError) -> ImageShape {
-            guard case .map(let shape) = try operand() else { throw fail("needs a feature map, is given a vector") }
-            return shape
-        }
-        func map(channels: Int) throws(ShapeError) -> ImageShape {
-            let shape = try map()
-            guard shape.channels == channels else {
-                throw fail("expects \(channels) channels, is given \(shape.channels)")
+    }
+
+    /// Multiplications with accumulation for one picture, by node index: convolutions and linear layers; the rest is 0.
+    public func macs(shapes: [NodeShape]) -> [Int] {
+        nodes.indices.map { index in
+            switch nodes[index].operation {
+            case .conv(let c): shapes[index].count * (c.inChannels / c.groups) * c.kernel.height * c.kernel.width
+            case .linear(let inFeatures, let outFeatures, _): inFeatures * outFeatures
+            default: 0
             }
-            return shape
-        }
-        switch node.operation {
-        case .input(let channels):
-            guard image.channels == channels else {
-                throw fail("the network takes \(channels) channels, the picture has \(image.channels)")
-            }
-            guard image.height > 0, image.width > 0 else {
-                throw fail("a picture cannot be \(image.height)x\(image.width)")
-            }
-            return .map(image)
-        case .conv(let spec):
-            let source = try map(channels: spec.inChannels)
-            guard
-                let height = windows(source.height, spec, \.height), let width = windows(source.width, spec, \.width)
-            else {
-                throw fail(
-                    "a map of \(source.height)x\(source.width) is smaller than the kernel, "
-                        + "\(spec.kernel.height)x\(spec.kernel.width); the picture is too small")
-            }
-            return .map(ImageShape(channels: spec.outChannels, height: height, width: width))
-        case .maxPool(let spec), .averagePool(let spec):
-            let source = try map()
-            guard
-                let height = windows(source.height, spec, \.height), let width = windows(source.width, spec, \.width)
-            else {
-                throw fail(
-                    "a map of \(source.height)x\(source.width) is smaller than the window, "
-                        + "\(spec.kernel.height)x\(spec.kernel.width); the picture is too small")
-            }
-            return .map(ImageShape(channels: source.channels, height: height, width: width))
-        case .batchNorm(let channels, _, _):
-            if case .vector(let features) = try operand() {
-                guard features == channels else { throw fail("expects \(channels) features, is given \(features)") }
-                return .vector(features)
-            }
-            return .map(try map(channels: channels))
-        case .relu, .sigmoid, .dropout:
-            return try operand()
-        case .add:
-            guard inputs.count == 2 else { throw fail("needs two inputs, has \(inputs.count)") }
-            guard inputs[0] == inputs[1] else { throw fail("cannot add \(inputs[0]) and \(inputs[1])") }
-            return inputs[0]
-        case .globalAveragePool:
-            return .map(ImageShape(channels: try map().channels, height: 1, width: 1))
-        case .flatten:
-            return .vector(try operand().count)
-        case .linear(let inFeatures, let outFeatures, _):
-            guard case .vector(let features) = try operand() else {
-                throw fail("needs a vector; flatten the map first")
-            }
-            guard features == inFeatures else {
-                throw fail("expects \(inFeatures) features, is given \(features): another picture size")
-            }
-            return .vector(outFeatures)
-        case .concat:
-            guard case .map(var joined)? = inputs.first else { throw fail("joins feature maps") }
-            for input in inputs.dropFirst() {
-                guard case .map(let part) = input, part.height == joined.height, part.width == joined.width else {
-                    throw fail("cannot join \(inputs[0]) and \(input)")
-                }
-                joined.channels += part.channels
-            }
-            return .map(joined)
         }
     }
 }
 
-/// Positions of a convolution's kernel along one axis; nil if it does not fit once.
-private func windows(_ size: Int, _ spec: ConvSpec, _ axis: KeyPath<Size2, Int>) -> Int? {
-    let extent = spec.dilation[keyPath: axis] * (spec.kernel[keyPath: axis] - 1) + 1
-    let room = size + 2 * spec.padding[keyPath: axis] - extent
-    return room < 0 ? nil : room / spec.stride[keyPath: axis] + 1
+/// The shape of one node, given those of its inputs.
+private struct ShapeInference {
+    let node: GraphNode
+    let inputs: [NodeShape]
+    let image: ImageShape
+
+    func shape() throws(GraphError) -> NodeShape {
+        switch node.operation {
+        case .input(let channels):
+            guard channels == image.channels else { throw misfit("\(channels) channels", "\(image.channels)") }
+            guard image.height > 0, image.width > 0, channels > 0 else {
+                throw misfit("a picture of at least 1x1x1", "\(NodeShape.map(image))")
+            }
+            return .map(image)
+        case .conv(let spec): return try convolved(spec)
+        case .maxPool(let spec), .averagePool(let spec): return try pooled(spec)
+        case .batchNorm(let channels, _, _):
+            if case .vector(let features) = try operand() {
+                guard features == channels else { throw misfit("\(channels) features", "\(features)") }
+                return .vector(features)
+            }
+            return .map(try map(channels: channels))
+        case .relu, .sigmoid: return try operand()
+        case .dropout(let probability):
+            guard probability >= 0, probability < 1 else { throw misfit("a probability in 0..<1", "\(probability)") }
+            return try operand()
+        case .add:
+            guard inputs.count == 2 else { throw misfit("2 inputs", "\(inputs.count)") }
+            guard inputs[0] == inputs[1] else { throw misfit("two equal shapes", "\(inputs[0]) and \(inputs[1])") }
+            return inputs[0]
+        case .globalAveragePool: return .map(ImageShape(channels: try map().channels, height: 1, width: 1))
+        case .flatten: return .vector(try operand().count)
+        case .linear(let inFeatures, let outFeatures, _):
+            guard case .vector(let features) = try operand() else {
+                throw misfit("a vector (flatten the map first)", "\(inputs[0])")
+            }
+            guard features == inFeatures else {
+                throw misfit("\(inFeatures) features", "\(features), perhaps of another picture size")
+            }
+            guard outFeatures > 0 else { throw misfit("at least 1 output", "\(outFeatures)") }
+            return .vector(outFeatures)
+        case .concat: return try joined()
+        }
+    }
+
+    private func misfit(_ expected: String, _ found: String) -> GraphError {
+        GraphError(node: node.name, expected: expected, found: found)
+    }
+
+    private func operand() throws(GraphError) -> NodeShape {
+        guard inputs.count == 1 else { throw misfit("1 input", "\(inputs.count)") }
+        return inputs[0]
+    }
+
+    private func map() throws(GraphError) -> ImageShape {
+        guard case .map(let shape) = try operand() else {
+            throw misfit("a map (C, H, W)", "a vector of \(inputs[0])")
+        }
+        return shape
+    }
+
+    private func map(channels: Int) throws(GraphError) -> ImageShape {
+        let shape = try map()
+        guard shape.channels == channels else { throw misfit("\(channels) channels", "\(shape.channels)") }
+        return shape
+    }
+
+    private func convolved(_ spec: ConvSpec) throws(GraphError) -> NodeShape {
+        guard spec.groups > 0, spec.inChannels % spec.groups == 0, spec.outChannels % spec.groups == 0 else {
+            throw misfit("channels in \(spec.groups) equal groups", "\(spec.inChannels) in, \(spec.outChannels) out")
+        }
+        guard spec.outChannels > 0, spec.kernel.isPositive, spec.stride.isPositive, spec.dilation.isPositive,
+            spec.padding.height >= 0, spec.padding.width >= 0
+        else { throw misfit("positive sizes", "\(spec)") }
+        let source = try map(channels: spec.inChannels)
+        let reach = Size2(
+            spec.dilation.height * (spec.kernel.height - 1) + 1, spec.dilation.width * (spec.kernel.width - 1) + 1)
+        return try slide(over: source, to: spec.outChannels, reach, spec.stride, spec.padding, ceilMode: false)
+    }
+
+    private func pooled(_ spec: PoolSpec) throws(GraphError) -> NodeShape {
+        guard spec.kernel.isPositive, spec.stride.isPositive, spec.padding.height >= 0, spec.padding.width >= 0,
+            2 * spec.padding.height <= spec.kernel.height, 2 * spec.padding.width <= spec.kernel.width
+        else { throw misfit("positive sizes and padding of at most half the kernel", "\(spec)") }
+        let source = try map()
+        return try slide(
+            over: source, to: source.channels, spec.kernel, spec.stride, spec.padding, ceilMode: spec.ceilMode)
+    }
+
+    private func slide(
+        over source: ImageShape, to channels: Int, _ reach: Size2, _ stride: Size2, _ padding: Size2, ceilMode: Bool
+    ) throws(GraphError) -> NodeShape {
+        guard
+            let height = windows(source.height, reach.height, stride.height, padding.height, ceilMode),
+            let width = windows(source.width, reach.width, stride.width, padding.width, ceilMode)
+        else {
+            let least = Size2(max(1, reach.height - 2 * padding.height), max(1, reach.width - 2 * padding.width))
+            throw misfit(
+                "a map of at least \(least)", "\(Size2(source.height, source.width)): the picture is too small")
+        }
+        return .map(ImageShape(channels: channels, height: height, width: width))
+    }
+
+    private func joined() throws(GraphError) -> NodeShape {
+        guard case .map(var joined)? = inputs.first else { throw misfit("maps to join", "\(inputs)") }
+        for input in inputs.dropFirst() {
+            guard case .map(let part) = input, part.height == joined.height, part.width == joined.width else {
+                throw misfit("maps of \(Size2(joined.height, joined.width))", "\(input)")
+            }
+            joined.channels += part.channels
+        }
+        return .map(joined)
+    }
 }
 
-/// Positions of a pooling window along one axis. With ceilMode the last window may hang over the end, but must start
-/// inside the map or its left padding (PyTorch's rule).
-private func windows(_ size: Int, _ spec: PoolSpec, _ axis: KeyPath<Size2, Int>) -> Int? {
-    let stride = spec.stride[keyPath: axis]
-    let padding = spec.padding[keyPath: axis]
-    let room = size + 2 * padding - spec.kernel[keyPath: axis]
+/// Positions of a window along one axis; nil if it does not fit once. In ceil mode the last window may hang over the end,
+/// but must start inside the map or its left padding (PyTorch's rule).
+private func windows(_ size: Int, _ reach: Int, _ stride: Int, _ padding: Int, _ ceilMode: Bool) -> Int? {
+    let room = size + 2 * padding - reach
     guard room >= 0 else { return nil }
-    guard spec.ceilMode else { return room / stride + 1 }
+    guard ceilMode else { return room / stride + 1 }
     let count = (room + stride - 1) / stride + 1
     return (count - 1) * stride >= size + padding ? count - 1 : count
+}
+
+extension Size2: CustomStringConvertible {
+    public var description: String { "\(height)x\(width)" }
+
+    var isPositive: Bool { height > 0 && width > 0 }
+}
+
+extension ConvSpec: CustomStringConvertible {
+    public var description: String {
+        "\(inChannels) to \(outChannels) channels, kernel \(kernel), stride \(stride), padding \(padding), "
+            + "dilation \(dilation), groups \(groups)"
+    }
+}
+
+extension PoolSpec: CustomStringConvertible {
+    public var description: String { "kernel \(kernel), stride \(stride), padding \(padding)" }
 }

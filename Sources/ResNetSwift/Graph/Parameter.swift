@@ -45,6 +45,11 @@ extension Graph {
     }
 }
 
+extension Graph {
+    /// Trainable values, buffers not counted: PyTorch's `sum(p.numel() for p in model.parameters())`.
+    public var parameterCount: Int { parameters.filter { !$0.role.isBuffer }.reduce(0) { $0 + $1.count } }
+}
+
 /// A graph with a value for every parameter and buffer.
 public struct Model: Sendable {
     public let graph: Graph
@@ -81,7 +86,5 @@ public struct Model: Sendable {
     }
 
     /// Trainable values, buffers not counted: PyTorch's `sum(p.numel() for p in model.parameters())`.
-    public var parameterCount: Int {
-        graph.parameters.filter { !$0.role.isBuffer }.reduce(0) { $0 + $1.count }
-    }
+    public var parameterCount: Int { graph.parameterCount }
 }

@@ -1,0 +1,16 @@
+// What is wrong with a graph, or with a picture size for it: at which node, what it needs, and what it was given.
+
+public struct GraphError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Name of the node, e.g. `layer3.0.conv1`.
+    public let node: String
+    public let expected: String
+    public let found: String
+
+    public init(node: String, expected: String, found: String) {
+        self.node = node
+        self.expected = expected
+        self.found = found
+    }
+
+    public var description: String { "\(node): expected \(expected), found \(found)" }
+}

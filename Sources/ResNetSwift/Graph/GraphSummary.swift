@@ -1,0 +1,106 @@
+// The summary of a network for one picture size: a line a node with what it yields, owns and costs.
+//
+//     Layer                    Kind                Output         Parameters           MACs
+//     ----------------------------------------------------------------------------------------
+//     conv1                    Conv2d 7x7/2        64x112x112          9,408    118,013,952
+
+extension Graph {
+    /// Name, kind, output shape, parameters and multiply-accumulates of every node for one picture, and the totals.
+    /// - Throws: `GraphError` when the picture does not fit the network.
+    public func summary(input: Size2) throws(GraphError) -> String {
+        let shapes = try shapes(input: input)
+        let macs = macs(shapes: shapes)
+        var owned = [Int](repeating: 0, count: nodes.count)
+        var buffers = 0
+        for parameter in parameters {
+            if parameter.role.isBuffer { buffers += parameter.count } else { owned[parameter.node] += parameter.count }
+        }
+        var rows = [["Layer", "Kind", "Output", "Parameters", "MACs"]]
+        for (index, node) in nodes.enumerated() {
+            rows.append([
+                node.name, node.operation.kindText, shapes[index].description,
+                owned[index] == 0 ? "" : owned[index].grouped, macs[index] == 0 ? "" : macs[index].grouped,
+            ])
+        }
+        let parameterTotal = owned.reduce(0, +)
+        let macTotal = macs.reduce(0, +)
+        rows.append(["Total", "", "", parameterTotal.grouped, macTotal.grouped])
+
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
+        func line(_ row: [String]) -> String {
+            let cells = row.enumerated().map { column, cell in
+                let space = String(repeating: " ", count: widths[column] - cell.count)
+                return column < 3 ? cell + space : space + cell
+            }
+            return cells.joined(separator: "  ")
+        }
+        let rule = String(repeating: "-", count: widths.reduce(0, +) + 2 * (widths.count - 1))
+        var lines = ["\(modelName) for pictures of \(shapes[0])", rule, line(rows[0]), rule]
+        lines += rows[1..<(rows.count - 1)].map(line)
+        lines += [rule, line(rows[rows.count - 1]), rule]
+        lines.append("Parameters  \(parameterTotal.grouped), \(mebibytes(parameterTotal)) in float32")
+        lines.append("Buffers     \(buffers.grouped) (running statistics)")
+        lines.append(
+            "MACs        \(macTotal.grouped) a picture, \(decimal(macTotal, unit: 1_000_000_000, places: 2)) G")
+        return lines.map { $0.trimmingTrailingSpaces }.joined(separator: "\n") + "\n"
+    }
+}
+
+extension Operation {
+    /// PyTorch's class and what tells two of a kind apart: `Conv2d 3x3/2`.
+    public var kindText: String {
+        switch self {
+        case .input: "Input"
+        case .conv(let c):
+            "Conv2d \(c.kernel)" + (c.stride == 1 ? "" : "/\(c.stride.brief)") + (c.groups == 1 ? "" : " g\(c.groups)")
+                + (c.dilation == 1 ? "" : " d\(c.dilation.brief)")
+        case .batchNorm: "BatchNorm2d"
+        case .relu: "ReLU"
+        case .sigmoid: "Sigmoid"
+        case .add: "Add"
+        case .maxPool(let p): "MaxPool2d \(p.kernel)/\(p.stride.brief)"
+        case .averagePool(let p): "AvgPool2d \(p.kernel)/\(p.stride.brief)"
+        case .globalAveragePool: "GlobalAvgPool"
+        case .flatten: "Flatten"
+        case .linear: "Linear"
+        case .concat: "Concat"
+        case .dropout(let probability): "Dropout \(probability)"
+        }
+    }
+}
+
+extension Size2 {
+    fileprivate var brief: String { height == width ? "\(height)" : description }
+}
+
+extension Int {
+    /// `25,557,032`
+    public var grouped: String {
+        var text = String(magnitude)
+        var index = text.count - 3
+        while index > 0 {
+            text.insert(",", at: text.index(text.startIndex, offsetBy: index))
+            index -= 3
+        }
+        return self < 0 ? "-" + text : text
+    }
+}
+
+private func mebibytes(_ floats: Int) -> String { "\(decimal(floats * 4, unit: 1 << 20, places: 1)) MiB" }
+
+/// `value / unit` rounded to nearest with a fixed number of places.
+private func decimal(_ value: Int, unit: Int, places: Int) -> String {
+    var scale = 1
+    for _ in 0..<places { scale *= 10 }
+    let scaled = (value * scale + unit / 2) / unit
+    let fraction = String(scaled % scale)
+    return "\(scaled / scale)." + String(repeating: "0", count: places - fraction.count) + fraction
+}
+
+extension String {
+    fileprivate var trimmingTrailingSpaces: String {
+        var end = endIndex
+        while end > startIndex, self[index(before: end)] == " " { end = index(before: end) }
+        return String(self[..<end])
+    }
+}

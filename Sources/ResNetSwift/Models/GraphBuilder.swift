@@ -1,0 +1,114 @@
+// The pen for the whiteboard: writes nodes one after another and remembers how many channels each yields, so that a layer
+// is told only what it makes.
+
+public struct GraphBuilder: Sendable {
+    public private(set) var graph: Graph
+    /// Channels that each node yields; for a flat vector its features, if they are known without a picture size.
+    private var channels: [Int]
+
+    public init(_ modelName: String) {
+        graph = Graph(modelName: modelName)
+        channels = []
+    }
+
+    /// Continues a graph, e.g. with another head.
+    init(continuing graph: Graph) {
+        self.graph = graph
+        channels = []
+        for node in graph.nodes { channels.append(yield(of: node.operation, node.inputs.map { channels[$0] })) }
+    }
+
+    public func channelCount(of node: Node) -> Int { channels[node.index] }
+
+    private func yield(of operation: Operation, _ inputs: [Int]) -> Int {
+        switch operation {
+        case .input(let channels): channels
+        case .conv(let spec): spec.outChannels
+        case .linear(_, let outFeatures, _): outFeatures
+        case .concat: inputs.reduce(0, +)
+        default: inputs[0]
+        }
+    }
+
+    private mutating func record(_ node: Node) -> Node {
+        let written = graph.nodes[node.index]
+        channels.append(yield(of: written.operation, written.inputs.map { channels[$0] }))
+        return node
+    }
+
+    // MARK: modules
+
+    public mutating func input(channels: Int) -> Node {
+        precondition(channels > 0, "a picture has at least one channel, not \(channels)")
+        return record(graph.apply("input", .input(channels: channels), []))
+    }
+
+    public mutating func conv(
+        _ x: Node, _ name: String, _ outChannels: Int, kernel: Size2, stride: Size2 = 1, padding: Size2 = 0,
+        groups: Int = 1, bias: Bool = false
+    ) -> Node {
+        let spec = ConvSpec(
+            channelCount(of: x), outChannels, kernel: kernel, stride: stride, padding: padding, groups: groups,
+            bias: bias)
+        return record(graph.add(name, .conv(spec), x))
+    }
+
+    public mutating func batchNorm(_ x: Node, _ name: String) -> Node {
+        record(graph.add(name, .batchNorm(channels: channelCount(of: x), eps: 1e-5, momentum: 0.1), x))
+    }
+
+    public mutating func relu(_ x: Node, _ name: String) -> Node { record(graph.add(name, .relu, x)) }
+
+    public mutating func sigmoid(_ x: Node, _ name: String) -> Node { record(graph.add(name, .sigmoid, x)) }
+
+    public mutating func maxPool(
+        _ x: Node, _ name: String, kernel: Size2, stride: Size2, padding: Size2 = 0, ceilMode: Bool = false
+    ) -> Node {
+        let spec = PoolSpec(kernel: kernel, stride: stride, padding: padding, ceilMode: ceilMode)
+        return record(graph.add(name, .maxPool(spec), x))
+    }
+
+    public mutating func globalAveragePool(_ x: Node, _ name: String) -> Node {
+        record(graph.add(name, .globalAveragePool, x))
+    }
+
+    public mutating func dropout(_ x: Node, _ name: String, _ probability: Double) -> Node {
+        record(graph.add(name, .dropout(probability: probability), x))
+    }
+
+    /// nn.Flatten, which prints.
+    public mutating func flattenModule(_ x: Node, _ name: String) -> Node { record(graph.add(name, .flatten, x)) }
+
+    /// `inFeatures` is needed after flattening planes larger than 1x1, whose size depends on the picture.
+    public mutating func linear(_ x: Node, _ name: String, _ outFeatures: Int, inFeatures: Int? = nil) -> Node {
+        let operation = Operation.linear(
+            inFeatures: inFeatures ?? channelCount(of: x), outFeatures: outFeatures, bias: true)
+        return record(graph.add(name, operation, x))
+    }
+
+    // MARK: functions
+
+    public mutating func add(_ x: Node, _ shortcut: Node, _ name: String) -> Node {
+        record(graph.apply(name, .add, [x, shortcut]))
+    }
+
+    public mutating func concat(_ parts: [Node], _ name: String) -> Node { record(graph.apply(name, .concat, parts)) }
+
+    /// torch.flatten(x, 1), which does not print.
+    public mutating func flatten(_ x: Node, _ name: String = "flatten") -> Node {
+        record(graph.apply(name, .flatten, [x]))
+    }
+
+    // MARK: structure
+
+    /// Names the class of a container; `children` fixes the order in which its members print.
+    public mutating func container(_ path: String, _ className: String, children: [String] = []) {
+        graph.container(path, className, children: children)
+    }
+
+    /// The finished graph. Mutating so that `self` is read after the arguments: they may still write nodes.
+    public mutating func finish(logits: Node, features: Node?, probabilities: Node? = nil) -> Graph {
+        graph.setOutputs(logits: logits, features: features, probabilities: probabilities)
+        return graph
+    }
+}

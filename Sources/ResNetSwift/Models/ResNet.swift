@@ -1,0 +1,77 @@
+// ResNet-18/34/50/101/152, ResNeXt and wide ResNet, layer for layer and name for name as in torchvision.
+//
+//     picture - 7x7/2 conv - BN - ReLU - 3x3/2 max pool - layer1 - layer2 - layer3 - layer4 - mean - h - Linear - logits
+//                        64 @ 1/2               @ 1/4      64      128/2    256/2    512/2     (times expansion)
+//
+//     basic:       x - 3x3/s - BN - ReLU - 3x3 - BN - + - ReLU        bottleneck:  x - 1x1 - 3x3/s - 1x1 (x 4) - + - ReLU
+//                   \------ 1x1/s - BN, or x -------/                               \---- 1x1/s - BN, or x ------/
+//
+// The projection stands only where the shape changes. Sources: He et al., arXiv:1512.03385; the stride on the 3x3 of a
+// bottleneck is ResNet v1.5; ResNeXt, arXiv:1611.05431; wide ResNet, arXiv:1605.07146.
+
+extension ResNetConfig {
+    /// - Precondition: at least one class and one input channel.
+    public func graph(classes: Int = 1000, inputChannels: Int = 3) -> Graph {
+        precondition(classes > 0, "a classifier has at least one class, not \(classes)")
+        var g = GraphBuilder("ResNet")
+        var x = g.input(channels: inputChannels)
+        x = g.conv(x, "conv1", 64, kernel: 7, stride: 2, padding: 3)
+        x = g.relu(g.batchNorm(x, "bn1"), "relu")
+        x = g.maxPool(x, "maxpool", kernel: 3, stride: 2, padding: 1)
+        for stage in 0..<4 {
+            let name = "layer\(stage + 1)"
+            g.container(name, "Sequential")
+            for index in 0..<nBlocks[stage] {
+                let stride = stage > 0 && index == 0 ? 2 : 1
+                x =
+                    switch block {
+                    case .basic:
+                        g.basicBlock(x, "\(name).\(index)", channels: channels[stage], stride: stride)
+                    case .bottleneck:
+                        g.bottleneck(
+                            x, "\(name).\(index)", channels: channels[stage], stride: stride, groups: groups,
+                            widthPerGroup: widthPerGroup)
+                    }
+            }
+        }
+        let h = g.flatten(g.globalAveragePool(x, "avgpool"))
+        return g.finish(logits: g.linear(h, "fc", classes), features: h)
+    }
+}
+
+extension GraphBuilder {
+    /// Two 3x3 convolutions, the first with the stride.
+    public mutating func basicBlock(_ x: Node, _ name: String, channels: Int, stride: Int) -> Node {
+        container(name, "BasicBlock")
+        let s = Size2(stride, stride)
+        var y = conv(x, "\(name).conv1", channels, kernel: 3, stride: s, padding: 1)
+        y = relu(batchNorm(y, "\(name).bn1"), "\(name).relu")
+        y = conv(y, "\(name).conv2", channels, kernel: 3, padding: 1)
+        y = batchNorm(y, "\(name).bn2")
+        return relu(add(y, shortcut(x, name, channels, s), "\(name).add"), "\(name).relu")
+    }
+
+    /// 1x1 to the width, 3x3 with the stride and the groups, 1x1 to four times the channels.
+    public mutating func bottleneck(
+        _ x: Node, _ name: String, channels: Int, stride: Int, groups: Int = 1, widthPerGroup: Int = 64
+    ) -> Node {
+        container(name, "Bottleneck", children: ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "relu", "downsample"])
+        let s = Size2(stride, stride)
+        let width = channels * widthPerGroup / 64 * groups
+        let wide = channels * ResNetConfig.Block.bottleneck.expansion
+        var y = conv(x, "\(name).conv1", width, kernel: 1)
+        y = relu(batchNorm(y, "\(name).bn1"), "\(name).relu")
+        y = conv(y, "\(name).conv2", width, kernel: 3, stride: s, padding: 1, groups: groups)
+        y = relu(batchNorm(y, "\(name).bn2"), "\(name).relu")
+        y = batchNorm(conv(y, "\(name).conv3", wide, kernel: 1), "\(name).bn3")
+        return relu(add(y, shortcut(x, name, wide, s), "\(name).add"), "\(name).relu")
+    }
+
+    /// The identity, or a projection where the shape changes.
+    private mutating func shortcut(_ x: Node, _ name: String, _ channels: Int, _ stride: Size2) -> Node {
+        guard stride != 1 || channelCount(of: x) != channels else { return x }
+        container("\(name).downsample", "Sequential")
+        let y = conv(x, "\(name).downsample.0", channels, kernel: 1, stride: stride)
+        return batchNorm(y, "\(name).downsample.1")
+    }
+}

@@ -1,0 +1,63 @@
+// Which ResNet: the block, how many of them a stage has, and how wide they are.
+
+public struct ResNetConfig: Sendable, Hashable {
+    public enum Block: String, Sendable, Hashable {
+        case basic, bottleneck
+
+        /// Channels that a block yields, over `channels` of its stage.
+        public var expansion: Int { self == .basic ? 1 : 4 }
+    }
+
+    public let block: Block
+    /// Blocks of the four stages.
+    public let nBlocks: [Int]
+    /// Channels of the four stages before expansion; every ResNet has these.
+    public let channels: [Int]
+    /// Groups of the 3x3 convolution of a bottleneck; 1 but in ResNeXt.
+    public let groups: Int
+    /// Width of a group in layer1; 64 but in ResNeXt and wide ResNets.
+    public let widthPerGroup: Int
+
+    static let standardChannels = [64, 128, 256, 512]
+
+    /// - Throws: `ModelError.configuration` for what no ResNet is: not four stages, a stage without blocks, other channels,
+    ///   groups in a basic block.
+    public init(
+        block: Block, nBlocks: [Int], channels: [Int] = [64, 128, 256, 512], groups: Int = 1, widthPerGroup: Int = 64
+    ) throws(ModelError) {
+        func check(_ field: String, _ ok: Bool, _ expected: String, _ found: Any) throws(ModelError) {
+            guard !ok else { return }
+            throw .configuration(model: "ResNet", field: field, expected: expected, found: "\(found)")
+        }
+        try check("nBlocks", nBlocks.count == 4, "4 stages", "\(nBlocks.count): \(nBlocks)")
+        try check("nBlocks", nBlocks.allSatisfy { 1...1000 ~= $0 }, "1 to 1000 blocks in every stage", nBlocks)
+        try check("channels", channels.count == 4, "4 stages", "\(channels.count): \(channels)")
+        try check("channels", channels == Self.standardChannels, "\(Self.standardChannels)", channels)
+        try check("groups", 1...1024 ~= groups, "1 to 1024", groups)
+        try check("widthPerGroup", 1...4096 ~= widthPerGroup, "1 to 4096", widthPerGroup)
+        try check(
+            "block", block == .bottleneck || (groups == 1 && widthPerGroup == 64),
+            "bottleneck, since a basic block has 1 group of width 64",
+            "basic with \(groups) group(s) of width \(widthPerGroup)")
+        self.init(block, nBlocks, groups, widthPerGroup)
+    }
+
+    private init(_ block: Block, _ nBlocks: [Int], _ groups: Int = 1, _ widthPerGroup: Int = 64) {
+        self.block = block
+        self.nBlocks = nBlocks
+        channels = Self.standardChannels
+        self.groups = groups
+        self.widthPerGroup = widthPerGroup
+    }
+
+    public static let resnet18 = ResNetConfig(.basic, [2, 2, 2, 2])
+    public static let resnet34 = ResNetConfig(.basic, [3, 4, 6, 3])
+    public static let resnet50 = ResNetConfig(.bottleneck, [3, 4, 6, 3])
+    public static let resnet101 = ResNetConfig(.bottleneck, [3, 4, 23, 3])
+    public static let resnet152 = ResNetConfig(.bottleneck, [3, 8, 36, 3])
+    public static let resnext50_32x4d = ResNetConfig(.bottleneck, [3, 4, 6, 3], 32, 4)
+    public static let resnext101_32x8d = ResNetConfig(.bottleneck, [3, 4, 23, 3], 32, 8)
+    public static let resnext101_64x4d = ResNetConfig(.bottleneck, [3, 4, 23, 3], 64, 4)
+    public static let wide_resnet50_2 = ResNetConfig(.bottleneck, [3, 4, 6, 3], 1, 128)
+    public static let wide_resnet101_2 = ResNetConfig(.bottleneck, [3, 4, 23, 3], 1, 128)
+}
