@@ -25,6 +25,13 @@ public enum Operation: Sendable, Hashable {
     case concat
     /// Active in training only.
     case dropout(probability: Double)
+
+    var hasParameters: Bool {
+        switch self {
+        case .conv, .batchNorm, .linear: true
+        default: false
+        }
+    }
 }
 
 public struct ConvSpec: Sendable, Hashable {
@@ -125,6 +132,8 @@ public struct Graph: Sendable, Hashable {
 
     @discardableResult
     public mutating func add(_ module: String, _ operation: Operation, _ inputs: [Node]) -> Node {
+        precondition(
+            !operation.hasParameters || nameUses[module] == nil, "two layers with parameters are called \(module)")
         define(module)
         return append(name: module, module: module, operation, inputs)
     }
@@ -147,6 +156,34 @@ public struct Graph: Sendable, Hashable {
         self.logits = logits.index
         self.features = features?.index
         self.probabilities = probabilities?.index
+    }
+
+    /// The part of the graph that `node` depends on, without outputs, and the node in it.
+    func prefix(through node: Int) -> (graph: Graph, end: Node) {
+        var needed: Set<Int> = [node]
+        for index in stride(from: node, through: 0, by: -1) where needed.contains(index) {
+            needed.formUnion(nodes[index].inputs)
+        }
+        var part = Graph(modelName: modelName)
+        var moved: [Int: Int] = [:]
+        for index in needed.sorted() {
+            let old = nodes[index]
+            moved[index] = part.nodes.count
+            part.nameUses[old.name] = 1
+            part.nodes.append(
+                GraphNode(
+                    name: old.name, module: old.module, operation: old.operation,
+                    inputs: old.inputs.map { moved[$0]! }))
+        }
+        part.containers = containers.filter { path, _ in
+            part.nodes.contains { $0.module.hasPrefix(path + ".") }
+        }
+        part.containerOrder = containerOrder.filter { part.containers[$0] != nil }
+        // Positions keep their order; paths that are gone count as never defined.
+        let members = Set(part.nodes.map(\.module)).union(part.containers.keys)
+        let kept = definitionOrder.filter { members.contains($0.key) }.sorted { $0.value < $1.value }
+        for (path, _) in kept { part.define(path) }
+        return (part, Node(index: part.nodes.count - 1))
     }
 
     private mutating func define(_ path: String) {

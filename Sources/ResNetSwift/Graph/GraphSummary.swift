@@ -40,8 +40,11 @@ extension Graph {
         lines += [rule, line(rows[rows.count - 1]), rule]
         lines.append("Parameters  \(parameterTotal.grouped), \(mebibytes(parameterTotal)) in float32")
         lines.append("Buffers     \(buffers.grouped) (running statistics)")
-        lines.append(
-            "MACs        \(macTotal.grouped) a picture, \(decimal(macTotal, unit: 1_000_000_000, places: 2)) G")
+        let macText =
+            macTotal < 1_000_000_000
+            ? "\(decimal(macTotal, unit: 1_000_000, places: 2)) M"
+            : "\(decimal(macTotal, unit: 1_000_000_000, places: 2)) G"
+        lines.append("MACs        \(macTotal.grouped) a picture, \(macText)")
         return lines.map { $0.trimmingTrailingSpaces }.joined(separator: "\n") + "\n"
     }
 }

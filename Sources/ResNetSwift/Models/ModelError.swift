@@ -15,8 +15,8 @@ public enum ModelError: Error, Sendable, Hashable, CustomStringConvertible {
         case .configuration(let model, let field, let expected, let found):
             "\(model): \(field) must be \(expected), not \(found)"
         case .unknownModel(let name, let nearest, let known):
-            "no model is called '\(name)'" + (nearest.map { "; did you mean '\($0)'?" } ?? "")
-                + " Known models: " + known.joined(separator: ", ")
+            "no model is called '\(name)'; " + (nearest.map { "did you mean '\($0)'? " } ?? "")
+                + "Known models: " + known.joined(separator: ", ")
         case .selection(let pattern, let expected, let found):
             "freezing '\(pattern)': expected \(expected), found \(found)"
         case .structure(let node, let expected, let found): "\(node): expected \(expected), found \(found)"

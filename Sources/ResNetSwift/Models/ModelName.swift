@@ -1,0 +1,138 @@
+// The models by name, with what each is usually given.
+
+public enum ModelName: String, CaseIterable, Sendable {
+    case resnet18, resnet34, resnet50, resnet101, resnet152
+    case resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
+    case wide_resnet50_2, wide_resnet101_2
+    case cifar_resnet14, cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110
+    case alexnet_mini, googlenet
+
+    /// The model of that name; case, hyphens and underscores do not matter.
+    /// - Throws: `ModelError.unknownModel` with the known names and the nearest.
+    public init(named name: String) throws(ModelError) {
+        let wanted = name.plain
+        if let found = Self.allCases.first(where: { $0.rawValue.plain == wanted }) {
+            self = found
+            return
+        }
+        let ranked = Self.allCases.map { (distance: editDistance($0.rawValue.plain, wanted), name: $0.rawValue) }
+        let nearest = ranked.min { $0.distance < $1.distance }!
+        throw .unknownModel(
+            name: name, nearest: nearest.distance <= max(2, wanted.count / 3) ? nearest.name : nil,
+            known: Self.allCases.map(\.rawValue))
+    }
+
+    public var defaultClasses: Int {
+        switch self {
+        case .alexnet_mini, .googlenet: 1
+        case _ where cifar != nil: 10
+        default: 1000
+        }
+    }
+
+    public var defaultInputSize: Size2 {
+        switch self {
+        case .alexnet_mini, .googlenet: 280
+        case _ where cifar != nil: 32
+        default: 224
+        }
+    }
+
+    /// How the model's authors start it.
+    public var initialisation: InitialisationScheme {
+        switch self {
+        case .alexnet_mini, .googlenet: .keras
+        default: .resNet
+        }
+    }
+
+    /// The network; nil means the default of the model.
+    /// - Parameter inputSize: matters to models whose linear layers depend on it (alexnet_mini).
+    /// - Throws: `ModelError.configuration` for counts out of range and pictures that are too small.
+    public func graph(
+        classes: Int? = nil, inputChannels: Int = 3, inputSize: Size2? = nil
+    ) throws(ModelError) -> Graph {
+        let classes = classes ?? defaultClasses
+        func check(_ field: String, _ value: Int, _ range: ClosedRange<Int>) throws(ModelError) {
+            guard range.contains(value) else {
+                throw .configuration(
+                    model: rawValue, field: field, expected: "\(range.lowerBound) to \(range.upperBound)",
+                    found: "\(value)")
+            }
+        }
+        try check("classes", classes, 1...1_000_000)
+        try check("inputChannels", inputChannels, 1...4096)
+        if let config = resNet { return config.graph(classes: classes, inputChannels: inputChannels) }
+        if let config = cifar { return config.graph(classes: classes, inputChannels: inputChannels) }
+        if self == .googlenet {
+            return GoogLeNet.graph(classes: classes, inputChannels: inputChannels, sigmoid: classes == 1)
+        }
+        let size = inputSize ?? defaultInputSize
+        do {
+            return try AlexNetMini.graph(
+                classes: classes, inputChannels: inputChannels, inputSize: size, sigmoid: classes == 1)
+        } catch {
+            throw .configuration(
+                model: rawValue, field: "inputSize", expected: "a size that every layer can take",
+                found: "\(size) (\(error))")
+        }
+    }
+
+    /// The network with first values.
+    public func model(
+        classes: Int? = nil, inputChannels: Int = 3, inputSize: Size2? = nil, seed: UInt64,
+        zeroInitResidual: Bool = false
+    ) throws(ModelError) -> Model {
+        let graph = try graph(classes: classes, inputChannels: inputChannels, inputSize: inputSize)
+        return Model.initialised(graph, seed: seed, scheme: initialisation, zeroInitResidual: zeroInitResidual)
+    }
+
+    private var resNet: ResNetConfig? {
+        switch self {
+        case .resnet18: .resnet18
+        case .resnet34: .resnet34
+        case .resnet50: .resnet50
+        case .resnet101: .resnet101
+        case .resnet152: .resnet152
+        case .resnext50_32x4d: .resnext50_32x4d
+        case .resnext101_32x8d: .resnext101_32x8d
+        case .resnext101_64x4d: .resnext101_64x4d
+        case .wide_resnet50_2: .wide_resnet50_2
+        case .wide_resnet101_2: .wide_resnet101_2
+        default: nil
+        }
+    }
+
+    private var cifar: CIFARResNetConfig? {
+        switch self {
+        case .cifar_resnet14: .resnet14
+        case .cifar_resnet20: .resnet20
+        case .cifar_resnet32: .resnet32
+        case .cifar_resnet44: .resnet44
+        case .cifar_resnet56: .resnet56
+        case .cifar_resnet110: .resnet110
+        default: nil
+        }
+    }
+}
+
+extension String {
+    /// Lower case, without hyphens, underscores and spaces.
+    fileprivate var plain: String { lowercased().filter { $0 != "-" && $0 != "_" && $0 != " " } }
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements of characters.
+func editDistance(_ a: String, _ b: String) -> Int {
+    let b = Array(b)
+    var row = Array(0...b.count)
+    for (i, x) in a.enumerated() {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for (j, y) in b.enumerated() {
+            let replaced = diagonal + (x == y ? 0 : 1)
+            diagonal = row[j + 1]
+            row[j + 1] = min(replaced, diagonal + 1, row[j] + 1)
+        }
+    }
+    return row[b.count]
+}
