@@ -34,6 +34,9 @@ final class ModelCatalogTests: XCTestCase {
         XCTAssertEqual(
             message { _ = try ModelName.googlenet.graph(inputChannels: -3) },
             "googlenet: inputChannels must be 1 to 4096, not -3")
+        XCTAssertEqual(
+            message { _ = try ModelName.alexnet_mini.graph(inputSize: 1_000_000) },
+            "alexnet_mini: inputSize must be 1 to 4096, not 1000000")
         let small = message { _ = try ModelName.alexnet_mini.graph(inputSize: 20) }
         XCTAssertTrue(small.contains("20x20") && small.contains("pool2"), small)
     }
@@ -112,7 +115,9 @@ final class ModelCatalogTests: XCTestCase {
 
     func testPicturesThatDoNotFitNameTheNode() {
         let message = message { _ = try GoogLeNet.graph().summary(input: 0) }
-        XCTAssertEqual(message, "input: expected a picture of at least 1x1x1, found 3x0x0")
+        XCTAssertEqual(message, "input: expected a picture of 1x1x1 up to 1048576 a side, found 3x0x0")
+        XCTAssertTrue(
+            self.message { _ = try GoogLeNet.graph().summary(input: Size2(5, .max)) }.contains("up to 1048576 a side"))
         XCTAssertEqual(
             self.message { _ = try AlexNetMini.graph().shapes(input: 281) },
             "no error", "one pixel more gives the same maps")

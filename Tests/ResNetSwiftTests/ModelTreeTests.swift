@@ -5,10 +5,13 @@ import XCTest
 @testable import ResNetSwift
 
 final class ModelTreeTests: XCTestCase {
-    private func graph(_ name: String) throws -> Graph {
-        guard name == "protein_atlas" else { return try ModelName(named: name).graph() }
+    private static let proteinAtlas = Result {
         let resnet34 = Model.initialised(ResNetConfig.resnet34.graph(inputChannels: 4), seed: 1)
         return try resnet34.replacingHead(with: .hidden(labels: 28), seed: 2).graph
+    }
+
+    private func graph(_ name: String) throws -> Graph {
+        try name == "protein_atlas" ? Self.proteinAtlas.get() : ModelName(named: name).graph()
     }
 
     func testPrintsTheTreeByteForByteAsPyTorch() throws {

@@ -186,6 +186,17 @@ public struct Graph: Sendable, Hashable {
         return (part, Node(index: part.nodes.count - 1))
     }
 
+    /// Equal graphs compute the same under the same names; in which order their modules print does not count.
+    public static func == (a: Graph, b: Graph) -> Bool {
+        a.modelName == b.modelName && a.nodes == b.nodes && a.containers == b.containers && a.logits == b.logits
+            && a.features == b.features && a.probabilities == b.probabilities
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(modelName)
+        hasher.combine(nodes)
+    }
+
     private mutating func define(_ path: String) {
         if definitionOrder[path] == nil { definitionOrder[path] = definitionOrder.count }
     }

@@ -91,6 +91,9 @@ extension Graph {
     }
 }
 
+/// Pictures with longer sides are a mistake, and their counts would not fit into an integer.
+private let longestSide = 1 << 20
+
 /// The shape of one node, given those of its inputs.
 private struct ShapeInference {
     let node: GraphNode
@@ -101,8 +104,8 @@ private struct ShapeInference {
         switch node.operation {
         case .input(let channels):
             guard channels == image.channels else { throw misfit("\(channels) channels", "\(image.channels)") }
-            guard image.height > 0, image.width > 0, channels > 0 else {
-                throw misfit("a picture of at least 1x1x1", "\(NodeShape.map(image))")
+            guard channels > 0, 1...longestSide ~= image.height, 1...longestSide ~= image.width else {
+                throw misfit("a picture of 1x1x1 up to \(longestSide) a side", "\(NodeShape.map(image))")
             }
             return .map(image)
         case .conv(let spec): return try convolved(spec)

@@ -1,5 +1,7 @@
 // The models by name, with what each is usually given.
 
+// Names are those of the published models.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 public enum ModelName: String, CaseIterable, Sendable {
     case resnet18, resnet34, resnet50, resnet101, resnet152
     case resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
@@ -38,7 +40,7 @@ public enum ModelName: String, CaseIterable, Sendable {
         }
     }
 
-    /// How the model's authors start it.
+    /// How the model's authors start it; those of alexnet_mini and googlenet used Keras.
     public var initialisation: InitialisationScheme {
         switch self {
         case .alexnet_mini, .googlenet: .keras
@@ -68,6 +70,8 @@ public enum ModelName: String, CaseIterable, Sendable {
             return GoogLeNet.graph(classes: classes, inputChannels: inputChannels, sigmoid: classes == 1)
         }
         let size = inputSize ?? defaultInputSize
+        // The first linear layer grows with the picture: 4096 pixels a side are already a billion parameters.
+        try check("inputSize", max(size.height, size.width), 1...4096)
         do {
             return try AlexNetMini.graph(
                 classes: classes, inputChannels: inputChannels, inputSize: size, sigmoid: classes == 1)
@@ -78,13 +82,16 @@ public enum ModelName: String, CaseIterable, Sendable {
         }
     }
 
-    /// The network with first values.
+    /// The network with first values; `metadata` holds its name.
     public func model(
         classes: Int? = nil, inputChannels: Int = 3, inputSize: Size2? = nil, seed: UInt64,
         zeroInitResidual: Bool = false
     ) throws(ModelError) -> Model {
         let graph = try graph(classes: classes, inputChannels: inputChannels, inputSize: inputSize)
-        return Model.initialised(graph, seed: seed, scheme: initialisation, zeroInitResidual: zeroInitResidual)
+        var model = Model.initialised(
+            graph, seed: seed, scheme: initialisation, zeroInitResidual: zeroInitResidual)
+        model.metadata["model"] = rawValue
+        return model
     }
 
     private var resNet: ResNetConfig? {

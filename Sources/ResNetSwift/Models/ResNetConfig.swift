@@ -50,14 +50,20 @@ public struct ResNetConfig: Sendable, Hashable {
         self.widthPerGroup = widthPerGroup
     }
 
+    // The names of the published models.
     public static let resnet18 = ResNetConfig(.basic, [2, 2, 2, 2])
     public static let resnet34 = ResNetConfig(.basic, [3, 4, 6, 3])
     public static let resnet50 = ResNetConfig(.bottleneck, [3, 4, 6, 3])
     public static let resnet101 = ResNetConfig(.bottleneck, [3, 4, 23, 3])
     public static let resnet152 = ResNetConfig(.bottleneck, [3, 8, 36, 3])
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     public static let resnext50_32x4d = ResNetConfig(.bottleneck, [3, 4, 6, 3], 32, 4)
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     public static let resnext101_32x8d = ResNetConfig(.bottleneck, [3, 4, 23, 3], 32, 8)
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     public static let resnext101_64x4d = ResNetConfig(.bottleneck, [3, 4, 23, 3], 64, 4)
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     public static let wide_resnet50_2 = ResNetConfig(.bottleneck, [3, 4, 6, 3], 1, 128)
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     public static let wide_resnet101_2 = ResNetConfig(.bottleneck, [3, 4, 23, 3], 1, 128)
 }
