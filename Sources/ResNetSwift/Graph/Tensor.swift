@@ -6,13 +6,25 @@
 public final class FloatStorage: @unchecked Sendable {
     public let base: UnsafePointer<Float>
     public let count: Int
+    /// True where the floats are a view of a read-only file mapping.
+    public let isFileBacked: Bool
     private let release: @Sendable () -> Void
 
     /// Adopts `count` floats at `base`; `release` runs when the last tensor lets go.
-    public init(base: UnsafePointer<Float>, count: Int, release: @escaping @Sendable () -> Void) {
+    /// - Parameter isFileBacked: say true only for a read-only mapping of a file; see `discardPages`.
+    public init(
+        base: UnsafePointer<Float>, count: Int, isFileBacked: Bool = false, release: @escaping @Sendable () -> Void
+    ) {
         self.base = base
         self.count = count
+        self.isFileBacked = isFileBacked
         self.release = release
+    }
+
+    /// Gives the memory of a view of a file back to the system, for whoever has just consumed it (packed the weights,
+    /// say). The values stay: they are read from the file again when touched again. Memory of one's own is left alone.
+    public func discardPages() {
+        if isFileBacked { discardFilePages(base, count * MemoryLayout<Float>.stride) }
     }
 
     /// Fresh memory that `fill` initialises completely.

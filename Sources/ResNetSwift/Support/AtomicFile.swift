@@ -1,0 +1,85 @@
+// Writing a file so that its name always stands for a whole one: write beside it, flush to disk, rename.
+//
+// A crash, a full disk or a kill at any moment leaves the old file as it was, at worst with a `.name.tmp-...` beside it.
+
+import Glibc
+
+/// A file in the making. Dropped without `commit`, it leaves nothing behind.
+final class AtomicFile {
+    private let target: String
+    private let temporary: String
+    private var descriptor: Int32
+    private var committed = false
+
+    init(_ path: String) throws(WeightFault) {
+        guard !path.isEmpty, !path.utf8.contains(0) else { throw .cannotWrite("the path is empty or contains a NUL") }
+        var target = path
+        var status = stat()
+        if stat(path, &status) == 0 {
+            // Renaming over a device or a directory would do harm; renaming over a link would cut it.
+            guard status.st_mode & S_IFMT == S_IFREG else { throw .cannotWrite("something else than a file is there") }
+            if let real = realpath(path, nil) {
+                target = String(cString: real)
+                free(real)
+            }
+        }
+        self.target = target
+        let slash = target.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let folder = slash.map { String(target[...$0]) } ?? ""
+        let name = slash.map { String(target[target.index(after: $0)...]) } ?? target
+        guard !name.isEmpty else { throw .cannotWrite("the path names a folder") }
+        var random = SystemRandomNumberGenerator()
+        temporary = "\(folder).\(name.prefix(100)).tmp-\(getpid())-\(String(random.next(), radix: 36))"
+        descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw .cannotWrite(errorText(errno)) }
+    }
+
+    deinit {
+        if descriptor >= 0 { close(descriptor) }
+        if !committed { unlink(temporary) }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws(WeightFault) {
+        var rest = bytes
+        while let base = rest.baseAddress, !rest.isEmpty {
+            let written = Glibc.write(descriptor, base, min(rest.count, 1 << 30))
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw .cannotWrite(errorText(errno))
+            }
+            rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+        }
+    }
+
+    func write(_ bytes: [UInt8]) throws(WeightFault) {
+        // withUnsafeBytes knows no typed throws for its closure; the result carries the error across.
+        try bytes.withUnsafeBytes { buffer -> Result<Void, WeightFault> in
+            do throws(WeightFault) { return .success(try write(buffer)) } catch { return .failure(error) }
+        }.get()
+    }
+
+    func write(_ tensor: Tensor) throws(WeightFault) {
+        try tensor.withUnsafeFloats { floats -> Result<Void, WeightFault> in
+            do throws(WeightFault) { return .success(try write(UnsafeRawBufferPointer(floats))) } catch {
+                return .failure(error)
+            }
+        }.get()
+    }
+
+    /// Flushes to disk and gives the file its name.
+    func commit() throws(WeightFault) {
+        guard fsync(descriptor) == 0 else { throw .cannotWrite(errorText(errno)) }
+        let closed = close(descriptor)
+        descriptor = -1
+        guard closed == 0 else { throw .cannotWrite(errorText(errno)) }
+        guard rename(temporary, target) == 0 else { throw .cannotWrite(errorText(errno)) }
+        committed = true
+        // The rename itself is durable only once the folder is; some file systems refuse this, which harms nothing.
+        let slash = target.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let folder = Glibc.open(slash.map { String(target[...$0]) } ?? ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if folder >= 0 {
+            fsync(folder)
+            close(folder)
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// What travels with weights beside the tensors: text by key, in `Model.metadata`, in safetensors' `__metadata__` and in
+// npz's `__meta__.json`.
+
+/// Keys of `Model.metadata` that checkpoints carry.
+public enum MetadataKey {
+    /// The builder's name of the model, e.g. `resnet50`.
+    public static let model = "model"
+    /// Class names in the order of the logits, a JSON list of strings.
+    public static let classes = "classes"
+    /// What to do with a picture before the network sees it, a JSON object.
+    public static let transform = "transform"
+    /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
+    static let format = "format"
+}
+
+extension Model {
+    /// Class names in the order of the logits, kept in `metadata`; nil where there are none.
+    public var classNames: [String]? {
+        get {
+            guard let text = metadata[MetadataKey.classes], let items = try? JSONValue.parse(text).arrayValue else {
+                return nil
+            }
+            let names = items.compactMap(\.stringValue)
+            return names.count == items.count ? names : nil
+        }
+        set { metadata[MetadataKey.classes] = newValue.map { JSONValue.array($0.map(JSONValue.string)).text } }
+    }
+}

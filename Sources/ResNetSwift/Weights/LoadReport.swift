@@ -1,0 +1,62 @@
+// What became of each tensor when weights met a model.
+
+/// A tensor of equal name and other shape.
+public struct ShapeMismatch: Sendable, Hashable {
+    public let name: String
+    public let fileShape: [Int]
+    public let modelShape: [Int]
+}
+
+/// A tensor of equal name whose element type cannot stand for weights.
+public struct TypeMismatch: Sendable, Hashable {
+    public let name: String
+    public let type: ElementType
+}
+
+/// By the model's names, each list in the model's or the file's order.
+public struct LoadReport: Sendable, Hashable {
+    public var loaded: [String] = []
+    /// Parameters of the model that the file lacks.
+    public var missing: [String] = []
+    /// Tensors of the file that the model lacks.
+    public var unexpected: [String] = []
+    public var mismatched: [ShapeMismatch] = []
+    /// Integers where weights belong.
+    public var wrongType: [TypeMismatch] = []
+    /// Loaded after adapting them to the model's number of input channels; also among `loaded`.
+    public var adapted: [ShapeMismatch] = []
+    /// A known variant of the architecture that this library does not build, if the file shows one.
+    public var variant: String?
+
+    public init() {}
+
+    /// Nothing missing, unexpected or of another shape.
+    public var isComplete: Bool {
+        missing.isEmpty && unexpected.isEmpty && mismatched.isEmpty && wrongType.isEmpty && variant == nil
+    }
+}
+
+extension LoadReport: CustomStringConvertible {
+    public var description: String {
+        func list(_ names: [String]) -> String {
+            let shown = names.prefix(6).joined(separator: ", ")
+            return names.count > 6 ? "\(shown) and \(names.count - 6) more" : shown
+        }
+        var lines = ["\(loaded.count) tensors match"]
+        if let variant { lines.append("the weights are of a variant that is not supported: \(variant)") }
+        if !missing.isEmpty { lines.append("missing in the file (\(missing.count)): \(list(missing))") }
+        if !unexpected.isEmpty { lines.append("unknown to the model (\(unexpected.count)): \(list(unexpected))") }
+        if !mismatched.isEmpty {
+            let names = mismatched.map { "\($0.name) is \($0.fileShape) in the file, \($0.modelShape) in the model" }
+            lines.append("other shapes (\(mismatched.count)): \(list(names))")
+        }
+        if !wrongType.isEmpty {
+            let names = wrongType.map { "\($0.name) is \($0.type.rawValue)" }
+            lines.append("not floating point (\(wrongType.count)): \(list(names))")
+        }
+        for change in adapted {
+            lines.append("\(change.name) adapted from \(change.fileShape) to \(change.modelShape)")
+        }
+        return lines.joined(separator: "; ")
+    }
+}

@@ -1,0 +1,127 @@
+// Weights into a model: everything is compared first, then read, then exchanged at once. Nothing is ever half loaded.
+
+public enum LoadPolicy: Sendable, Hashable {
+    /// Every key and every shape must agree, otherwise the model stays as it is and the error says why.
+    case strict
+    /// Loads what agrees and leaves the rest of the model as it is, e.g. a new head. The report says what was left.
+    case skipMismatched
+}
+
+extension Model {
+    /// A model of `graph` whose every parameter comes from `file`.
+    public init(graph: Graph, from file: WeightFile) throws(WeightFileError) {
+        let plan = LoadPlan(graph, file)
+        guard plan.report.isComplete else {
+            throw WeightFileError(path: file.path, fault: .doesNotFit(plan.report))
+        }
+        self.init(graph: graph, parameters: try plan.read(file))
+        metadata = plan.metadata(file, merging: [:])
+    }
+
+    /// Replaces this model's parameters by those of `file`; on any error the model is untouched.
+    ///
+    /// The first convolution is adapted to the model's number of input channels as timm does it; `num_batches_tracked`
+    /// is passed over. The file's metadata (class names, transform) comes along, class names only with their classifier.
+    @discardableResult
+    public mutating func load(
+        from file: WeightFile, policy: LoadPolicy = .strict
+    ) throws(WeightFileError) -> LoadReport {
+        let (model, report) = try loading(from: file, policy: policy)
+        self = model
+        return report
+    }
+
+    /// This model with the parameters of `file`.
+    public func loading(
+        from file: WeightFile, policy: LoadPolicy = .strict
+    ) throws(WeightFileError) -> (model: Model, report: LoadReport) {
+        let plan = LoadPlan(graph, file)
+        let fits =
+            policy == .strict ? plan.report.isComplete : plan.report.variant == nil && !plan.report.loaded.isEmpty
+        guard fits else { throw WeightFileError(path: file.path, fault: .doesNotFit(plan.report)) }
+        let values = try plan.read(file)
+        var result = Model(graph: graph, parameters: parameters.merging(values) { _, loaded in loaded })
+        result.frozen = frozen
+        result.metadata = plan.metadata(file, merging: metadata)
+        return (result, plan.report)
+    }
+}
+
+/// The comparison of a graph with a file, from shapes alone.
+private struct LoadPlan {
+    var report = LoadReport()
+    /// Name, and the channels to adapt to where they differ.
+    private var reads: [(name: String, inputChannels: Int?)] = []
+    private let classifier: Set<String>
+
+    init(_ graph: Graph, _ file: WeightFile) {
+        let specs = graph.parameters
+        classifier = Set(specs.filter { $0.role == .linearWeight }.suffix(1).map(\.name))
+        let stem = graph.stemConvolution
+        for spec in specs {
+            guard let entry = file.entry(named: spec.name) else {
+                report.missing.append(spec.name)
+                continue
+            }
+            let mismatch = ShapeMismatch(name: spec.name, fileShape: entry.shape, modelShape: spec.shape)
+            if !entry.type.isFloatingPoint {
+                report.wrongType.append(TypeMismatch(name: spec.name, type: entry.type))
+            } else if entry.shape == spec.shape {
+                report.loaded.append(spec.name)
+                reads.append((spec.name, nil))
+            } else if spec.node == stem, spec.role == .convWeight, Self.canAdapt(entry.shape, to: spec.shape) {
+                report.loaded.append(spec.name)
+                report.adapted.append(mismatch)
+                reads.append((spec.name, spec.shape[1]))
+            } else {
+                report.mismatched.append(mismatch)
+            }
+        }
+        let known = Set(specs.map(\.name))
+        let unexpected = file.entries.filter {
+            !known.contains($0.name) && !$0.name.hasSuffix("num_batches_tracked")
+        }
+        report.unexpected = unexpected.map(\.name)
+        report.variant = ResNetVariant.unsupported(unexpected.map { ($0.name, $0.shape) })
+    }
+
+    /// (O, 3, h, w) in the file and (O, N, h, w) in the model: pretrained on colour pictures, used on others.
+    private static func canAdapt(_ file: [Int], to model: [Int]) -> Bool {
+        file.count == 4 && model.count == 4 && file[1] == 3 && file[0] == model[0] && file[2...] == model[2...]
+    }
+
+    func read(_ file: WeightFile) throws(WeightFileError) -> [String: Tensor] {
+        var values: [String: Tensor] = [:]
+        values.reserveCapacity(reads.count)
+        for (name, inputChannels) in reads {
+            let tensor = try file.tensor(named: name)
+            values[name] = inputChannels.map { tensor.adaptingInputChannels(to: $0) } ?? tensor
+        }
+        return values
+    }
+
+    func metadata(_ file: WeightFile, merging own: [String: String]) -> [String: String] {
+        let hasClassifier = classifier.isSubset(of: report.loaded)
+        var result = own
+        for (key, value) in file.metadata where key != MetadataKey.format {
+            if key == MetadataKey.classes && !hasClassifier { continue }
+            // What the model is called is the model's affair, unless it has no name yet.
+            if key == MetadataKey.model && own[key] != nil { continue }
+            result[key] = value
+        }
+        return result
+    }
+}
+
+extension Graph {
+    /// Index of the one convolution that reads the input, ungrouped; nil where there is no such.
+    fileprivate var stemConvolution: Int? {
+        let readers = nodes.indices.filter { index in
+            nodes[index].inputs.contains { if case .input = nodes[$0].operation { true } else { false } }
+        }
+        guard readers.count == 1, let index = readers.first, case .conv(let spec) = nodes[index].operation,
+            spec.groups == 1
+        else { return nil }
+        return index
+    }
+}

@@ -1,0 +1,133 @@
+// safetensors: a JSON header, then the tensors, row-major and little-endian, without holes.
+//
+//     +----------------+------------------------------------------+---------------------------+
+//     | u64 header size| {"key": {"dtype", "shape", "data_offsets"}, ...} + spaces | tensor bytes |
+//     +----------------+------------------------------------------+---------------------------+
+//                                          data_offsets [begin, end) count from here ^
+//
+// Format: https://huggingface.co/docs/safetensors (header at most 100,000,000 bytes; ranges contiguous and exhaustive).
+
+enum Safetensors {
+    static let maximumHeader = 100_000_000
+
+    static let types: [String: ElementType] = [
+        "F32": .float32, "F16": .float16, "BF16": .bfloat16, "F64": .float64, "I64": .int64, "I32": .int32,
+        "I16": .int16, "I8": .int8, "U8": .uint8, "BOOL": .bool,
+    ]
+
+    static func read(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> ContainerContents {
+        var cursor = ByteCursor(file, part: "safetensors header")
+        let announced = try cursor.take(UInt64.self)
+        guard announced <= UInt64(maximumHeader) else {
+            throw .exceedsLimit("safetensors header of \(announced) bytes; the format allows \(maximumHeader)")
+        }
+        let headerBytes = try cursor.take(Int(announced))
+        let dataStart = cursor.offset
+        let dataSize = cursor.remaining
+
+        let header: JSONValue
+        do throws(JSONError) { header = try JSONValue.parse(headerBytes, maximumDepth: 4) } catch {
+            switch error.kind {
+            case .duplicateKey(let key): throw .duplicateKey(key)
+            case .limit: throw .exceedsLimit("safetensors header: \(error)")
+            case .syntax: throw .malformed(part: "safetensors header", problem: "\(error)")
+            }
+        }
+        guard case .object(let members) = header else {
+            throw .malformed(part: "safetensors header", problem: "it is not an object")
+        }
+        var contents = ContainerContents()
+        var ranges: [(range: Range<Int>, key: String)] = []
+        for member in members {
+            if member.key == "__metadata__" {
+                contents.metadata = try metadata(member.value)
+                continue
+            }
+            let tensor = try entry(member, dataStart: dataStart, dataSize: dataSize)
+            if case .raw(let range) = tensor.payload { ranges.append((range, member.key)) }
+            contents.tensors.append(tensor)
+        }
+        try checkExhaustive(ranges, from: dataStart, to: file.count)
+        return contents
+    }
+
+    private static func metadata(_ value: JSONValue) throws(WeightFault) -> [String: String] {
+        guard case .object(let members) = value else {
+            throw .malformed(part: "safetensors header", problem: "__metadata__ is not an object")
+        }
+        var result: [String: String] = [:]
+        for member in members {
+            guard let text = member.value.stringValue else {
+                throw .malformed(part: "safetensors header", problem: "__metadata__.\(member.key) is not a string")
+            }
+            result[member.key] = text
+        }
+        return result
+    }
+
+    private static func entry(
+        _ member: JSONMember, dataStart: Int, dataSize: Int
+    ) throws(WeightFault) -> StoredTensor {
+        let key = member.key
+        func fault(_ problem: String) -> WeightFault { .malformed(part: "tensor \(key)", problem: problem) }
+        guard case .object(let fields) = member.value else { throw fault("its entry is not an object") }
+        for field in fields where !["dtype", "shape", "data_offsets"].contains(field.key) {
+            throw fault("unknown field \(field.key)")
+        }
+        guard let typeName = member.value["dtype"]?.stringValue else { throw fault("no dtype") }
+        guard let type = types[typeName] else { throw .unsupported("tensor \(key) has dtype \(typeName)") }
+        guard let shape = nonNegative(member.value["shape"]) else {
+            throw fault("its shape is not a list of non-negative integers")
+        }
+        guard shape.count <= 32 else { throw fault("\(shape.count) dimensions") }
+        guard let offsets = nonNegative(member.value["data_offsets"]), offsets.count == 2 else {
+            throw fault("data_offsets is not a pair of non-negative integers")
+        }
+        let (begin, end) = (offsets[0], offsets[1])
+        guard begin <= end else { throw fault("its range ends at \(end) before it begins at \(begin)") }
+        guard end <= dataSize else {
+            throw .truncated(part: "tensor \(key)", needed: end, available: dataSize)
+        }
+        guard let geometry = TensorGeometry(dense: shape), let size = checkedProduct([geometry.count, type.size]) else {
+            throw fault("overflowing shape \(shape)")
+        }
+        guard size == end - begin else {
+            throw fault("\(typeName) \(shape) takes \(size) bytes, its range has \(end - begin)")
+        }
+        return StoredTensor(
+            key: key, type: type, bigEndian: false, geometry: geometry,
+            payload: .raw(dataStart + begin..<dataStart + end))
+    }
+
+    /// The sizes of a JSON list, or nil where it is anything else.
+    private static func nonNegative(_ value: JSONValue?) -> [Int]? {
+        guard let items = value?.arrayValue else { return nil }
+        var result: [Int] = []
+        for item in items {
+            guard let size = item.integerValue, size >= 0 else { return nil }
+            result.append(size)
+        }
+        return result
+    }
+
+    /// Ranges must tile the data section: an overlap or a hole is how files smuggle other content.
+    private static func checkExhaustive(
+        _ ranges: [(range: Range<Int>, key: String)], from start: Int, to end: Int
+    ) throws(WeightFault) {
+        var position = start
+        let sorted = ranges.sorted {
+            ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
+        }
+        for (range, key) in sorted {
+            guard range.lowerBound == position else {
+                let what = range.lowerBound < position ? "overlaps another tensor" : "follows a hole"
+                throw .malformed(part: "tensor \(key)", problem: "its range \(what)")
+            }
+            position = range.upperBound
+        }
+        guard position == end else {
+            throw .malformed(
+                part: "safetensors data", problem: "\(end - position) bytes at its end belong to no tensor")
+        }
+    }
+}

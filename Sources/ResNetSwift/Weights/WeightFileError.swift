@@ -1,0 +1,68 @@
+// What can be wrong with a weight file. Readers throw a `WeightFault`; the public calls add the file's name to it.
+
+/// The one error of everything in Weights/: which file, and what is the matter with it.
+public struct WeightFileError: Error, Sendable, Equatable, CustomStringConvertible {
+    public let path: String
+    public let fault: WeightFault
+
+    public init(path: String, fault: WeightFault) {
+        self.path = path
+        self.fault = fault
+    }
+
+    public var description: String { "\(path): \(fault)" }
+}
+
+public enum WeightFault: Error, Sendable, Equatable {
+    /// The operating system refused: no such file, a directory, no permission.
+    case cannotRead(String)
+    case cannotWrite(String)
+    /// A web page saved under the name of a weight file.
+    case htmlPage
+    /// The pointer that Git LFS leaves where the real file was not fetched.
+    case gitLFSPointer
+    /// Readable, but no container of weights; says what it looks like.
+    case notWeights(String)
+    /// `part` ends before all that it announces.
+    case truncated(part: String, needed: Int, available: Int)
+    /// `part` contradicts itself or its format.
+    case malformed(part: String, problem: String)
+    /// Well-formed, but nothing that this library reads.
+    case unsupported(String)
+    /// A pickle asks for a callable or an opcode outside the closed list. It was not executed.
+    case forbiddenPickle(String)
+    /// Larger than any honest file: nesting, header, memo, or a zip bomb.
+    case exceedsLimit(String)
+    case duplicateKey(String)
+    case noSuchKey(String)
+    /// The tensors are not those of the model.
+    case doesNotFit(LoadReport)
+}
+
+extension WeightFault: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .cannotRead(let reason): "cannot be read: \(reason)"
+        case .cannotWrite(let reason): "cannot be written: \(reason)"
+        case .htmlPage:
+            "this is an HTML page saved under the name of a weight file; the download went to a web page, not to the file"
+        case .gitLFSPointer:
+            "this is a Git-LFS pointer, not the weights; fetch the real file with `git lfs pull`"
+        case .notWeights(let what): "not a weight file: \(what)"
+        case .truncated(let part, let needed, let available):
+            "truncated: \(part) needs \(needed) bytes, \(available) are there"
+        case .malformed(let part, let problem): "malformed \(part): \(problem)"
+        case .unsupported(let what): "unsupported: \(what)"
+        case .forbiddenPickle(let what): "refused, nothing was executed: \(what)"
+        case .exceedsLimit(let what): "exceeds a limit: \(what)"
+        case .duplicateKey(let key): "the key \(key) occurs twice"
+        case .noSuchKey(let key): "has no tensor \(key)"
+        case .doesNotFit(let report): "does not fit the model: \(report)"
+        }
+    }
+}
+
+/// Runs a reader and gives its fault the file's name.
+func naming<R>(_ path: String, _ body: () throws(WeightFault) -> R) throws(WeightFileError) -> R {
+    do { return try body() } catch { throw WeightFileError(path: path, fault: error) }
+}

@@ -1,0 +1,136 @@
+// Writing weights: safetensors and npz, float32, under torchvision's names. Both appear under their name whole or not at
+// all (AtomicFile), and neither is ever assembled in memory.
+
+public enum WeightFormat: String, Sendable, Hashable, CaseIterable {
+    case safetensors, npz
+
+    /// By the ending of a path, or nil.
+    public init?(path: String) {
+        if path.hasSuffix(".safetensors") {
+            self = .safetensors
+        } else if path.hasSuffix(".npz") {
+            self = .npz
+        } else {
+            return nil
+        }
+    }
+}
+
+extension Model {
+    /// Writes all parameters and buffers in the graph's order, and the metadata: a checkpoint.
+    /// - Parameter format: nil means by the ending of `path`, safetensors where that says nothing.
+    public func save(to path: String, format: WeightFormat? = nil) throws(WeightFileError) {
+        let tensors = graph.parameters.map { (key: $0.name, tensor: self[$0.name]) }
+        try WeightWriter.write(
+            tensors, metadata: metadata, to: path, format: format ?? WeightFormat(path: path) ?? .safetensors)
+    }
+}
+
+public enum WeightWriter {
+    /// Writes tensors in the given order.
+    /// - Precondition: no key occurs twice.
+    public static func write(
+        _ tensors: [(key: String, tensor: Tensor)], metadata: [String: String] = [:], to path: String,
+        format: WeightFormat
+    ) throws(WeightFileError) {
+        precondition(Set(tensors.map(\.key)).count == tensors.count, "a key occurs twice")
+        try naming(path) { () throws(WeightFault) in
+            let file = try AtomicFile(path)
+            switch format {
+            case .safetensors: try Safetensors.write(tensors, metadata, to: file)
+            case .npz: try Npz.write(tensors, metadata, to: file)
+            }
+            try file.commit()
+        }
+    }
+
+    /// Writes one array as npy.
+    public static func writeArray(_ tensor: Tensor, to path: String) throws(WeightFileError) {
+        try naming(path) { () throws(WeightFault) in
+            let file = try AtomicFile(path)
+            try file.write(NpyHeader.text(shape: tensor.shape))
+            try file.write(tensor)
+            try file.commit()
+        }
+    }
+}
+
+extension Safetensors {
+    /// Header, padded by spaces so that the tensors begin at a multiple of 64 bytes, then the tensors.
+    fileprivate static func write(
+        _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
+    ) throws(WeightFault) {
+        // Readers of Hugging Face ask for a format; `pt` means the names and layouts of PyTorch.
+        let notes = metadata.merging([MetadataKey.format: "pt"]) { _, format in format }
+        var members = [
+            JSONMember(
+                key: "__metadata__",
+                value: .object(
+                    notes.sorted { $0.key < $1.key }.map { JSONMember(key: $0.key, value: .string($0.value)) }))
+        ]
+        var offset = 0
+        for (key, tensor) in tensors {
+            let end = offset + tensor.count * MemoryLayout<Float>.size
+            members.append(
+                JSONMember(
+                    key: key,
+                    value: .object([
+                        JSONMember(key: "dtype", value: .string("F32")),
+                        JSONMember(key: "shape", value: .array(tensor.shape.map(JSONValue.integer))),
+                        JSONMember(key: "data_offsets", value: .array([.integer(offset), .integer(end)])),
+                    ])))
+            offset = end
+        }
+        var header = Array(JSONValue.object(members).text.utf8)
+        header += [UInt8](repeating: 0x20, count: (64 - (8 + header.count) % 64) % 64)
+        guard header.count <= maximumHeader else {
+            throw .cannotWrite("a header of \(header.count) bytes is too large")
+        }
+        try file.write(littleEndianBytes(UInt64(header.count)) + header)
+        for (_, tensor) in tensors { try file.write(tensor) }
+    }
+}
+
+extension NpyHeader {
+    /// The header of a float32 array in row-major order, version 1.0, padded so that data begin at a multiple of 64.
+    static func text(shape: [Int]) -> [UInt8] {
+        let sizes = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
+        let literal = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(sizes)), }"
+        let padding = (64 - (10 + literal.utf8.count + 1) % 64) % 64
+        let length = literal.utf8.count + padding + 1
+        return [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0] + littleEndianBytes(UInt16(length)) + Array(literal.utf8)
+            + [UInt8](repeating: 0x20, count: padding) + [0x0a]
+    }
+}
+
+extension Npz {
+    /// Stored members, aligned by the extra field of the local header so that our reader can use them where they lie.
+    fileprivate static func write(
+        _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
+    ) throws(WeightFault) {
+        var zip = ZipWriter(file)
+        for (key, tensor) in tensors {
+            let header = NpyHeader.text(shape: tensor.shape)
+            let crc = tensor.withUnsafeFloats { floats in
+                checksumCRC32(UnsafeRawBufferPointer(floats), continuing: header.withUnsafeBytes { checksumCRC32($0) })
+            }
+            let size = header.count + tensor.count * MemoryLayout<Float>.size
+            try zip.beginMember("\(key).npy", size: size, crc: UInt32(crc))
+            try file.write(header)
+            try file.write(tensor)
+        }
+        if !metadata.isEmpty {
+            let members = metadata.sorted { $0.key < $1.key }
+            let text = Array(
+                JSONValue.object(members.map { JSONMember(key: $0.key, value: .string($0.value)) }).text.utf8)
+            try zip.beginMember(
+                metadataMember, size: text.count, crc: UInt32(text.withUnsafeBytes { checksumCRC32($0) }))
+            try file.write(text)
+        }
+        try zip.finish()
+    }
+}
+
+func littleEndianBytes<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+}
