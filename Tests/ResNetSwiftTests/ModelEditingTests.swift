@@ -9,7 +9,7 @@ final class ModelEditingTests: XCTestCase {
 
     func testOtherClassesRenewTheLastLayerOnly() throws {
         var model = model
-        model.metadata["note"] = "kept"
+        model.metadata = ["note": "kept", "model": "cifar_resnet14", "classes": "[]"]
         model.frozen = ["conv1.weight", "fc.weight"]
         let changed = try model.replacingHead(classes: 2, seed: 9)
         for spec in changed.graph.parameters where !spec.name.hasPrefix("fc.") {
@@ -18,7 +18,9 @@ final class ModelEditingTests: XCTestCase {
         XCTAssertEqual(changed["fc.weight"].shape, [2, 64])
         XCTAssertEqual(changed["fc.bias"].shape, [2])
         XCTAssertEqual(changed.frozen, ["conv1.weight"], "a new layer is not frozen")
-        XCTAssertEqual(changed.metadata["note"], "kept")
+        XCTAssertEqual(changed.metadata, ["note": "kept", "model": "cifar_resnet14"])
+        let rebuilt = try model.replacingHead(with: .linear(classes: 3), seed: 9)
+        XCTAssertEqual(rebuilt.metadata, ["note": "kept"], "the name no longer tells the structure")
         XCTAssertEqual(changed.parameterCount, CIFARResNetConfig.resnet14.graph(classes: 2).parameterCount)
         XCTAssertEqual("\(changed)", "\(CIFARResNetConfig.resnet14.graph(classes: 2))")
         // As many classes as before: anew all the same.

@@ -16,7 +16,9 @@ extension Model {
         var changed = graph
         changed.nodes[graph.logits].operation = .linear(inFeatures: inFeatures, outFeatures: classes, bias: bias)
         let last = graph.nodes[graph.logits].module
-        return adopting(changed, renewed: ["\(last).weight", "\(last).bias"], seed: seed, .torch)
+        var model = adopting(changed, renewed: ["\(last).weight", "\(last).bias"], seed: seed, .torch)
+        model.metadata["classes"] = nil  // the names of the old ones
+        return model
     }
 
     /// The trunk, up to its last feature map, with a head of another structure, which starts anew.
@@ -31,8 +33,11 @@ extension Model {
         var g = GraphBuilder(continuing: trunk)
         let changed = head.write(&g, end)
         let old = Set(trunk.parameters.map(\.name))
-        return adopting(
-            changed, renewed: Set(changed.parameters.map(\.name)).subtracting(old), seed: seed, scheme)
+        let new = Set(changed.parameters.map(\.name)).subtracting(old)
+        var model = adopting(changed, renewed: new, seed: seed, scheme)
+        model.metadata["classes"] = nil
+        model.metadata["model"] = nil  // no model of that name has this head
+        return model
     }
 
     /// The same network for pictures of other than three channels; the first convolution is adapted as timm does it:
