@@ -1,0 +1,143 @@
+/* Panels of output channels: how wide, how packed, and how threads share them. */
+#include <math.h>
+
+#include "conv/plan.h"
+
+ck_filter_view ck_view_filter(const ck_conv_plan *plan, const float *oihw, const float *scale) {
+    const ck_conv_desc *d = &plan->d;
+    const ptrdiff_t kh = d->kernel_height, kw = d->kernel_width;
+    const int32_t k = d->out_channels / d->groups, c = d->in_channels / d->groups;
+    ck_filter_view view = {.base = oihw, .scale = scale, .groups = d->groups, .k = k, .c = c};
+    view.group_stride = (ptrdiff_t)k * c * kh * kw;
+    if (d->pass == CK_DATA_GRADIENT) { /* plan->d is turned round already: k counts the forward input's channels */
+        view.base += kh * kw - 1;
+        view.k_stride = kh * kw;
+        view.c_stride = k * kh * kw;
+        view.y_stride = -kw;
+        view.x_stride = -1;
+    } else {
+        view.k_stride = c * kh * kw;
+        view.c_stride = kh * kw;
+        view.y_stride = kw;
+        view.x_stride = 1;
+    }
+    return view;
+}
+
+int32_t ck_merge_groups(const ck_conv_desc *d, int32_t block) {
+    if (d->groups == 1)
+        return 1;
+    const int32_t k = d->out_channels / d->groups, c = d->in_channels / d->groups;
+    for (int32_t merge = 1; merge <= d->groups; merge++)
+        if (d->groups % merge == 0 && k * (int64_t)merge % block == 0 && c * (int64_t)merge % block == 0)
+            return d->groups / merge;
+    return 1; /* one dense group with zeros: right, if wasteful */
+}
+
+float ck_filter_at(const ck_filter_view *view, int32_t merged_groups, int32_t g, int32_t k, int32_t c, int32_t y,
+                   int32_t x) {
+    const int32_t merge = view->groups / merged_groups;
+    const int32_t k_group = k / view->k, c_group = c / view->c;
+    if (k_group >= merge || k_group != c_group)
+        return 0;
+    const int32_t group = g * merge + k_group, own_k = k % view->k, own_c = c % view->c;
+    const float value = view->base[group * view->group_stride + own_k * view->k_stride + own_c * view->c_stride +
+                                   y * view->y_stride + x * view->x_stride];
+    return view->scale ? value * view->scale[group * view->k + own_k] : value;
+}
+
+/* Two FMA and two loads a cycle, and a latency of four: at least eight FMA in flight. */
+double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width) {
+    const int32_t most = width == 4 ? kernels->tile_pixels4 : width == 2 ? kernels->tile_pixels2 : 8;
+    const int32_t count = (pixels + most - 1) / most;
+    double cycles = 0;
+    for (int32_t t = 0, p = 0; t < count; t++) {
+        const int32_t px = (pixels - p + count - t - 1) / (count - t);
+        cycles += fmax(fmax(px * width, (px + width) * 1.05), 8) / 2;
+        p += px;
+    }
+    return cycles;
+}
+
+int32_t ck_panel_width(const ck_kernels *kernels, int32_t pixels, int32_t blocks) {
+    int32_t best = 1;
+    double least = ck_panel_cycles(kernels, pixels, 1);
+    for (int32_t width = 2; width <= 4 && width <= blocks; width *= 2) {
+        const double cycles = ck_panel_cycles(kernels, pixels, width) / width;
+        /* Four wide reads the weights twice as often: only where rows are too short for two. */
+        const int better =
+            width == 2 ? cycles <= least * 1.02 : cycles < least * 0.98 || pixels <= kernels->tile_pixels4;
+        if (!better)
+            continue;
+        least = cycles;
+        best = width;
+    }
+    return best;
+}
+
+size_t ck_pack_panels_size(const ck_conv_plan *plan) {
+    const size_t in_blocks = (size_t)plan->in_blocks / plan->groups;
+    return in_blocks * plan->block * plan->d.kernel_height * plan->d.kernel_width * plan->out_blocks * plan->block * 4;
+}
+
+/* One panel of one group: columns k are strided in the source, so the source is walked channel by channel. */
+static void pack_panel(const ck_conv_plan *plan, const ck_filter_view *view, int32_t g, int32_t first, int32_t count,
+                       float *dst) {
+    const int32_t v = plan->block, width = count * v;
+    const int32_t kh = plan->d.kernel_height, kw = plan->d.kernel_width;
+    const int32_t channels = plan->in_blocks / plan->groups * v;
+    const int simple = plan->d.groups == 1;
+    for (int32_t b = 0; b < channels / v; b++)
+        for (int32_t y = 0; y < kh; y++)
+            for (int32_t x = 0; x < kw; x++)
+                for (int32_t i = 0; i < v; i++, dst += width) {
+                    const int32_t c = b * v + i;
+                    const int32_t real = simple ? (c < view->c ? view->k - first * v : 0) : width;
+                    const int32_t filled = real < 0 ? 0 : real < width ? real : width;
+                    if (simple) {
+                        const float *src = view->base + first * v * view->k_stride + c * view->c_stride +
+                                           y * view->y_stride + x * view->x_stride;
+                        for (int32_t k = 0; k < filled; k++)
+                            dst[k] = view->scale ? src[k * view->k_stride] * view->scale[first * v + k]
+                                                 : src[k * view->k_stride];
+                    } else {
+                        for (int32_t k = 0; k < filled; k++)
+                            dst[k] = ck_filter_at(view, plan->groups, g, first * v + k, c, y, x);
+                    }
+                    for (int32_t k = filled; k < width; k++)
+                        dst[k] = 0;
+                }
+}
+
+void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
+    const ck_filter_view view = ck_view_filter(plan, oihw, scale);
+    const int32_t blocks = plan->out_blocks / plan->groups, panels = ck_panel_count(blocks, plan->panel_blocks);
+    const ptrdiff_t steps =
+        (ptrdiff_t)(plan->in_blocks / plan->groups) * plan->block * plan->d.kernel_height * plan->d.kernel_width;
+    const int32_t jobs = panels * plan->groups;
+#pragma omp parallel for num_threads(plan->threads) schedule(static)
+    for (int32_t job = 0; job < jobs; job++) {
+        int32_t first, count;
+        ck_panel_at(blocks, plan->panel_blocks, job % panels, &first, &count);
+        const int32_t g = job / panels;
+        pack_panel(plan, &view, g, first, count, packed + ((ptrdiff_t)g * blocks + first) * plan->block * steps);
+    }
+}
+
+ck_grid ck_choose_grid(int32_t threads, int64_t items, int32_t panels, size_t weight_bytes) {
+    ck_grid best = {1, 1};
+    double least = 1e300;
+    for (int32_t deep = 1; deep <= threads && deep <= panels; deep++) {
+        int32_t across = threads / deep;
+        if (across > items)
+            across = (int32_t)items;
+        const double slowest = (double)((items + across - 1) / across) * ((panels + deep - 1) / deep);
+        /* Weights that outgrow the L2 cache are read once by the team instead of once by each thread. */
+        const double streams = weight_bytes > 512 << 10 ? 1 + 0.2 / deep : 1 + 0.01 * deep;
+        if (slowest * streams >= least)
+            continue;
+        least = slowest * streams;
+        best = (ck_grid){across, deep};
+    }
+    return best;
+}

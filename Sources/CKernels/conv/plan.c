@@ -1,0 +1,220 @@
+/* The convolution's front door: checks the description, chooses the algorithm, and guards pack and run. */
+#include "conv/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/dispatch.h"
+
+/* In order of preference where the estimates tie. */
+static const ck_conv_algorithm *const algorithms[] = {&ck_conv_stem,      &ck_conv_pointwise, &ck_conv_winograd4,
+                                                      &ck_conv_winograd2, &ck_conv_direct,    &ck_conv_gemm};
+enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
+
+const char *ck_algorithm_name(ck_algorithm algorithm) {
+    static const char *const names[CK_ALGORITHM_COUNT] = {"auto",          "direct",        "pointwise", "stem",
+                                                          "winograd f2x2", "winograd f4x4", "gemm"};
+    return (unsigned)algorithm < CK_ALGORITHM_COUNT ? names[algorithm] : "unknown";
+}
+
+static void or_one(int32_t *value) {
+    if (*value == 0)
+        *value = 1;
+}
+
+/* Sizes are bounded so that no product of the few that index arithmetic forms leaves int64_t. */
+static int in_range(int32_t value, int32_t low, int32_t high) { return value >= low && value <= high; }
+
+static ck_status check(const ck_conv_desc *d) {
+    enum { MOST = 1 << 20, KERNEL_MOST = 1 << 10 };
+    const uint32_t known = CK_BIAS | CK_RESIDUAL | CK_RELU | CK_MAX_POOL_3X3_S2 | CK_GLOBAL_AVERAGE;
+    if (!in_range(d->batch, 1, MOST) || !in_range(d->in_channels, 1, MOST) || !in_range(d->out_channels, 1, MOST) ||
+        !in_range(d->in_height, 1, MOST) || !in_range(d->in_width, 1, MOST) ||
+        !in_range(d->kernel_height, 1, KERNEL_MOST) || !in_range(d->kernel_width, 1, KERNEL_MOST) ||
+        !in_range(d->stride_height, 1, KERNEL_MOST) || !in_range(d->stride_width, 1, KERNEL_MOST) ||
+        !in_range(d->pad_height, 0, KERNEL_MOST) || !in_range(d->pad_width, 0, KERNEL_MOST) ||
+        !in_range(d->dilation_height, 1, KERNEL_MOST) || !in_range(d->dilation_width, 1, KERNEL_MOST) ||
+        !in_range(d->groups, 1, MOST) || !in_range(d->threads, 0, 1024) || (d->epilogue & ~known) ||
+        (unsigned)d->src_layout > CK_NHWC8 || (unsigned)d->pass > CK_WEIGHT_GRADIENT ||
+        (unsigned)d->accuracy > CK_ACCURACY_FAST || (unsigned)d->algorithm >= CK_ALGORITHM_COUNT)
+        return CK_INVALID_ARGUMENT;
+    if (d->in_channels % d->groups || d->out_channels % d->groups)
+        return CK_INVALID_ARGUMENT;
+    const int64_t height = (int64_t)d->in_height + 2 * d->pad_height, width = (int64_t)d->in_width + 2 * d->pad_width;
+    if (height < (int64_t)d->dilation_height * (d->kernel_height - 1) + 1 ||
+        width < (int64_t)d->dilation_width * (d->kernel_width - 1) + 1)
+        return CK_INVALID_ARGUMENT;
+    if (d->pass != CK_FORWARD && (d->epilogue & ~(uint32_t)CK_RESIDUAL))
+        return CK_INVALID_ARGUMENT;
+    const int pools = !!(d->epilogue & CK_MAX_POOL_3X3_S2) + !!(d->epilogue & CK_GLOBAL_AVERAGE);
+    if (pools > 1 || (pools && (d->epilogue & CK_RESIDUAL)))
+        return CK_UNSUPPORTED;
+    return CK_OK;
+}
+
+static int32_t output_size(int32_t in, int32_t pad, int32_t dilation, int32_t kernel, int32_t stride) {
+    return (int32_t)(((int64_t)in + 2 * pad - (int64_t)dilation * (kernel - 1) - 1) / stride + 1);
+}
+
+/* The data gradient of a stride-1 convolution is a forward convolution of dy with the filters turned round and the
+ * channels exchanged. */
+static ck_status turn_round(ck_conv_desc *d, int32_t out_height, int32_t out_width) {
+    if (d->stride_height != 1 || d->stride_width != 1)
+        return CK_UNSUPPORTED;
+    const int32_t pad_height = d->dilation_height * (d->kernel_height - 1) - d->pad_height;
+    const int32_t pad_width = d->dilation_width * (d->kernel_width - 1) - d->pad_width;
+    if (pad_height < 0 || pad_width < 0)
+        return CK_UNSUPPORTED;
+    const int32_t channels = d->in_channels;
+    d->in_channels = d->out_channels;
+    d->out_channels = channels;
+    d->in_height = out_height;
+    d->in_width = out_width;
+    d->pad_height = pad_height;
+    d->pad_width = pad_width;
+    d->src_layout = CK_NCHWC;
+    return CK_OK;
+}
+
+/* The estimate decides; a tie goes to the earlier one in the list. */
+static ck_status choose(ck_conv_plan *plan) {
+    double best = 0;
+    ck_conv_plan chosen = *plan;
+    for (int i = 0; i < ALGORITHMS; i++) {
+        const ck_conv_algorithm *algorithm = algorithms[i];
+        if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id)
+            continue;
+        const int winograd = algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4;
+        if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd)
+            continue;
+        ck_conv_plan candidate = *plan;
+        candidate.algorithm = algorithm;
+        if (!algorithm->applicable(&candidate))
+            continue;
+        if (algorithm->choose)
+            algorithm->choose(&candidate);
+        const double cost = algorithm->cost(&candidate);
+        if (chosen.algorithm && cost >= best)
+            continue;
+        best = cost;
+        chosen = candidate;
+    }
+    if (!chosen.algorithm)
+        return CK_UNSUPPORTED;
+    *plan = chosen;
+    return CK_OK;
+}
+
+ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
+    if (!desc || !plan)
+        return CK_INVALID_ARGUMENT;
+    *plan = NULL;
+    ck_status status;
+    ck_conv_plan p = {.d = *desc, .kernels = ck_active(&status)};
+    if (!p.kernels)
+        return status;
+    ck_conv_desc *d = &p.d;
+    or_one(&d->stride_height), or_one(&d->stride_width), or_one(&d->dilation_height), or_one(&d->dilation_width);
+    or_one(&d->groups);
+    status = check(d);
+    if (status != CK_OK)
+        return status;
+    p.out_height = output_size(d->in_height, d->pad_height, d->dilation_height, d->kernel_height, d->stride_height);
+    p.out_width = output_size(d->in_width, d->pad_width, d->dilation_width, d->kernel_width, d->stride_width);
+    if (d->pass == CK_WEIGHT_GRADIENT)
+        return CK_UNSUPPORTED;
+    if (d->pass == CK_DATA_GRADIENT) {
+        const int32_t in_height = d->in_height, in_width = d->in_width;
+        status = turn_round(d, p.out_height, p.out_width);
+        if (status != CK_OK)
+            return status;
+        p.out_height = in_height;
+        p.out_width = in_width;
+    }
+    p.block = p.kernels->block;
+    p.in_blocks = (d->in_channels + p.block - 1) / p.block;
+    p.out_blocks = (d->out_channels + p.block - 1) / p.block;
+    p.threads = ck_threads(d->threads);
+    p.groups = d->groups;
+    status = choose(&p);
+    if (status != CK_OK)
+        return status;
+    ck_conv_plan *made = malloc(sizeof *made);
+    if (!made)
+        return CK_OUT_OF_MEMORY;
+    *made = p;
+    *plan = made;
+    return CK_OK;
+}
+
+void ck_conv_plan_destroy(ck_conv_plan *plan) { free(plan); }
+
+/* With the global average the convolution itself goes to workspace first. */
+static size_t averaged_bytes(const ck_conv_plan *plan) {
+    if (!(plan->d.epilogue & CK_GLOBAL_AVERAGE))
+        return 0;
+    return ck_round_up((size_t)plan->d.batch * plan->out_blocks * plan->out_height * plan->out_width * plan->block * 4,
+                       64);
+}
+
+size_t ck_conv_packed_size(const ck_conv_plan *plan) {
+    return plan ? ck_round_up(plan->algorithm->packed_size(plan), 64) : 0;
+}
+
+size_t ck_conv_workspace_size(const ck_conv_plan *plan) {
+    return plan ? ck_round_up(plan->algorithm->workspace_size(plan), 64) + averaged_bytes(plan) : 0;
+}
+
+ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
+    if (!plan || !oihw || !packed || (uintptr_t)packed % 64)
+        return CK_INVALID_ARGUMENT;
+    plan->algorithm->pack(plan, oihw, scale, packed);
+    return CK_OK;
+}
+
+ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args) {
+    if (!plan || !args || !args->src || !args->packed || !args->dst)
+        return CK_INVALID_ARGUMENT;
+    const uint32_t epilogue = plan->d.epilogue;
+    const int32_t batch = args->batch ? args->batch : plan->d.batch;
+    if (batch < 1 || batch > plan->d.batch || (uintptr_t)args->dst % 64 || (uintptr_t)args->workspace % 64 ||
+        (uintptr_t)args->packed % 64 || ((epilogue & CK_BIAS) && !args->bias) ||
+        ((epilogue & CK_RESIDUAL) && !args->residual) ||
+        (plan->d.src_layout == CK_NCHWC && (uintptr_t)args->src % 64) ||
+        (plan->d.src_layout == CK_NHWC8 && (!args->src_scale || !args->src_shift)) ||
+        (ck_conv_workspace_size(plan) && !args->workspace))
+        return CK_INVALID_ARGUMENT;
+    ck_conv_args clean = *args;
+    if (!(epilogue & CK_BIAS))
+        clean.bias = NULL;
+    if (!(epilogue & CK_RESIDUAL))
+        clean.residual = NULL;
+    const size_t averaged = averaged_bytes(plan);
+    if (!averaged)
+        return plan->algorithm->run(plan, &clean, batch);
+    clean.dst = args->workspace;
+    clean.workspace = (char *)args->workspace + averaged;
+    const ck_status status = plan->algorithm->run(plan, &clean, batch);
+    if (status != CK_OK)
+        return status;
+    return ck_global_average_pool(clean.dst, batch, plan->d.out_channels, plan->out_height, plan->out_width, args->dst,
+                                  plan->threads);
+}
+
+ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan) { return plan ? plan->algorithm->id : CK_AUTO; }
+
+size_t ck_conv_plan_describe(const ck_conv_plan *plan, char *text, size_t size) {
+    if (!plan) {
+        if (text && size)
+            *text = 0;
+        return 0;
+    }
+    char details[96] = "";
+    if (plan->algorithm->describe)
+        plan->algorithm->describe(plan, details, sizeof details);
+    const int length =
+        snprintf(text, text ? size : 0, "%s %s%s, %d thread%s", ck_algorithm_name(plan->algorithm->id),
+                 ck_isa_name(plan->kernels->isa), details, (int)plan->threads, plan->threads == 1 ? "" : "s");
+    return length < 0 ? 0 : (size_t)length;
+}

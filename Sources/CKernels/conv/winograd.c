@@ -1,0 +1,361 @@
+/* Winograd convolution, 3x3 and stride 1, fused so that the transformed data never leaves the cache.
+ *
+ *     tiles  V[point][in block][tile][V]  <- input transform of m + 2 squared patches
+ *     panel  M[point][out block][tile][V] <- for every point: V[point] x U[point], a small matrix product
+ *     output transform of M, bias, residual, ReLU, store
+ *
+ * Two ways to share the work. With small filters the transformed ones, U, are stored, and every thread takes tiles of
+ * its own through all panels. With large filters U would be 4 times the weights and stream from memory, so the plain
+ * 9 taps are kept and transformed in chunks of input channels that stay in L2; there all threads share V, and each
+ * takes panels of its own. (Three passes over memory instead of this are what made Winograd lose on CPUs:
+ * arXiv:1809.07851.) */
+#include <math.h>
+#include <stdio.h>
+
+#include "conv/plan.h"
+
+enum { STORED_MOST = 4 << 20, CHUNK_BYTES = 300 << 10, SHARED_TILES = 64 };
+
+static int32_t points(const ck_conv_plan *plan) { return (plan->tile + 2) * (plan->tile + 2); }
+static int32_t tile_columns(const ck_conv_plan *plan) { return (plan->out_width + plan->tile - 1) / plan->tile; }
+static int32_t tile_rows(const ck_conv_plan *plan) { return (plan->out_height + plan->tile - 1) / plan->tile; }
+static int64_t tile_count(const ck_conv_plan *plan, int32_t batch) {
+    return (int64_t)batch * tile_rows(plan) * tile_columns(plan);
+}
+static int32_t channels(const ck_conv_plan *plan) { return plan->in_blocks * plan->block; }
+
+/* Planes start an odd number of cache lines apart: at a power of two they would all fall into the same cache sets. */
+static ptrdiff_t odd_lines(ptrdiff_t vectors, int32_t v) { return (vectors | 1) * v; }
+static ptrdiff_t v_point(const ck_conv_plan *plan) {
+    return odd_lines((ptrdiff_t)plan->in_blocks * plan->tiles_a_block, plan->block);
+}
+static ptrdiff_t m_point(const ck_conv_plan *plan) {
+    return odd_lines((ptrdiff_t)plan->panel_blocks * plan->tiles_a_block, plan->block);
+}
+
+static size_t stored_bytes(const ck_conv_plan *plan) {
+    return (size_t)points(plan) * channels(plan) * plan->out_blocks * plan->block * 4;
+}
+
+/* Input channels whose transformed filters of one panel fill a third of L2. */
+static int32_t chunk_blocks(const ck_conv_plan *plan) {
+    const int32_t most = CHUNK_BYTES / (points(plan) * plan->block * plan->panel_blocks * plan->block * 4);
+    return most < 1 ? 1 : most < plan->in_blocks ? most : plan->in_blocks;
+}
+static ptrdiff_t u_point(const ck_conv_plan *plan) {
+    return odd_lines((ptrdiff_t)chunk_blocks(plan) * plan->block * plan->panel_blocks, plan->block);
+}
+
+static int applicable(const ck_conv_plan *plan) {
+    const ck_conv_desc *d = &plan->d;
+    return d->kernel_height == 3 && d->kernel_width == 3 && d->stride_height == 1 && d->stride_width == 1 &&
+           d->dilation_height == 1 && d->dilation_width == 1 && d->groups == 1 && d->src_layout == CK_NCHWC &&
+           !(d->epilogue & CK_MAX_POOL_3X3_S2);
+}
+
+static void choose(ck_conv_plan *plan) {
+    const int64_t tiles = tile_count(plan, plan->d.batch);
+    const size_t stored = stored_bytes(plan);
+    plan->on_the_fly = stored > STORED_MOST;
+    if (plan->on_the_fly) {
+        const int64_t blocks = (tiles + SHARED_TILES - 1) / SHARED_TILES;
+        plan->tiles_a_block = (int32_t)((tiles + blocks - 1) / blocks);
+    } else {
+        const int64_t mine = (tiles + plan->threads - 1) / plan->threads;
+        const int32_t unit = plan->kernels->tile_pixels2;
+        const size_t room = stored <= 640 << 10 ? (860 << 10) - stored : 640 << 10;
+        int32_t most = (int32_t)(room / ((size_t)points(plan) * 4 * (channels(plan) + 2 * plan->block)));
+        most = most < unit ? unit : most / unit * unit;
+        plan->tiles_a_block = (int32_t)(mine < most ? mine : most);
+    }
+    plan->panel_blocks = ck_panel_width(plan->kernels, plan->tiles_a_block, plan->out_blocks);
+}
+
+static double cost(const ck_conv_plan *plan) {
+    const double tiles = (double)tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks,
+                 e = points(plan);
+    const double product = ck_panel_cycles(plan->kernels, plan->tiles_a_block, plan->panel_blocks) /
+                           plan->panel_blocks / plan->tiles_a_block * tiles * e * in * plan->block * out;
+    const double transforms = tiles * e * (3.2 * in + 3 * out);
+    const double filters = plan->on_the_fly ? ceil(tiles / plan->tiles_a_block) * in * plan->block * out * e * 1.2 : 0;
+    return 1.05 * (product + transforms + filters);
+}
+
+static size_t packed_size(const ck_conv_plan *plan) {
+    if (!plan->on_the_fly)
+        return stored_bytes(plan);
+    return (size_t)9 * channels(plan) * plan->out_blocks * plan->block * 4;
+}
+
+typedef struct buffers { /* sizes in floats */
+    size_t v, m, scratch, u;
+} buffers;
+
+static buffers buffer_sizes(const ck_conv_plan *plan) {
+    buffers b;
+    b.v = (size_t)points(plan) * v_point(plan);
+    b.m = (size_t)points(plan) * m_point(plan);
+    b.scratch = (size_t)(plan->tile + 2) * (plan->tile * tile_columns(plan) + 2) * plan->block;
+    b.u = plan->on_the_fly ? (size_t)points(plan) * u_point(plan) : 0;
+    return b;
+}
+
+static size_t workspace_size(const ck_conv_plan *plan) {
+    const buffers b = buffer_sizes(plan);
+    const size_t each = b.m + b.scratch + b.u;
+    return 4 * (plan->on_the_fly ? b.v + plan->threads * each : plan->threads * (each + b.v));
+}
+
+/* ---- packing */
+
+/* [input channel][9][width] of one panel, channels first_c...first_c+count. */
+static void pack_taps(const ck_conv_plan *plan, const ck_filter_view *view, int32_t first, int32_t blocks,
+                      int32_t first_c, int32_t count, float *dst) {
+    const int32_t v = plan->block, width = blocks * v, k0 = first * v;
+    int32_t filled = view->k - k0;
+    filled = filled < 0 ? 0 : filled < width ? filled : width;
+    for (int32_t c = first_c; c < first_c + count; c++)
+        for (int32_t y = 0; y < 3; y++)
+            for (int32_t x = 0; x < 3; x++, dst += width) {
+                const int32_t real = c < view->c ? filled : 0;
+                const float *src =
+                    view->base + k0 * view->k_stride + c * view->c_stride + y * view->y_stride + x * view->x_stride;
+                for (int32_t k = 0; k < real; k++)
+                    dst[k] = view->scale ? src[k * view->k_stride] * view->scale[k0 + k] : src[k * view->k_stride];
+                for (int32_t k = real; k < width; k++)
+                    dst[k] = 0;
+            }
+}
+
+static void filter_transform(const ck_conv_plan *plan, const ck_winograd_filter *f) {
+    (plan->tile == 4 ? plan->kernels->winograd4_filter : plan->kernels->winograd2_filter)(f);
+}
+
+static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
+    const ck_filter_view view = ck_view_filter(plan, oihw, scale);
+    const int32_t v = plan->block, panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), in = channels(plan);
+    const int32_t jobs = panels * plan->in_blocks;
+#pragma omp parallel for num_threads(plan->threads) schedule(static)
+    for (int32_t job = 0; job < jobs; job++) {
+        int32_t first, blocks;
+        ck_panel_at(plan->out_blocks, plan->panel_blocks, job / plan->in_blocks, &first, &blocks);
+        const int32_t c = job % plan->in_blocks * v, width = blocks * v;
+        if (plan->on_the_fly) {
+            pack_taps(plan, &view, first, blocks, c, v, (float *)packed + ((ptrdiff_t)first * v * in + c * width) * 9);
+            continue;
+        }
+        float taps[16 * 9 * 4 * 16] __attribute__((aligned(64)));
+        pack_taps(plan, &view, first, blocks, c, v, taps);
+        float *panel = (float *)packed + (ptrdiff_t)first * v * in * points(plan);
+        const ck_winograd_filter f = {
+            .src = taps, .channels = v, .n = width, .dst = panel + c * width, .dst_point = (ptrdiff_t)in * width};
+        filter_transform(plan, &f);
+    }
+}
+
+/* ---- running */
+
+/* A run of tiles in one tile row of one picture. */
+typedef struct segment {
+    int32_t image, row, column, count;
+} segment;
+
+static segment segment_at(const ck_conv_plan *plan, int64_t tile, int64_t end) {
+    const int32_t columns = tile_columns(plan), rows = tile_rows(plan);
+    segment s = {.column = (int32_t)(tile % columns),
+                 .row = (int32_t)(tile / columns % rows),
+                 .image = (int32_t)(tile / columns / rows)};
+    s.count = columns - s.column;
+    if (s.count > end - tile)
+        s.count = (int32_t)(end - tile);
+    return s;
+}
+
+/* Tiles first...end of input block b; V holds tiles from `origin` on. */
+static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t b, int64_t origin, int64_t first,
+                        int64_t end, float *v_buffer, float *scratch) {
+    const ck_conv_desc *d = &plan->d;
+    const int32_t v = plan->block, m = plan->tile;
+    const ptrdiff_t row_floats = (ptrdiff_t)d->in_width * v;
+    while (first < end) {
+        const segment s = segment_at(plan, first, end);
+        const float *picture =
+            (const float *)args->src + ((ptrdiff_t)s.image * plan->in_blocks + b) * d->in_height * row_floats;
+        ck_winograd_input in = {
+            .width = d->in_width, .x0 = s.column * m - d->pad_width, .tiles = s.count, .scratch = scratch};
+        for (int32_t r = 0; r < m + 2; r++) {
+            const int32_t y = s.row * m - d->pad_height + r;
+            in.rows[r] = y >= 0 && y < d->in_height ? picture + y * row_floats : NULL;
+        }
+        in.dst = v_buffer + ((ptrdiff_t)b * plan->tiles_a_block + (first - origin)) * v;
+        in.dst_point = v_point(plan);
+        (m == 4 ? plan->kernels->winograd4_input : plan->kernels->winograd2_input)(&in);
+        first += s.count;
+    }
+}
+
+/* Output blocks first...first+blocks of tiles begin...end; M holds tiles from `begin` on. */
+static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t first, int32_t blocks,
+                         int64_t begin, int64_t end, const float *m_buffer) {
+    const int32_t v = plan->block, m = plan->tile;
+    const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v;
+    for (int64_t tile = begin; tile < end;) {
+        const segment s = segment_at(plan, tile, end);
+        const int32_t left = plan->out_height - s.row * m;
+        for (int32_t b = 0; b < blocks; b++) {
+            const ptrdiff_t at =
+                (((ptrdiff_t)s.image * plan->out_blocks + first + b) * plan->out_height + s.row * m) * row_floats +
+                (ptrdiff_t)s.column * m * v;
+            const ck_winograd_output out = {.src = m_buffer + ((ptrdiff_t)b * plan->tiles_a_block + (tile - begin)) * v,
+                                            .src_point = m_point(plan),
+                                            .tiles = s.count,
+                                            .rows = left < m ? left : m,
+                                            .width = plan->out_width - s.column * m,
+                                            .dst = args->dst + at,
+                                            .residual = args->residual ? args->residual + at : NULL,
+                                            .row_stride = row_floats,
+                                            .bias = args->bias ? args->bias + (ptrdiff_t)(first + b) * v : NULL,
+                                            .relu = !!(plan->d.epilogue & CK_RELU)};
+            (m == 4 ? plan->kernels->winograd4_output : plan->kernels->winograd2_output)(&out);
+        }
+        tile += s.count;
+    }
+}
+
+/* For every point: M (tiles of this call) = or += V x U over `count` input blocks from `from` on. */
+static void multiply(const ck_conv_plan *plan, const float *v_buffer, int64_t skip, int32_t from, int32_t count,
+                     const float *u, ptrdiff_t u_stride, int32_t blocks, int32_t tiles, float *m_buffer) {
+    const int32_t v = plan->block;
+    ck_panel p = {.outer = {count, 1, 1},
+                  .outer_stride = {(ptrdiff_t)plan->tiles_a_block * v, 0, 0},
+                  .run = v,
+                  .pixel_stride = v,
+                  .pixels = tiles,
+                  .blocks = blocks,
+                  .dst_block = (ptrdiff_t)plan->tiles_a_block * v,
+                  .accumulate = from > 0};
+    for (int32_t e = 0; e < points(plan); e++) {
+        p.src = v_buffer + e * v_point(plan) + ((ptrdiff_t)from * plan->tiles_a_block + skip) * v;
+        p.weights = u + e * u_stride;
+        p.dst = m_buffer + e * m_point(plan);
+        plan->kernels->panel(&p);
+    }
+}
+
+static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64_t begin, int64_t end, float *buffer) {
+    const buffers sizes = buffer_sizes(plan);
+    float *v_buffer = buffer, *m_buffer = v_buffer + sizes.v, *scratch = m_buffer + sizes.m;
+    const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), in = channels(plan);
+    const int64_t count = (end - begin + plan->tiles_a_block - 1) / plan->tiles_a_block;
+    for (int64_t part = 0; part < count; part++) {
+        int64_t first, last;
+        ck_split(end - begin, part, count, &first, &last);
+        first += begin, last += begin;
+        for (int32_t b = 0; b < plan->in_blocks; b++)
+            input_tiles(plan, args, b, first, first, last, v_buffer, scratch);
+        for (int32_t panel = 0; panel < panels; panel++) {
+            int32_t k, blocks;
+            ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &k, &blocks);
+            const float *u = (const float *)args->packed + (ptrdiff_t)k * plan->block * in * points(plan);
+            multiply(plan, v_buffer, 0, 0, plan->in_blocks, u, (ptrdiff_t)in * blocks * plan->block, blocks,
+                     (int32_t)(last - first), m_buffer);
+            output_tiles(plan, args, k, blocks, first, last, m_buffer);
+        }
+    }
+}
+
+/* Tiles begin...end of the block that starts at tile `origin`, panels panel...panel_end. */
+static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, int64_t origin, int64_t begin,
+                           int64_t end, int64_t panel, int64_t panel_end, const float *v_buffer, float *m_buffer,
+                           float *u_buffer) {
+    const int32_t v = plan->block, in = channels(plan), chunk = chunk_blocks(plan);
+    for (; panel < panel_end; panel++) {
+        int32_t k, blocks;
+        ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &blocks);
+        const int32_t width = blocks * v;
+        const float *taps = (const float *)args->packed + (ptrdiff_t)k * v * in * 9;
+        for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
+            const int32_t count = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
+            const ck_winograd_filter f = {.src = taps + (ptrdiff_t)from * v * 9 * width,
+                                          .channels = count * v,
+                                          .n = width,
+                                          .dst = u_buffer,
+                                          .dst_point = u_point(plan)};
+            filter_transform(plan, &f);
+            multiply(plan, v_buffer, begin - origin, from, count, u_buffer, u_point(plan), blocks,
+                     (int32_t)(end - begin), m_buffer);
+        }
+        output_tiles(plan, args, k, blocks, begin, end, m_buffer);
+    }
+}
+
+static ck_status run_shared(const ck_conv_plan *plan, const ck_conv_args *args, int64_t tiles) {
+    const buffers sizes = buffer_sizes(plan);
+    const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
+    const int64_t count = (tiles + plan->tiles_a_block - 1) / plan->tiles_a_block;
+    const int64_t a_block = (tiles + count - 1) / count;
+    const int64_t tile_groups = (a_block + plan->kernels->tile_pixels2 - 1) / plan->kernels->tile_pixels2;
+    const ck_grid grid = ck_choose_grid(plan->threads, plan->threads > panels ? tile_groups : 1, panels, 1 << 30);
+    float *v_buffer = args->workspace;
+    const int32_t in_blocks = plan->in_blocks;
+#pragma omp parallel num_threads(grid.across *grid.deep)
+    {
+        const int32_t me = ck_thread(), team = ck_team();
+        float *m_buffer = v_buffer + sizes.v + me * (sizes.m + sizes.scratch + sizes.u);
+        float *scratch = m_buffer + sizes.m, *u_buffer = scratch + sizes.scratch;
+        for (int64_t part = 0; part < count; part++) {
+            int64_t first, last, item, item_end;
+            ck_split(tiles, part, count, &first, &last);
+            ck_split(in_blocks * (last - first), me, team, &item, &item_end);
+            while (item < item_end) {
+                const int32_t b = (int32_t)(item / (last - first));
+                const int64_t begin = item % (last - first);
+                const int64_t most = last - first - begin, wanted = item_end - item;
+                const int64_t now = wanted < most ? wanted : most;
+                input_tiles(plan, args, b, first, first + begin, first + begin + now, v_buffer, scratch);
+                item += now;
+            }
+#pragma omp barrier
+            for (int32_t cell = me; cell < grid.across * grid.deep; cell += team) {
+                int64_t begin, end, panel, panel_end;
+                ck_split(last - first, cell / grid.deep, grid.across, &begin, &end);
+                ck_split(panels, cell % grid.deep, grid.deep, &panel, &panel_end);
+                if (begin < end)
+                    run_on_the_fly(plan, args, first, first + begin, first + end, panel, panel_end, v_buffer, m_buffer,
+                                   u_buffer);
+            }
+#pragma omp barrier
+        }
+    }
+    return CK_OK;
+}
+
+static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    const int64_t tiles = tile_count(plan, batch);
+    if (plan->on_the_fly)
+        return run_shared(plan, args, tiles);
+    const buffers sizes = buffer_sizes(plan);
+    const int32_t threads = tiles < plan->threads ? (int32_t)tiles : plan->threads;
+#pragma omp parallel num_threads(threads)
+    for (int32_t part = ck_thread(); part < threads; part += ck_team()) {
+        int64_t begin, end;
+        ck_split(tiles, part, threads, &begin, &end);
+        run_stored(plan, args, begin, end,
+                   (float *)args->workspace + ck_thread() * (sizes.v + sizes.m + sizes.scratch));
+    }
+    return CK_OK;
+}
+
+static void describe(const ck_conv_plan *plan, char *text, size_t size) {
+    snprintf(text, size, " %dx%d, %d tiles a block, filters %s",
+             plan->panel_blocks == 4 ? plan->kernels->tile_pixels4 : plan->kernels->tile_pixels2,
+             plan->panel_blocks * plan->block, plan->tiles_a_block, plan->on_the_fly ? "on the fly" : "stored");
+}
+
+static void choose2(ck_conv_plan *plan) { plan->tile = 2, choose(plan); }
+static void choose4(ck_conv_plan *plan) { plan->tile = 4, choose(plan); }
+
+const ck_conv_algorithm ck_conv_winograd2 = {CK_WINOGRAD_2,  applicable, choose2, cost,    packed_size,
+                                             workspace_size, pack,       run,     describe};
+const ck_conv_algorithm ck_conv_winograd4 = {CK_WINOGRAD_4,  applicable, choose4, cost,    packed_size,
+                                             workspace_size, pack,       run,     describe};

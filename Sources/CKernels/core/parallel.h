@@ -1,0 +1,29 @@
+/* OpenMP without <omp.h>, which the Swift toolchain's clang does not ship, and the ways work is split. */
+#ifndef CK_PARALLEL_H
+#define CK_PARALLEL_H
+
+#include <stdint.h>
+
+#include "ckernels.h"
+
+#if defined(_OPENMP)
+extern int omp_get_thread_num(void);
+extern int omp_get_num_threads(void);
+static inline int ck_thread(void) { return omp_get_thread_num(); }
+static inline int ck_team(void) { return omp_get_num_threads(); }
+#else
+static inline int ck_thread(void) { return 0; }
+static inline int ck_team(void) { return 1; }
+#endif
+
+/* The asked number of threads, or the default for 0. */
+static inline int32_t ck_threads(int32_t asked) { return asked > 0 ? asked : ck_default_threads(); }
+
+/* Part `part` of `parts` of 0...count: [*begin, *end), sizes equal to within one. */
+static inline void ck_split(int64_t count, int64_t part, int64_t parts, int64_t *begin, int64_t *end) {
+    const int64_t base = count / parts, more = count % parts;
+    *begin = part * base + (part < more ? part : more);
+    *end = *begin + base + (part < more);
+}
+
+#endif

@@ -1,0 +1,31 @@
+/* The kernels for x86-64 with AVX-512: 32 registers of 16 floats. */
+#include "isa/kernels.h"
+
+#if defined(__x86_64__)
+
+#define CK_V 16
+#define CK_REGISTERS 32
+#define CK_SUFFIX avx512
+#define CK_THIS_ISA CK_ISA_AVX512
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2"))),         \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2")
+#endif
+#include "isa/simd.inc"
+
+#include "isa/panel.inc"
+#include "isa/rows.inc"
+#include "isa/winograd.inc"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#include "isa/table.inc"
+
+#endif

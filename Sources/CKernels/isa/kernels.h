@@ -1,0 +1,125 @@
+/* The kernels that exist once per ISA: their arguments, and the one list from which declarations and tables come.
+ *
+ * A kernel runs on one thread, allocates nothing and trusts its arguments; the drivers in conv/ and ops/ check, split
+ * the work and open the threads. V is the ISA's vector width in floats and the block c of NCHWc. */
+#ifndef CK_KERNELS_H
+#define CK_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ckernels.h"
+
+/* One panel of a matrix product, the core of every convolution here:
+ *
+ *     dst[k][p] = sum over (o, m, i, j) of weights[o][m][i][j][k] * src[o*so + m*sm + i*si + p*pixel_stride + j]
+ *
+ * for p in 0...pixels and k in 0...blocks*V. What the three outer indices mean is the caller's: (channel block, kernel
+ * row, kernel column) in a direct convolution, (channel block, -, -) in a 1x1 or a Winograd product, (-, row, -) in
+ * the stem. The inner j runs over `run` adjacent floats. */
+typedef struct ck_panel {
+    const float *src;
+    int32_t outer[3];          /* trip counts of o, m, i */
+    ptrdiff_t outer_stride[3]; /* floats */
+    int32_t run;
+    int32_t pixel_stride; /* floats */
+    int32_t pixels;
+    int32_t blocks;       /* of V output channels: 1, 2 or 4 */
+    const float *weights; /* (o, m, i, run, blocks * V), without gaps */
+    float *dst;           /* block b of k, pixel p at dst + b * dst_block + p * V */
+    ptrdiff_t dst_block;
+    const float *bias;     /* (blocks * V) or NULL */
+    const float *residual; /* laid out as dst; NULL: none */
+    int32_t accumulate;    /* dst += instead of dst = (then without bias) */
+    int32_t relu;
+} ck_panel;
+
+/* Winograd input transform of a run of tiles in one tile row and one channel block:
+ * src pixels (m + 2 rows of `width` pixels of V, NULL for a row outside the picture) -> V[point][tile][V].
+ * Tile t covers columns x0 + m*t ... + m+1; columns outside 0...width-1 count as zero. */
+typedef struct ck_winograd_input {
+    const float *rows[6];
+    int32_t width;
+    int32_t x0; /* column of the first tile's left edge: may be negative */
+    int32_t tiles;
+    float *dst; /* tile t, point e at dst + e * dst_point + t * V */
+    ptrdiff_t dst_point;
+    float *scratch; /* (m + 2) * (m * tiles + 2) * V floats */
+} ck_winograd_input;
+
+/* Winograd output transform of a run of tiles in one tile row and one output channel block:
+ * src[point][tile][V] -> dst rows, of which only the first `rows` and columns below `width` are stored. */
+typedef struct ck_winograd_output {
+    const float *src;
+    ptrdiff_t src_point;
+    int32_t tiles;
+    int32_t rows;  /* 1...m */
+    int32_t width; /* columns left in the row from the first tile on */
+    float *dst;    /* first pixel of the first tile */
+    const float *residual;
+    ptrdiff_t row_stride; /* floats between rows of dst and residual */
+    const float *bias;    /* (V) or NULL */
+    int32_t relu;
+} ck_winograd_output;
+
+/* Winograd filter transform: src[c][9][n] -> dst[point][c][n], n a multiple of V. */
+typedef struct ck_winograd_filter {
+    const float *src;
+    int32_t channels;
+    int32_t n;
+    float *dst;
+    ptrdiff_t dst_point;
+} ck_winograd_filter;
+
+/* One row of a max pool on blocked pixels: dst[x] = max over the given rows (count, none NULL) and columns
+ * x * stride - pad ... + kernel - 1 inside 0...width-1. */
+typedef struct ck_pool_row {
+    const float *const *rows;
+    int32_t count;
+    int32_t width;
+    int32_t kernel, stride, pad;
+    int32_t out_width;
+    float *dst;
+} ck_pool_row;
+
+/* count bytes, `step` apart, to floats: dst[i] = src[i * step] * scale + shift. */
+typedef struct ck_byte_row {
+    const uint8_t *src;
+    int32_t step;
+    int32_t count;
+    float scale, shift;
+    float *dst;
+} ck_byte_row;
+
+/* The list: X(name, argument type). */
+#define CK_KERNEL_LIST(X)                                                                                              \
+    X(panel, const ck_panel *)                                                                                         \
+    X(winograd2_input, const ck_winograd_input *)                                                                      \
+    X(winograd4_input, const ck_winograd_input *)                                                                      \
+    X(winograd2_output, const ck_winograd_output *)                                                                    \
+    X(winograd4_output, const ck_winograd_output *)                                                                    \
+    X(winograd2_filter, const ck_winograd_filter *)                                                                    \
+    X(winograd4_filter, const ck_winograd_filter *)                                                                    \
+    X(pool_row, const ck_pool_row *)                                                                                   \
+    X(byte_row, const ck_byte_row *)
+
+typedef struct ck_kernels {
+    ck_isa isa;
+    int32_t block;        /* V */
+    int32_t tile_pixels2; /* pixels of a register tile that is two blocks wide */
+    int32_t tile_pixels4; /* and four blocks */
+#define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
+    CK_KERNEL_LIST(CK_KERNEL_FIELD)
+#undef CK_KERNEL_FIELD
+} ck_kernels;
+
+extern const ck_kernels ck_kernels_portable;
+#if defined(__aarch64__)
+extern const ck_kernels ck_kernels_neon;
+#endif
+#if defined(__x86_64__)
+extern const ck_kernels ck_kernels_avx2;
+extern const ck_kernels ck_kernels_avx512;
+#endif
+
+#endif

@@ -1,0 +1,15 @@
+/* The kernels for any CPU: vectors of four, whatever the compiler makes of them. */
+#include "isa/kernels.h"
+
+#define CK_V 4
+#define CK_REGISTERS 16
+#define CK_SUFFIX portable
+#define CK_THIS_ISA CK_ISA_PORTABLE
+
+#include "isa/simd.inc"
+
+#include "isa/panel.inc"
+#include "isa/rows.inc"
+#include "isa/winograd.inc"
+
+#include "isa/table.inc"
