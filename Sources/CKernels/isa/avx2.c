@@ -16,6 +16,7 @@
 #endif
 #include "isa/simd.inc"
 
+#include "isa/ops.inc"
 #include "isa/panel.inc"
 #include "isa/rows.inc"
 #include "isa/winograd.inc"

@@ -91,6 +91,54 @@ typedef struct ck_byte_row {
     float *dst;
 } ck_byte_row;
 
+/* One output row of a pool on blocked pixels: windows of columns x * stride - pad ... + kernel - 1 inside
+ * 0...width-1. src is the first pixel of the window's first row inside the picture, of which there are `rows`. */
+typedef struct ck_pool_window_row {
+    const float *src;
+    int32_t rows;
+    int32_t divisor_rows; /* rows with those of the padding: the average's divisor counts them */
+    int32_t width;
+    int32_t kernel, stride, pad;
+    int32_t out_width;
+    float *dst;      /* (out_width, V) */
+    int32_t *argmax; /* (out_width, V) or NULL: y * width + x of each maximum */
+    int32_t offset;  /* y * width of the first row, if argmax is kept */
+} ck_pool_window_row;
+
+/* dst (V) = the mean of src (rows, width, V). */
+typedef struct ck_plane {
+    const float *src;
+    float *dst;
+    int32_t rows, width;
+} ck_plane;
+
+/* y = a + b, then ReLU if asked; b NULL: y = max(a, 0). y may be a or b. */
+typedef struct ck_addition {
+    const float *a, *b;
+    float *y;
+    size_t count;
+    int32_t relu;
+} ck_addition;
+
+/* y (pixels, V) = x * scale (V) + shift (V), then ReLU if asked; y may be x. */
+typedef struct ck_affine {
+    const float *x, *scale, *shift;
+    float *y;
+    int64_t pixels;
+    int32_t relu;
+} ck_affine;
+
+/* y (n, out) = x (n, in) w^T + b with w (out, in): the linear layer's dot products. */
+typedef struct ck_dots {
+    const float *x;
+    size_t x_stride;
+    const float *w, *b; /* b (out) or NULL */
+    int32_t n, in, out;
+    float *y;
+    size_t y_stride;
+    int32_t relu;
+} ck_dots;
+
 /* The list: X(name, argument type). */
 #define CK_KERNEL_LIST(X)                                                                                              \
     X(panel, const ck_panel *)                                                                                         \
@@ -101,7 +149,13 @@ typedef struct ck_byte_row {
     X(winograd2_filter, const ck_winograd_filter *)                                                                    \
     X(winograd4_filter, const ck_winograd_filter *)                                                                    \
     X(pool_row, const ck_pool_row *)                                                                                   \
-    X(byte_row, const ck_byte_row *)
+    X(byte_row, const ck_byte_row *)                                                                                   \
+    X(max_pool_row, const ck_pool_window_row *)                                                                        \
+    X(average_pool_row, const ck_pool_window_row *)                                                                    \
+    X(plane_mean, const ck_plane *)                                                                                    \
+    X(add, const ck_addition *)                                                                                        \
+    X(scale_shift, const ck_affine *)                                                                                  \
+    X(dots, const ck_dots *)
 
 typedef struct ck_kernels {
     ck_isa isa;

@@ -10,6 +10,7 @@
 
 #include "isa/simd.inc"
 
+#include "isa/ops.inc"
 #include "isa/panel.inc"
 #include "isa/rows.inc"
 #include "isa/winograd.inc"

@@ -1,0 +1,29 @@
+/* What the files of ops/ share: checks of arguments, and how much work is worth a thread. */
+#ifndef CK_OPS_H
+#define CK_OPS_H
+
+#include "ckernels.h"
+#include "core/dispatch.h"
+#include "core/parallel.h"
+
+/* Opening a team costs about as much as one thread needs for some thousand floats. */
+enum { CK_FLOATS_PER_THREAD = 8192 };
+
+/* Threads for `items` units of `floats` each: as asked, but no thread without an item, and none for too little work. */
+static inline int ck_threads_for(int32_t asked, int64_t items, int64_t floats) {
+    const int64_t worth = items * floats / CK_FLOATS_PER_THREAD + 1, most = items < worth ? items : worth;
+    const int32_t threads = most > 1 ? ck_threads(asked) : 1;
+    return threads < most ? threads : (int)most;
+}
+
+/* Channels in whole blocks, and the number of blocks. */
+static inline int32_t ck_blocks(int32_t channels, int32_t block) { return (channels - 1) / block + 1; }
+
+/* CK_OK if sizes are at least 1, threads at least 0 and the blocked buffer addressable. */
+static inline ck_status ck_check_blocked(int32_t n, int32_t c, int32_t h, int32_t w, int32_t threads) {
+    if (n < 1 || c < 1 || h < 1 || w < 1 || threads < 0)
+        return CK_INVALID_ARGUMENT;
+    return ck_blocked_count(n, c, h, w) ? CK_OK : CK_OUT_OF_MEMORY;
+}
+
+#endif

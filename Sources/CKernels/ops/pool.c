@@ -1,0 +1,134 @@
+/* Pooling on NCHWc: the channels of a block are pooled side by side, so a window is a few vector operations. A thread
+ * takes a range of output rows, counted through all (image, channel block) planes.
+ */
+#include "ops/ops.h"
+
+typedef struct axis {
+    int32_t in, kernel, stride, pad, out;
+} axis;
+
+/* The output size as PyTorch computes it: see ck_pool_desc. 0 if the axis is not valid. */
+static ck_status make_axis(int32_t in, int32_t kernel, int32_t stride, int32_t pad, int32_t ceil_mode, axis *result) {
+    const int64_t span = (int64_t)in + 2 * (int64_t)pad - kernel;
+    /* A window must touch the picture: padding up to half the kernel, as PyTorch demands. */
+    if (in < 1 || kernel < 1 || stride < 1 || pad < 0 || pad > kernel / 2 || span < 0)
+        return CK_INVALID_ARGUMENT;
+    int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+    if (ceil_mode && (out - 1) * stride >= (int64_t)in + pad)
+        out--;
+    /* The last window's end is computed in int32_t. */
+    if ((int64_t)in + kernel + stride > INT32_MAX)
+        return CK_INVALID_ARGUMENT;
+    *result = (axis){in, kernel, stride, pad, (int32_t)out};
+    return CK_OK;
+}
+
+static ck_status make_axes(const ck_pool_desc *desc, axis *y, axis *x) {
+    if (!desc || desc->batch < 1 || desc->channels < 1 || desc->threads < 0 || (desc->ceil_mode & ~1))
+        return CK_INVALID_ARGUMENT;
+    const ck_status status =
+        make_axis(desc->in_height, desc->kernel_height, desc->stride_height, desc->pad_height, desc->ceil_mode, y);
+    if (status != CK_OK)
+        return status;
+    return make_axis(desc->in_width, desc->kernel_width, desc->stride_width, desc->pad_width, desc->ceil_mode, x);
+}
+
+ck_status ck_pool_output_size(const ck_pool_desc *desc, int32_t *out_height, int32_t *out_width) {
+    axis y, x;
+    if (!out_height || !out_width)
+        return CK_INVALID_ARGUMENT;
+    const ck_status status = make_axes(desc, &y, &x);
+    if (status == CK_OK) {
+        *out_height = y.out;
+        *out_width = x.out;
+    }
+    return status;
+}
+
+typedef void row_kernel(const ck_pool_window_row *);
+
+static void pool_row_at(row_kernel *kernel, const axis *y, const axis *x, int32_t block, const float *src, int64_t row,
+                        float *dst, int32_t *argmax) {
+    const int64_t plane = row / y->out, at = row * x->out * block;
+    const int32_t start = (int32_t)(row % y->out) * y->stride - y->pad;
+    const int32_t most = y->in + y->pad, end = start + y->kernel < most ? start + y->kernel : most;
+    const int32_t first = start < 0 ? 0 : start, last = end < y->in ? end : y->in;
+    const ck_pool_window_row job = {.src = src + (plane * y->in + first) * x->in * block,
+                                    .rows = last - first,
+                                    .divisor_rows = end - start,
+                                    .width = x->in,
+                                    .kernel = x->kernel,
+                                    .stride = x->stride,
+                                    .pad = x->pad,
+                                    .out_width = x->out,
+                                    .dst = dst + at,
+                                    .argmax = argmax ? argmax + at : NULL,
+                                    .offset = argmax ? first * x->in : 0};
+    kernel(&job);
+}
+
+static ck_status run(const ck_pool_desc *desc, const axis *y, const axis *x, int32_t block, row_kernel *kernel,
+                     const float *src, float *dst, int32_t *argmax) {
+    ck_status status = ck_check_blocked(desc->batch, desc->channels, y->in, x->in, desc->threads);
+    if (status == CK_OK)
+        status = ck_check_blocked(desc->batch, desc->channels, y->out, x->out, desc->threads);
+    if (status != CK_OK)
+        return status;
+    const int64_t rows = (int64_t)desc->batch * ck_blocks(desc->channels, block) * y->out;
+    const int team = ck_threads_for(desc->threads, rows, (int64_t)x->out * block * y->kernel * x->kernel);
+#pragma omp parallel num_threads(team)
+    {
+        int64_t begin, end;
+        ck_split(rows, ck_thread(), ck_team(), &begin, &end);
+        for (int64_t row = begin; row < end; row++)
+            pool_row_at(kernel, y, x, block, src, row, dst, argmax);
+    }
+    return CK_OK;
+}
+
+ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, int32_t *argmax) {
+    axis y, x;
+    ck_status status = make_axes(desc, &y, &x);
+    if (status != CK_OK)
+        return status;
+    if (!src || !dst || (argmax && (int64_t)y.in * x.in > INT32_MAX))
+        return CK_INVALID_ARGUMENT;
+    const ck_kernels *kernels = ck_active(&status);
+    return kernels ? run(desc, &y, &x, kernels->block, kernels->max_pool_row, src, dst, argmax) : status;
+}
+
+ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst) {
+    axis y, x;
+    ck_status status = make_axes(desc, &y, &x);
+    if (status != CK_OK)
+        return status;
+    if (!src || !dst)
+        return CK_INVALID_ARGUMENT;
+    const ck_kernels *kernels = ck_active(&status);
+    return kernels ? run(desc, &y, &x, kernels->block, kernels->average_pool_row, src, dst, NULL) : status;
+}
+
+ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
+                                 int32_t threads) {
+    if (!src || !dst)
+        return CK_INVALID_ARGUMENT;
+    ck_status status = ck_check_blocked(n, c, h, w, threads);
+    if (status != CK_OK)
+        return status;
+    const ck_kernels *kernels = ck_active(&status);
+    if (!kernels)
+        return status;
+    const int32_t block = kernels->block;
+    const int64_t planes = (int64_t)n * ck_blocks(c, block), floats = (int64_t)h * w * block;
+    const int team = ck_threads_for(threads, planes, floats);
+#pragma omp parallel num_threads(team)
+    {
+        int64_t begin, end;
+        ck_split(planes, ck_thread(), ck_team(), &begin, &end);
+        for (int64_t plane = begin; plane < end; plane++) {
+            const ck_plane job = {.src = src + plane * floats, .dst = dst + plane * block, .rows = h, .width = w};
+            kernels->plane_mean(&job);
+        }
+    }
+    return CK_OK;
+}
