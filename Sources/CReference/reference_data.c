@@ -75,9 +75,12 @@ void cr_round(const double *x, size_t count, float *y) {
         y[i] = (float)x[i];
 }
 
-void cr_add_magnitude(double *spread, int n, int k, size_t plane, const float *bias, const float *residual) {
-    for (size_t i = 0; i < (size_t)n * k * plane; i++)
-        spread[i] += (bias ? fabs(bias[i / plane % k]) : 0) + (residual ? fabs(residual[i]) : 0);
+void cr_error_scale(double *spread, const double *y, int n, int k, size_t plane, const float *bias,
+                    const float *residual) {
+    for (size_t i = 0; i < (size_t)n * k * plane; i++) {
+        double added = (bias ? fabs(bias[i / plane % k]) : 0) + (residual ? fabs(residual[i]) : 0);
+        spread[i] = 3 * (spread[i] + added) + 2 * fabs(y[i]);
+    }
 }
 
 void cr_plane_max(const double *x, int planes, size_t plane, double *y) {

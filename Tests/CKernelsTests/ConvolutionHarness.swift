@@ -130,7 +130,7 @@ extension ConvolutionOracle {
         let winograd = algorithm == CK_WINOGRAD_2 || algorithm == CK_WINOGRAD_4
         let expected = expectation(run.epilogue, wholePlane: winograd)
         let difference = cr_compare(
-            actual, expected.values, actual.count, expected.spread, factor(algorithm, run.epilogue), 0)
+            actual, expected.values, actual.count, expected.scale, factor(algorithm, run.epilogue), 0)
         return difference.worst > 1 ? difference.text : nil
     }
 }

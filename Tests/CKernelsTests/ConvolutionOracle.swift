@@ -1,14 +1,9 @@
 // One convolution's data, and what the reference says about it: results, and how far a float result may be away.
 //
-// The bound. A float sum of n products whose terms have random signs makes a random walk: after i terms the partial sum
-// is about sqrt(i / n) times spread = sqrt(sum of (x w)^2), and each addition errs by up to u = 2^-24 of it, 0.41 u in
-// the root mean square. Added up, the error of a sequential sum has a standard deviation of 0.29 u sqrt(n) spread
-// (Higham & Mary, SIAM J. Sci. Comput. 41, 2019, show the sqrt(n) law). The bound is 4 u sqrt(n + 4) spread, 14 of
-// these, where bias and residual add their magnitude to the spread; blocked sums only do better. One missing or doubled
-// term of 10^5 exceeds it, which the worst case n u sum|x w| would not show.
-//
-// Winograd mixes the outputs of a tile, so the spread is that of the whole plane, and its transforms cost accuracy: F(2)
-// is about twice and F(4) with the points 0, +-5/8, +-3/2 about five times as coarse as a direct sum. Bounds are these multiples.
+// The bound is u sqrt(n + 4) times cr_error_scale: eight standard deviations of the rounding error of a sequential sum of
+// n random products. Winograd mixes the outputs of a tile, so there the scale is that of the whole plane, and its
+// transforms cost accuracy: F(2) is about twice and F(4) with the points 0, +-5/8, +-3/2 about five times as coarse as a
+// direct sum. Its bounds are these multiples.
 //
 // With small integers every product and sum is exact in float: direct, pointwise, stem, GEMM and F(2), whose
 // coefficients are powers of two, must then agree to the last bit.
@@ -53,8 +48,8 @@ final class ConvolutionOracle {
 
     struct Expectation {
         let values: [Double]
-        /// What an error is measured against, as large as values.
-        let spread: [Double]
+        /// What an error is measured in, as large as values.
+        let scale: [Double]
         let plane: Int
     }
 
@@ -134,7 +129,7 @@ final class ConvolutionOracle {
         return shape.outPlane
     }
 
-    /// The results, and the spread of each or, for Winograd, of its plane's worst.
+    /// The results, and the error scale of each or, for Winograd, of its plane's worst.
     func expectation(_ epilogue: Epilogue, wholePlane: Bool) -> Expectation {
         let key = "\(epilogue.flags) \(wholePlane)"
         if let found = known[key] { return found }
@@ -143,8 +138,9 @@ final class ConvolutionOracle {
         var spread = rawSpread
         let bias = epilogue.has(Int(CK_BIAS)) ? bias : nil
         let residual = epilogue.has(Int(CK_RESIDUAL)) ? residual : nil
-        cr_epilogue(&y, n, k, shape.outPlane, bias, residual, epilogue.has(Int(CK_RELU)) ? 1 : 0)
-        cr_add_magnitude(&spread, n, k, shape.outPlane, bias, residual)
+        cr_epilogue(&y, n, k, shape.outPlane, bias, residual, 0)
+        cr_error_scale(&scale, y, n, k, shape.outPlane, bias, residual)
+        cr_epilogue(&y, n, k, shape.outPlane, nil, nil, epilogue.has(Int(CK_RELU)) ? 1 : 0)
         let plane = outPlane(epilogue)
         if epilogue.has(Int(CK_MAX_POOL_3X3_S2)) {
             var pool = cr_pool(
@@ -162,19 +158,19 @@ final class ConvolutionOracle {
         }
         if wholePlane || plane != shape.outPlane {
             var worst = [Double](repeating: 0, count: Int(planes))
-            cr_plane_max(spread, planes, shape.outPlane, &worst)
-            spread = [Double](repeating: 0, count: y.count)
-            cr_repeat(worst, planes, plane, &spread)
+            cr_plane_max(scale, planes, shape.outPlane, &worst)
+            scale = [Double](repeating: 0, count: y.count)
+            cr_repeat(worst, planes, plane, &scale)
         }
-        let made = Expectation(values: y, spread: spread, plane: plane)
+        let made = Expectation(values: y, scale: scale, plane: plane)
         known[key] = made
         return made
     }
 
-    /// The factor on spread: see the top of the file. 0: exact.
+    /// The factor on the scale: see the top of the file. 0: exact.
     func factor(_ algorithm: ck_algorithm, _ epilogue: Epilogue) -> Double {
         if values == .integers && algorithm != CK_WINOGRAD_4 && !epilogue.has(Int(CK_GLOBAL_AVERAGE)) { return 0 }
         let multiple: Double = algorithm == CK_WINOGRAD_4 ? 5 : algorithm == CK_WINOGRAD_2 ? 2 : 1
-        return 4 * roundoff * Double(shape.reduction + 4).squareRoot() * multiple
+        return roundoff * Double(shape.reduction + 4).squareRoot() * multiple
     }
 }

@@ -28,6 +28,7 @@ final class LinearKernelTests: XCTestCase {
             var expected = [Double](repeating: 0, count: rows * results)
             var spread = expected
             cr_linear(x, w, hasBias ? b : nil, n, inputs, outputs, &expected, &spread)
+            cr_error_scale(&spread, expected, n, outputs, 1, hasBias ? b : nil, nil)
             if relu { for j in expected.indices where expected[j] < 0 { expected[j] = 0 } }
 
             // Rows apart by more than their length: the gaps must neither matter nor change.
@@ -52,8 +53,7 @@ final class LinearKernelTests: XCTestCase {
                 }
             }
             XCTAssertTrue(ys.slackIsIntact)
-            // The bound of a sum of terms with random signs: see ConvolutionOracle.
-            let factor = whole ? 0 : 4 * roundoff * Double(columns + 4).squareRoot()
+            let factor = whole ? 0 : roundoff * Double(columns + 4).squareRoot()
             assertClose(y, expected, relative: spread, factor: factor, "\(isa.title) \(s)")
         }
     }

@@ -119,8 +119,17 @@ void cr_poison(void *x, size_t bytes);
 size_t cr_count_poison(const void *x, size_t bytes);
 void cr_round(const double *x, size_t count, float *y);
 
-/* Error bounds: spread (n, k, plane) += |bias[k]| + |residual|, what an epilogue adds to a result's magnitude. */
-void cr_add_magnitude(double *spread, int n, int k, size_t plane, const float *bias, const float *residual);
+/* What the rounding errors of a float sum of n random terms are measured in: u sqrt(n), with u = 2^-24, times
+ *     3 (spread + |bias| + |residual|) + 2 |y|,
+ * which replaces spread (n, k, plane). y is the result before any ReLU.
+ *
+ * Why: each addition errs by 0.41 u of the partial sum s_i in the root mean square. The s_i are a random walk that ends
+ * at y: the mean of s_i^2 is spread^2 / 6 + y^2 / 3, so the error's standard deviation is at most
+ * u sqrt(n) (0.17 spread + 0.24 |y|), and the scale holds 8 of these or more. (That errors grow with sqrt(n) and not
+ * with n: Higham & Mary, SIAM J. Sci. Comput. 41, 2019.) Sums in several accumulators only do better, while a missing
+ * or doubled term among 10^6 would show. */
+void cr_error_scale(double *spread, const double *y, int n, int k, size_t plane, const float *bias,
+                    const float *residual);
 /* y (planes) = the largest of each plane of x; and each value of x (planes) repeated over a plane. */
 void cr_plane_max(const double *x, int planes, size_t plane, double *y);
 void cr_repeat(const double *x, int planes, size_t plane, double *y);
