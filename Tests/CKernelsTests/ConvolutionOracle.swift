@@ -135,7 +135,7 @@ final class ConvolutionOracle {
         if let found = known[key] { return found }
         let (n, k, planes) = (shape.n, shape.k, shape.n * shape.k)
         var y = raw
-        var spread = rawSpread
+        var scale = rawSpread
         let bias = epilogue.has(Int(CK_BIAS)) ? bias : nil
         let residual = epilogue.has(Int(CK_RESIDUAL)) ? residual : nil
         cr_epilogue(&y, n, k, shape.outPlane, bias, residual, 0)
