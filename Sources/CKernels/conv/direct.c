@@ -28,14 +28,12 @@ static int32_t rows_for(const ck_conv_plan *plan, int32_t out_rows) {
 static int32_t rows_a_run(const ck_conv_plan *plan) {
     const size_t row_bytes = (size_t)plan->in_blocks / plan->groups * padded_width(plan) * plan->block * 4;
     int32_t rows = 1;
-    while (rows < plan->out_height && rows_for(plan, rows + 1) * row_bytes <= BUFFER_BYTES)
-        rows++;
+    while (rows < plan->out_height && rows_for(plan, rows + 1) * row_bytes <= BUFFER_BYTES) rows++;
     return rows;
 }
 
 static size_t buffer_floats(const ck_conv_plan *plan) {
-    if (!needs_copy(plan))
-        return 0;
+    if (!needs_copy(plan)) return 0;
     return (size_t)plan->in_blocks / plan->groups * rows_for(plan, rows_a_run(plan)) * padded_width(plan) * plan->block;
 }
 
@@ -143,10 +141,8 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         while (row < end) {
             const int32_t y = (int32_t)(row % plan->out_height), unit = (int32_t)(row / plan->out_height);
             int64_t count = plan->out_height - y;
-            if (count > end - row)
-                count = end - row;
-            if (count > most)
-                count = most;
+            if (count > end - row) count = end - row;
+            if (count > most) count = most;
             run_rows(plan, args, unit / plan->groups, unit % plan->groups, y, (int32_t)count, panel, panel_end,
                      (float *)args->workspace + ck_thread() * buffer);
             row += count;

@@ -43,12 +43,8 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 static ptrdiff_t channel_at(const ck_conv_plan *plan, int32_t image, int32_t c, ptrdiff_t *step) {
     const ptrdiff_t pixels = (ptrdiff_t)plan->d.in_height * plan->d.in_width;
     switch (plan->d.src_layout) {
-    case CK_NCHW:
-        *step = 1;
-        return ((ptrdiff_t)image * plan->d.in_channels + c) * pixels;
-    case CK_NHWC8:
-        *step = plan->d.in_channels;
-        return image * pixels * plan->d.in_channels + c;
+    case CK_NCHW: *step = 1; return ((ptrdiff_t)image * plan->d.in_channels + c) * pixels;
+    case CK_NHWC8: *step = plan->d.in_channels; return image * pixels * plan->d.in_channels + c;
     default:
         *step = plan->block;
         return ((ptrdiff_t)image * plan->in_blocks + c / plan->block) * pixels * plan->block + c % plan->block;
@@ -90,10 +86,8 @@ static void store_result(const ck_conv_plan *plan, const ck_conv_args *args, int
         const ptrdiff_t at = (((ptrdiff_t)image * plan->out_blocks + k / v) * pixels + first) * v + k % v;
         for (int32_t i = 0; i < count; i++) {
             float value = result[i] + (args->bias ? args->bias[k] : 0);
-            if (args->residual)
-                value += args->residual[at + (ptrdiff_t)i * v];
-            if ((plan->d.epilogue & CK_RELU) && value < 0)
-                value = 0;
+            if (args->residual) value += args->residual[at + (ptrdiff_t)i * v];
+            if ((plan->d.epilogue & CK_RELU) && value < 0) value = 0;
             args->dst[at + (ptrdiff_t)i * v] = value;
         }
     }
@@ -102,12 +96,10 @@ static void store_result(const ck_conv_plan *plan, const ck_conv_args *args, int
 /* The channels that only fill up the last block are zero. */
 static void clear_surplus(const ck_conv_plan *plan, float *dst, int32_t image) {
     const int32_t v = plan->block, real = plan->d.out_channels % v;
-    if (real == 0)
-        return;
+    if (real == 0) return;
     const ptrdiff_t pixels = (ptrdiff_t)plan->out_height * plan->out_width;
     float *block = dst + ((ptrdiff_t)image * plan->out_blocks + plan->out_blocks - 1) * pixels * v;
-    for (ptrdiff_t p = 0; p < pixels; p++)
-        memset(block + p * v + real, 0, (size_t)(v - real) * 4);
+    for (ptrdiff_t p = 0; p < pixels; p++) memset(block + p * v + real, 0, (size_t)(v - real) * 4);
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
@@ -129,8 +121,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
                     (int)depth(plan), column, count, 0, result, count);
         store_result(plan, args, image, group, first, count, result);
     }
-    for (int32_t image = 0; image < batch; image++)
-        clear_surplus(plan, args->dst, image);
+    for (int32_t image = 0; image < batch; image++) clear_surplus(plan, args->dst, image);
     return CK_OK;
 }
 

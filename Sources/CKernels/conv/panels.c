@@ -25,8 +25,7 @@ ck_filter_view ck_view_filter(const ck_conv_plan *plan, const float *oihw, const
 }
 
 int32_t ck_merge_groups(const ck_conv_desc *d, int32_t block) {
-    if (d->groups == 1)
-        return 1;
+    if (d->groups == 1) return 1;
     const int32_t k = d->out_channels / d->groups, c = d->in_channels / d->groups;
     for (int32_t merge = 1; merge <= d->groups; merge++)
         if (d->groups % merge == 0 && k * (int64_t)merge % block == 0 && c * (int64_t)merge % block == 0)
@@ -38,8 +37,7 @@ float ck_filter_at(const ck_filter_view *view, int32_t merged_groups, int32_t g,
                    int32_t x) {
     const int32_t merge = view->groups / merged_groups;
     const int32_t k_group = k / view->k, c_group = c / view->c;
-    if (k_group >= merge || k_group != c_group)
-        return 0;
+    if (k_group >= merge || k_group != c_group) return 0;
     const int32_t group = g * merge + k_group, own_k = k % view->k, own_c = c % view->c;
     const float value = view->base[group * view->group_stride + own_k * view->k_stride + own_c * view->c_stride +
                                    y * view->y_stride + x * view->x_stride];
@@ -64,11 +62,9 @@ int32_t ck_panel_width(const ck_kernels *kernels, int32_t pixels, int32_t blocks
     double least = ck_panel_cycles(kernels, pixels, 1);
     for (int32_t width = 2; width <= 4 && width <= blocks; width *= 2) {
         const double cycles = ck_panel_cycles(kernels, pixels, width) / width;
-        /* Four wide reads the weights twice as often: only where rows are too short for two. */
-        const int better =
-            width == 2 ? cycles <= least * 1.02 : cycles < least * 0.98 || pixels <= kernels->tile_pixels4;
-        if (!better)
-            continue;
+        /* Four wide reads the weights twice as often as two: only where the rows are too short for two. */
+        const int better = width == 2 ? cycles <= least * 1.02 : cycles < least * 0.98 || pixels <= 4;
+        if (!better) continue;
         least = cycles;
         best = width;
     }
@@ -104,8 +100,7 @@ static void pack_panel(const ck_conv_plan *plan, const ck_filter_view *view, int
                         for (int32_t k = 0; k < filled; k++)
                             dst[k] = ck_filter_at(view, plan->groups, g, first * v + k, c, y, x);
                     }
-                    for (int32_t k = filled; k < width; k++)
-                        dst[k] = 0;
+                    for (int32_t k = filled; k < width; k++) dst[k] = 0;
                 }
 }
 
@@ -129,13 +124,11 @@ ck_grid ck_choose_grid(int32_t threads, int64_t items, int32_t panels, size_t we
     double least = 1e300;
     for (int32_t deep = 1; deep <= threads && deep <= panels; deep++) {
         int32_t across = threads / deep;
-        if (across > items)
-            across = (int32_t)items;
+        if (across > items) across = (int32_t)items;
         const double slowest = (double)((items + across - 1) / across) * ((panels + deep - 1) / deep);
         /* Weights that outgrow the L2 cache are read once by the team instead of once by each thread. */
         const double streams = weight_bytes > 512 << 10 ? 1 + 0.2 / deep : 1 + 0.01 * deep;
-        if (slowest * streams >= least)
-            continue;
+        if (slowest * streams >= least) continue;
         least = slowest * streams;
         best = (ck_grid){across, deep};
     }

@@ -19,8 +19,7 @@ const char *ck_algorithm_name(ck_algorithm algorithm) {
 }
 
 static void or_one(int32_t *value) {
-    if (*value == 0)
-        *value = 1;
+    if (*value == 0) *value = 1;
 }
 
 /* Sizes are bounded so that no product of the few that index arithmetic forms leaves int64_t. */
@@ -39,17 +38,14 @@ static ck_status check(const ck_conv_desc *d) {
         (unsigned)d->src_layout > CK_NHWC8 || (unsigned)d->pass > CK_WEIGHT_GRADIENT ||
         (unsigned)d->accuracy > CK_ACCURACY_FAST || (unsigned)d->algorithm >= CK_ALGORITHM_COUNT)
         return CK_INVALID_ARGUMENT;
-    if (d->in_channels % d->groups || d->out_channels % d->groups)
-        return CK_INVALID_ARGUMENT;
+    if (d->in_channels % d->groups || d->out_channels % d->groups) return CK_INVALID_ARGUMENT;
     const int64_t height = (int64_t)d->in_height + 2 * d->pad_height, width = (int64_t)d->in_width + 2 * d->pad_width;
     if (height < (int64_t)d->dilation_height * (d->kernel_height - 1) + 1 ||
         width < (int64_t)d->dilation_width * (d->kernel_width - 1) + 1)
         return CK_INVALID_ARGUMENT;
-    if (d->pass != CK_FORWARD && (d->epilogue & ~(uint32_t)CK_RESIDUAL))
-        return CK_INVALID_ARGUMENT;
+    if (d->pass != CK_FORWARD && (d->epilogue & ~(uint32_t)CK_RESIDUAL)) return CK_INVALID_ARGUMENT;
     const int pools = !!(d->epilogue & CK_MAX_POOL_3X3_S2) + !!(d->epilogue & CK_GLOBAL_AVERAGE);
-    if (pools > 1 || (pools && (d->epilogue & CK_RESIDUAL)))
-        return CK_UNSUPPORTED;
+    if (pools > 1 || (pools && (d->epilogue & CK_RESIDUAL))) return CK_UNSUPPORTED;
     return CK_OK;
 }
 
@@ -60,12 +56,10 @@ static int32_t output_size(int32_t in, int32_t pad, int32_t dilation, int32_t ke
 /* The data gradient of a stride-1 convolution is a forward convolution of dy with the filters turned round and the
  * channels exchanged. */
 static ck_status turn_round(ck_conv_desc *d, int32_t out_height, int32_t out_width) {
-    if (d->stride_height != 1 || d->stride_width != 1)
-        return CK_UNSUPPORTED;
+    if (d->stride_height != 1 || d->stride_width != 1) return CK_UNSUPPORTED;
     const int32_t pad_height = d->dilation_height * (d->kernel_height - 1) - d->pad_height;
     const int32_t pad_width = d->dilation_width * (d->kernel_width - 1) - d->pad_width;
-    if (pad_height < 0 || pad_width < 0)
-        return CK_UNSUPPORTED;
+    if (pad_height < 0 || pad_width < 0) return CK_UNSUPPORTED;
     const int32_t channels = d->in_channels;
     d->in_channels = d->out_channels;
     d->out_channels = channels;
@@ -83,52 +77,41 @@ static ck_status choose(ck_conv_plan *plan) {
     ck_conv_plan chosen = *plan;
     for (int i = 0; i < ALGORITHMS; i++) {
         const ck_conv_algorithm *algorithm = algorithms[i];
-        if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id)
-            continue;
+        if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id) continue;
         const int winograd = algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4;
-        if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd)
-            continue;
+        if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd) continue;
         ck_conv_plan candidate = *plan;
         candidate.algorithm = algorithm;
-        if (!algorithm->applicable(&candidate))
-            continue;
-        if (algorithm->choose)
-            algorithm->choose(&candidate);
+        if (!algorithm->applicable(&candidate)) continue;
+        if (algorithm->choose) algorithm->choose(&candidate);
         const double cost = algorithm->cost(&candidate);
-        if (chosen.algorithm && cost >= best)
-            continue;
+        if (chosen.algorithm && cost >= best) continue;
         best = cost;
         chosen = candidate;
     }
-    if (!chosen.algorithm)
-        return CK_UNSUPPORTED;
+    if (!chosen.algorithm) return CK_UNSUPPORTED;
     *plan = chosen;
     return CK_OK;
 }
 
 ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
-    if (!desc || !plan)
-        return CK_INVALID_ARGUMENT;
+    if (!desc || !plan) return CK_INVALID_ARGUMENT;
     *plan = NULL;
     ck_status status;
     ck_conv_plan p = {.d = *desc, .kernels = ck_active(&status)};
-    if (!p.kernels)
-        return status;
+    if (!p.kernels) return status;
     ck_conv_desc *d = &p.d;
     or_one(&d->stride_height), or_one(&d->stride_width), or_one(&d->dilation_height), or_one(&d->dilation_width);
     or_one(&d->groups);
     status = check(d);
-    if (status != CK_OK)
-        return status;
+    if (status != CK_OK) return status;
     p.out_height = output_size(d->in_height, d->pad_height, d->dilation_height, d->kernel_height, d->stride_height);
     p.out_width = output_size(d->in_width, d->pad_width, d->dilation_width, d->kernel_width, d->stride_width);
-    if (d->pass == CK_WEIGHT_GRADIENT)
-        return CK_UNSUPPORTED;
+    if (d->pass == CK_WEIGHT_GRADIENT) return CK_UNSUPPORTED;
     if (d->pass == CK_DATA_GRADIENT) {
         const int32_t in_height = d->in_height, in_width = d->in_width;
         status = turn_round(d, p.out_height, p.out_width);
-        if (status != CK_OK)
-            return status;
+        if (status != CK_OK) return status;
         p.out_height = in_height;
         p.out_width = in_width;
     }
@@ -138,11 +121,9 @@ ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
     p.threads = ck_threads(d->threads);
     p.groups = d->groups;
     status = choose(&p);
-    if (status != CK_OK)
-        return status;
+    if (status != CK_OK) return status;
     ck_conv_plan *made = malloc(sizeof *made);
-    if (!made)
-        return CK_OUT_OF_MEMORY;
+    if (!made) return CK_OUT_OF_MEMORY;
     *made = p;
     *plan = made;
     return CK_OK;
@@ -152,8 +133,7 @@ void ck_conv_plan_destroy(ck_conv_plan *plan) { free(plan); }
 
 /* With the global average the convolution itself goes to workspace first. */
 static size_t averaged_bytes(const ck_conv_plan *plan) {
-    if (!(plan->d.epilogue & CK_GLOBAL_AVERAGE))
-        return 0;
+    if (!(plan->d.epilogue & CK_GLOBAL_AVERAGE)) return 0;
     return ck_round_up((size_t)plan->d.batch * plan->out_blocks * plan->out_height * plan->out_width * plan->block * 4,
                        64);
 }
@@ -167,15 +147,13 @@ size_t ck_conv_workspace_size(const ck_conv_plan *plan) {
 }
 
 ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    if (!plan || !oihw || !packed || (uintptr_t)packed % 64)
-        return CK_INVALID_ARGUMENT;
+    if (!plan || !oihw || !packed || (uintptr_t)packed % 64) return CK_INVALID_ARGUMENT;
     plan->algorithm->pack(plan, oihw, scale, packed);
     return CK_OK;
 }
 
 ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args) {
-    if (!plan || !args || !args->src || !args->packed || !args->dst)
-        return CK_INVALID_ARGUMENT;
+    if (!plan || !args || !args->src || !args->packed || !args->dst) return CK_INVALID_ARGUMENT;
     const uint32_t epilogue = plan->d.epilogue;
     const int32_t batch = args->batch ? args->batch : plan->d.batch;
     if (batch < 1 || batch > plan->d.batch || (uintptr_t)args->dst % 64 || (uintptr_t)args->workspace % 64 ||
@@ -186,18 +164,14 @@ ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args) {
         (ck_conv_workspace_size(plan) && !args->workspace))
         return CK_INVALID_ARGUMENT;
     ck_conv_args clean = *args;
-    if (!(epilogue & CK_BIAS))
-        clean.bias = NULL;
-    if (!(epilogue & CK_RESIDUAL))
-        clean.residual = NULL;
+    if (!(epilogue & CK_BIAS)) clean.bias = NULL;
+    if (!(epilogue & CK_RESIDUAL)) clean.residual = NULL;
     const size_t averaged = averaged_bytes(plan);
-    if (!averaged)
-        return plan->algorithm->run(plan, &clean, batch);
+    if (!averaged) return plan->algorithm->run(plan, &clean, batch);
     clean.dst = args->workspace;
     clean.workspace = (char *)args->workspace + averaged;
     const ck_status status = plan->algorithm->run(plan, &clean, batch);
-    if (status != CK_OK)
-        return status;
+    if (status != CK_OK) return status;
     return ck_global_average_pool(clean.dst, batch, plan->d.out_channels, plan->out_height, plan->out_width, args->dst,
                                   plan->threads);
 }
@@ -206,13 +180,11 @@ ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan) { return plan ? pl
 
 size_t ck_conv_plan_describe(const ck_conv_plan *plan, char *text, size_t size) {
     if (!plan) {
-        if (text && size)
-            *text = 0;
+        if (text && size) *text = 0;
         return 0;
     }
     char details[96] = "";
-    if (plan->algorithm->describe)
-        plan->algorithm->describe(plan, details, sizeof details);
+    if (plan->algorithm->describe) plan->algorithm->describe(plan, details, sizeof details);
     const int length =
         snprintf(text, text ? size : 0, "%s %s%s, %d thread%s", ck_algorithm_name(plan->algorithm->id),
                  ck_isa_name(plan->kernels->isa), details, (int)plan->threads, plan->threads == 1 ? "" : "s");

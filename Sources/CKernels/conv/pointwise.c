@@ -77,8 +77,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         chunks = (plan->threads + all_lines - 1) / all_lines;
     else if (all_lines < plan->threads)
         chunks = (chunks + plan->threads - 1) / plan->threads * plan->threads;
-    if (chunks > tiles)
-        chunks = tiles;
+    if (chunks > tiles) chunks = tiles;
     const int64_t items = all_lines * chunks;
     const ck_grid grid = ck_choose_grid(plan->threads, items, panels, ck_pack_panels_size(plan));
 #pragma omp parallel num_threads(grid.across *grid.deep)

@@ -32,8 +32,7 @@ static int applicable(const ck_conv_plan *plan) {
 }
 
 static void choose(ck_conv_plan *plan) {
-    /* Four wide wherever it can be: the runs are short, so broadcasts from few pixels keep the addresses simple. */
-    plan->panel_blocks = plan->out_blocks >= 4 ? 4 : plan->out_blocks >= 2 ? 2 : 1;
+    plan->panel_blocks = ck_panel_width(plan->kernels, plan->out_width, plan->out_blocks);
 }
 
 static double cost(const ck_conv_plan *plan) {
@@ -76,8 +75,7 @@ static void fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t ima
     const ck_conv_desc *d = &plan->d;
     const int32_t wide = padded_width(plan), left = d->pad_width;
     int32_t inside = d->in_width < wide - left ? d->in_width : wide - left;
-    if (inside < 0)
-        inside = 0;
+    if (inside < 0) inside = 0;
     const ptrdiff_t pixels = (ptrdiff_t)d->in_height * d->in_width;
     for (int32_t c = 0; c < d->in_channels; c++)
         for (int32_t r = 0; r < count; r++, planes += wide) {
@@ -169,8 +167,7 @@ static void run_pooled(const ck_conv_plan *plan, const ck_conv_args *args, int32
         }
         for (int32_t b = 0; b < plan->out_blocks; b++) {
             const float *sources[3];
-            for (int32_t r = low; r < high; r++)
-                sources[r - low] = ring + r % 3 * slot + b * row_floats;
+            for (int32_t r = low; r < high; r++) sources[r - low] = ring + r % 3 * slot + b * row_floats;
             const ck_pool_row row = {.rows = sources,
                                      .count = high - low,
                                      .width = plan->out_width,

@@ -82,8 +82,7 @@ static double cost(const ck_conv_plan *plan) {
 }
 
 static size_t packed_size(const ck_conv_plan *plan) {
-    if (!plan->on_the_fly)
-        return stored_bytes(plan);
+    if (!plan->on_the_fly) return stored_bytes(plan);
     return (size_t)9 * channels(plan) * plan->out_blocks * plan->block * 4;
 }
 
@@ -122,8 +121,7 @@ static void pack_taps(const ck_conv_plan *plan, const ck_filter_view *view, int3
                     view->base + k0 * view->k_stride + c * view->c_stride + y * view->y_stride + x * view->x_stride;
                 for (int32_t k = 0; k < real; k++)
                     dst[k] = view->scale ? src[k * view->k_stride] * view->scale[k0 + k] : src[k * view->k_stride];
-                for (int32_t k = real; k < width; k++)
-                    dst[k] = 0;
+                for (int32_t k = real; k < width; k++) dst[k] = 0;
             }
 }
 
@@ -166,8 +164,7 @@ static segment segment_at(const ck_conv_plan *plan, int64_t tile, int64_t end) {
                  .row = (int32_t)(tile / columns % rows),
                  .image = (int32_t)(tile / columns / rows)};
     s.count = columns - s.column;
-    if (s.count > end - tile)
-        s.count = (int32_t)(end - tile);
+    if (s.count > end - tile) s.count = (int32_t)(end - tile);
     return s;
 }
 
@@ -251,8 +248,7 @@ static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64
         int64_t first, last;
         ck_split(end - begin, part, count, &first, &last);
         first += begin, last += begin;
-        for (int32_t b = 0; b < plan->in_blocks; b++)
-            input_tiles(plan, args, b, first, first, last, v_buffer, scratch);
+        for (int32_t b = 0; b < plan->in_blocks; b++) input_tiles(plan, args, b, first, first, last, v_buffer, scratch);
         for (int32_t panel = 0; panel < panels; panel++) {
             int32_t k, blocks;
             ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &k, &blocks);
@@ -332,8 +328,7 @@ static ck_status run_shared(const ck_conv_plan *plan, const ck_conv_args *args, 
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int64_t tiles = tile_count(plan, batch);
-    if (plan->on_the_fly)
-        return run_shared(plan, args, tiles);
+    if (plan->on_the_fly) return run_shared(plan, args, tiles);
     const buffers sizes = buffer_sizes(plan);
     const int32_t threads = tiles < plan->threads ? (int32_t)tiles : plan->threads;
 #pragma omp parallel num_threads(threads)

@@ -12,23 +12,17 @@ static uint64_t xgetbv0(void) {
 }
 
 int ck_cpu_supports(ck_isa isa) {
-    if (isa == CK_ISA_PORTABLE)
-        return 1;
+    if (isa == CK_ISA_PORTABLE) return 1;
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d))
-        return 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     const int osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1;
-    if (!osxsave || !avx || !fma)
-        return 0;
+    if (!osxsave || !avx || !fma) return 0;
     const uint64_t saved = xgetbv0();
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-        return 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
     const int avx2 = b >> 5 & 1;
     const int avx512 = (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1); /* F, DQ, BW, VL */
-    if (isa == CK_ISA_AVX2)
-        return avx2 && (saved & 0x6) == 0x6; /* xmm, ymm */
-    if (isa == CK_ISA_AVX512)
-        return avx512 && (saved & 0xe6) == 0xe6; /* and opmask, zmm low, zmm high */
+    if (isa == CK_ISA_AVX2) return avx2 && (saved & 0x6) == 0x6;                         /* xmm, ymm */
+    if (isa == CK_ISA_AVX512) return avx512 && (saved & 0xe6) == 0xe6; /* and opmask, zmm low, zmm high */
     return 0;
 }
 

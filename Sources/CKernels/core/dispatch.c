@@ -25,31 +25,26 @@ static _Atomic(const ck_kernels *) active;
 const char *ck_isa_name(ck_isa isa) { return (unsigned)isa < CK_ISA_COUNT ? names[isa] : "unknown"; }
 
 ck_status ck_isa_available(ck_isa isa) {
-    if ((unsigned)isa >= CK_ISA_COUNT)
-        return CK_UNKNOWN_ISA;
+    if ((unsigned)isa >= CK_ISA_COUNT) return CK_UNKNOWN_ISA;
     return tables[isa] && ck_cpu_supports(isa) ? CK_OK : CK_ISA_NOT_AVAILABLE;
 }
 
 ck_status ck_isa_force(ck_isa isa) {
     const ck_status status = ck_isa_available(isa);
-    if (status == CK_OK)
-        atomic_store(&active, tables[isa]);
+    if (status == CK_OK) atomic_store(&active, tables[isa]);
     return status;
 }
 
 ck_status ck_init(void) {
-    if (atomic_load(&active))
-        return CK_OK;
+    if (atomic_load(&active)) return CK_OK;
     const char *wanted = getenv("CK_ISA");
     if (wanted && *wanted) {
         for (int isa = 0; isa < CK_ISA_COUNT; isa++)
-            if (!strcmp(wanted, names[isa]))
-                return ck_isa_force((ck_isa)isa);
+            if (!strcmp(wanted, names[isa])) return ck_isa_force((ck_isa)isa);
         return CK_UNKNOWN_ISA;
     }
     for (int isa = CK_ISA_COUNT - 1; isa > 0; isa--)
-        if (ck_isa_force((ck_isa)isa) == CK_OK)
-            return CK_OK;
+        if (ck_isa_force((ck_isa)isa) == CK_OK) return CK_OK;
     return ck_isa_force(CK_ISA_PORTABLE);
 }
 

@@ -5,16 +5,12 @@ const char *ck_version(void) { return CK_VERSION_STRING; }
 
 const char *ck_status_string(ck_status status) {
     switch (status) {
-    case CK_OK:
-        return "ok";
+    case CK_OK: return "ok";
     case CK_INVALID_ARGUMENT:
         return "invalid argument: a NULL pointer, a size out of range, or a shape that does not fit";
-    case CK_UNSUPPORTED:
-        return "not supported by this algorithm or build";
-    case CK_OUT_OF_MEMORY:
-        return "out of memory, or a size too large to address";
-    case CK_UNKNOWN_ISA:
-        return "unknown instruction set: CK_ISA takes portable, neon, avx2 or avx512";
+    case CK_UNSUPPORTED: return "not supported by this algorithm or build";
+    case CK_OUT_OF_MEMORY: return "out of memory, or a size too large to address";
+    case CK_UNKNOWN_ISA: return "unknown instruction set: CK_ISA takes portable, neon, avx2 or avx512";
     case CK_ISA_NOT_AVAILABLE:
         return "this CPU, operating system or build lacks the instruction set that was asked for";
     }
