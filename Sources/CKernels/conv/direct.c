@@ -156,8 +156,7 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d, %d rows a run",
-             plan->panel_blocks == 4 ? plan->kernels->tile_pixels4 : plan->kernels->tile_pixels2,
+    snprintf(text, size, " %dx%d, %d rows a run", ck_tile_pixels(plan->kernels, plan->panel_blocks),
              plan->panel_blocks * plan->block, rows_a_run(plan));
 }
 

@@ -46,7 +46,7 @@ float ck_filter_at(const ck_filter_view *view, int32_t merged_groups, int32_t g,
 
 /* Two FMA and two loads a cycle, and a latency of four: at least eight FMA in flight. */
 double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width) {
-    const int32_t most = width == 4 ? kernels->tile_pixels4 : width == 2 ? kernels->tile_pixels2 : 8;
+    const int32_t most = ck_tile_pixels(kernels, width);
     const int32_t count = (pixels + most - 1) / most;
     double cycles = 0;
     for (int32_t t = 0, p = 0; t < count; t++) {

@@ -24,6 +24,7 @@ struct ck_conv_plan {
     int32_t panel_blocks;  /* output blocks of a panel */
     int32_t tile;          /* Winograd: m; 0 otherwise */
     int32_t on_the_fly;    /* Winograd: filters are transformed in run */
+    int32_t chunk_blocks;  /* Winograd on the fly: input blocks transformed at once */
     int32_t tiles_a_block; /* Winograd: tiles whose transforms are held at once */
 };
 
@@ -70,22 +71,23 @@ static inline void ck_panel_at(int32_t blocks, int32_t width, int32_t index, int
     const int32_t full = blocks / width;
     *count = width;
     *first = index * width;
-    if (index < full)
-        return;
+    if (index < full) return;
     int32_t rest = blocks % width;
     *first = full * width;
     for (int32_t bit = width / 2; bit; bit /= 2) {
-        if (!(rest & bit))
-            continue;
+        if (!(rest & bit)) continue;
         *count = bit;
-        if (index-- == full)
-            return;
+        if (index-- == full) return;
         *first += bit;
     }
 }
 
 /* The panel width (1, 2 or 4) with the fewest idle cycles for rows of `pixels` pixels; at most `blocks`. */
 int32_t ck_panel_width(const ck_kernels *kernels, int32_t pixels, int32_t blocks);
+/* Pixels of the register tile of a panel of `width` blocks. */
+static inline int32_t ck_tile_pixels(const ck_kernels *kernels, int32_t width) {
+    return width == 4 ? kernels->tile_pixels4 : width == 2 ? kernels->tile_pixels2 : kernels->tile_pixels1;
+}
 /* Cycles a step of `pixels` pixels takes with panels of `width` blocks. */
 double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width);
 

@@ -33,12 +33,6 @@ static double cost(const ck_conv_plan *plan) {
 
 static size_t workspace_size(const ck_conv_plan *plan) { return 0 * (size_t)plan->threads; }
 
-static int32_t tile_pixels(const ck_conv_plan *plan) {
-    return plan->panel_blocks == 4   ? plan->kernels->tile_pixels4
-           : plan->panel_blocks == 2 ? plan->kernels->tile_pixels2
-                                     : 8;
-}
-
 /* Pixels begin...end of one line, panels begin...end. */
 static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t line, int32_t begin,
                      int32_t end, int64_t panel_begin, int64_t panel_end) {
@@ -69,7 +63,7 @@ static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), pixels = line_pixels(plan);
-    const int32_t tile = tile_pixels(plan), tiles = (pixels + tile - 1) / tile;
+    const int32_t tile = ck_tile_pixels(plan->kernels, plan->panel_blocks), tiles = (pixels + tile - 1) / tile;
     const int64_t bytes_a_tile = (int64_t)plan->in_blocks * plan->block * 4 * tile;
     int64_t chunks = (tiles * bytes_a_tile + CHUNK_BYTES - 1) / CHUNK_BYTES; /* of a line */
     const int64_t all_lines = (int64_t)batch * lines(plan);
@@ -101,7 +95,7 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d", tile_pixels(plan), plan->panel_blocks * plan->block);
+    snprintf(text, size, " %dx%d", ck_tile_pixels(plan->kernels, plan->panel_blocks), plan->panel_blocks * plan->block);
 }
 
 const ck_conv_algorithm ck_conv_pointwise = {CK_POINTWISE,   applicable, choose, cost,    ck_pack_panels_size,

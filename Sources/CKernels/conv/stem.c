@@ -206,8 +206,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d%s",
-             plan->panel_blocks == 4 ? plan->kernels->tile_pixels4 : plan->kernels->tile_pixels2,
+    snprintf(text, size, " %dx%d%s", ck_tile_pixels(plan->kernels, plan->panel_blocks),
              plan->panel_blocks * plan->block, pooled(plan) ? " + max pool" : "");
 }
 

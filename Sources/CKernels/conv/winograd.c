@@ -14,8 +14,10 @@
 
 #include "conv/plan.h"
 
-enum { STORED_MOST = 4 << 20, CHUNK_BYTES = 300 << 10, SHARED_TILES = 64 };
+enum { STORED_MOST = 4 << 20, SHARED_TILES = 128 };
 
+static int32_t groups(const ck_conv_plan *plan) { return (plan->tile + 2) / 2; }
+static int32_t group_points(const ck_conv_plan *plan) { return 2 * (plan->tile + 2); }
 static int32_t points(const ck_conv_plan *plan) { return (plan->tile + 2) * (plan->tile + 2); }
 static int32_t tile_columns(const ck_conv_plan *plan) { return (plan->out_width + plan->tile - 1) / plan->tile; }
 static int32_t tile_rows(const ck_conv_plan *plan) { return (plan->out_height + plan->tile - 1) / plan->tile; }
@@ -37,13 +39,18 @@ static size_t stored_bytes(const ck_conv_plan *plan) {
     return (size_t)points(plan) * channels(plan) * plan->out_blocks * plan->block * 4;
 }
 
-/* Input channels whose transformed filters of one panel fill a third of L2. */
-static int32_t chunk_blocks(const ck_conv_plan *plan) {
-    const int32_t most = CHUNK_BYTES / (points(plan) * plan->block * plan->panel_blocks * plan->block * 4);
-    return most < 1 ? 1 : most < plan->in_blocks ? most : plan->in_blocks;
+/* On the fly, how the filters of a panel are cut: a group of points of a few input blocks at a time. The fewer the
+ * tiles, the more the transform costs beside the product, and the closer its result should stay; the more tiles, the
+ * more it costs to add to M between chunks. */
+static void choose_chunk(ck_conv_plan *plan) {
+    const int32_t tiles = plan->tiles_a_block, v = plan->block;
+    plan->panel_blocks = plan->out_blocks >= 2 ? 2 : 1;
+    const int32_t bytes = group_points(plan) * v * plan->panel_blocks * v * 4; /* of one block of channels */
+    const int32_t room = tiles <= 8 ? 26 << 10 : tiles <= 32 ? 104 << 10 : 400 << 10;
+    plan->chunk_blocks = room / bytes < 1 ? 1 : room / bytes < plan->in_blocks ? room / bytes : plan->in_blocks;
 }
 static ptrdiff_t u_point(const ck_conv_plan *plan) {
-    return odd_lines((ptrdiff_t)chunk_blocks(plan) * plan->block * plan->panel_blocks, plan->block);
+    return odd_lines((ptrdiff_t)plan->chunk_blocks * plan->block * plan->panel_blocks, plan->block);
 }
 
 static int applicable(const ck_conv_plan *plan) {
@@ -60,6 +67,7 @@ static void choose(ck_conv_plan *plan) {
     if (plan->on_the_fly) {
         const int64_t blocks = (tiles + SHARED_TILES - 1) / SHARED_TILES;
         plan->tiles_a_block = (int32_t)((tiles + blocks - 1) / blocks);
+        choose_chunk(plan);
     } else {
         const int64_t mine = (tiles + plan->threads - 1) / plan->threads;
         const int32_t unit = plan->kernels->tile_pixels2;
@@ -67,8 +75,8 @@ static void choose(ck_conv_plan *plan) {
         int32_t most = (int32_t)(room / ((size_t)points(plan) * 4 * (channels(plan) + 2 * plan->block)));
         most = most < unit ? unit : most / unit * unit;
         plan->tiles_a_block = (int32_t)(mine < most ? mine : most);
+        plan->panel_blocks = ck_panel_width(plan->kernels, plan->tiles_a_block, plan->out_blocks);
     }
-    plan->panel_blocks = ck_panel_width(plan->kernels, plan->tiles_a_block, plan->out_blocks);
 }
 
 static double cost(const ck_conv_plan *plan) {
@@ -95,7 +103,7 @@ static buffers buffer_sizes(const ck_conv_plan *plan) {
     b.v = (size_t)points(plan) * v_point(plan);
     b.m = (size_t)points(plan) * m_point(plan);
     b.scratch = (size_t)(plan->tile + 2) * (plan->tile * tile_columns(plan) + 2) * plan->block;
-    b.u = plan->on_the_fly ? (size_t)points(plan) * u_point(plan) : 0;
+    b.u = plan->on_the_fly ? (size_t)group_points(plan) * u_point(plan) : 0;
     return b;
 }
 
@@ -145,9 +153,16 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
         float taps[16 * 9 * 4 * 16] __attribute__((aligned(64)));
         pack_taps(plan, &view, first, blocks, c, v, taps);
         float *panel = (float *)packed + (ptrdiff_t)first * v * in * points(plan);
-        const ck_winograd_filter f = {
-            .src = taps, .channels = v, .n = width, .dst = panel + c * width, .dst_point = (ptrdiff_t)in * width};
-        filter_transform(plan, &f);
+        for (int32_t group = 0; group < groups(plan); group++) {
+            const ptrdiff_t point = (ptrdiff_t)in * width;
+            const ck_winograd_filter f = {.group = group,
+                                          .src = taps,
+                                          .channels = v,
+                                          .n = width,
+                                          .dst = panel + c * width + group * group_points(plan) * point,
+                                          .dst_point = point};
+            filter_transform(plan, &f);
+        }
     }
 }
 
@@ -219,22 +234,24 @@ static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int
     }
 }
 
-/* For every point: M (tiles of this call) = or += V x U over `count` input blocks from `from` on. */
-static void multiply(const ck_conv_plan *plan, const float *v_buffer, int64_t skip, int32_t from, int32_t count,
-                     const float *u, ptrdiff_t u_stride, int32_t blocks, int32_t tiles, float *m_buffer) {
+/* For points first...first+count: M = or += V x U over input blocks from...from+depth. U starts at point `first`. */
+static void multiply(const ck_conv_plan *plan, int32_t first, int32_t count, const float *v_buffer, int64_t skip,
+                     int32_t from, int32_t depth, const float *u, ptrdiff_t u_stride, int32_t blocks, int32_t tiles,
+                     float *m_buffer) {
     const int32_t v = plan->block;
-    ck_panel p = {.outer = {count, 1, 1},
-                  .outer_stride = {(ptrdiff_t)plan->tiles_a_block * v, 0, 0},
+    const ptrdiff_t plane = (ptrdiff_t)plan->tiles_a_block * v;
+    ck_panel p = {.outer = {depth, 1, 1},
+                  .outer_stride = {plane, 0, 0},
                   .run = v,
                   .pixel_stride = v,
                   .pixels = tiles,
                   .blocks = blocks,
-                  .dst_block = (ptrdiff_t)plan->tiles_a_block * v,
+                  .dst_block = plane,
                   .accumulate = from > 0};
-    for (int32_t e = 0; e < points(plan); e++) {
-        p.src = v_buffer + e * v_point(plan) + ((ptrdiff_t)from * plan->tiles_a_block + skip) * v;
+    for (int32_t e = 0; e < count; e++) {
+        p.src = v_buffer + (first + e) * v_point(plan) + ((ptrdiff_t)from * plan->tiles_a_block + skip) * v;
         p.weights = u + e * u_stride;
-        p.dst = m_buffer + e * m_point(plan);
+        p.dst = m_buffer + (first + e) * m_point(plan);
         plan->kernels->panel(&p);
     }
 }
@@ -253,8 +270,8 @@ static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64
             int32_t k, blocks;
             ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &k, &blocks);
             const float *u = (const float *)args->packed + (ptrdiff_t)k * plan->block * in * points(plan);
-            multiply(plan, v_buffer, 0, 0, plan->in_blocks, u, (ptrdiff_t)in * blocks * plan->block, blocks,
-                     (int32_t)(last - first), m_buffer);
+            multiply(plan, 0, points(plan), v_buffer, 0, 0, plan->in_blocks, u, (ptrdiff_t)in * blocks * plan->block,
+                     blocks, (int32_t)(last - first), m_buffer);
             output_tiles(plan, args, k, blocks, first, last, m_buffer);
         }
     }
@@ -264,23 +281,25 @@ static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64
 static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, int64_t origin, int64_t begin,
                            int64_t end, int64_t panel, int64_t panel_end, const float *v_buffer, float *m_buffer,
                            float *u_buffer) {
-    const int32_t v = plan->block, in = channels(plan), chunk = chunk_blocks(plan);
+    const int32_t v = plan->block, in = channels(plan), chunk = plan->chunk_blocks;
     for (; panel < panel_end; panel++) {
         int32_t k, blocks;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &blocks);
         const int32_t width = blocks * v;
         const float *taps = (const float *)args->packed + (ptrdiff_t)k * v * in * 9;
-        for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
-            const int32_t count = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
-            const ck_winograd_filter f = {.src = taps + (ptrdiff_t)from * v * 9 * width,
-                                          .channels = count * v,
-                                          .n = width,
-                                          .dst = u_buffer,
-                                          .dst_point = u_point(plan)};
-            filter_transform(plan, &f);
-            multiply(plan, v_buffer, begin - origin, from, count, u_buffer, u_point(plan), blocks,
-                     (int32_t)(end - begin), m_buffer);
-        }
+        for (int32_t group = 0; group < groups(plan); group++)
+            for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
+                const int32_t depth = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
+                const ck_winograd_filter f = {.group = group,
+                                              .src = taps + (ptrdiff_t)from * v * 9 * width,
+                                              .channels = depth * v,
+                                              .n = width,
+                                              .dst = u_buffer,
+                                              .dst_point = u_point(plan)};
+                filter_transform(plan, &f);
+                multiply(plan, group * group_points(plan), group_points(plan), v_buffer, begin - origin, from, depth,
+                         u_buffer, u_point(plan), blocks, (int32_t)(end - begin), m_buffer);
+            }
         output_tiles(plan, args, k, blocks, begin, end, m_buffer);
     }
 }
@@ -342,8 +361,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d, %d tiles a block, filters %s",
-             plan->panel_blocks == 4 ? plan->kernels->tile_pixels4 : plan->kernels->tile_pixels2,
+    snprintf(text, size, " %dx%d, %d tiles a block, filters %s", ck_tile_pixels(plan->kernels, plan->panel_blocks),
              plan->panel_blocks * plan->block, plan->tiles_a_block, plan->on_the_fly ? "on the fly" : "stored");
 }
 

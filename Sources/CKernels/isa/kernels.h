@@ -62,8 +62,10 @@ typedef struct ck_winograd_output {
     int32_t relu;
 } ck_winograd_output;
 
-/* Winograd filter transform: src[c][9][n] -> dst[point][c][n], n a multiple of V. */
+/* Winograd filter transform, one group of 2 (m + 2) points: src[c][9][n] -> dst[point of the group][c][n], n a multiple
+ * of V. There are (m + 2) / 2 groups. */
 typedef struct ck_winograd_filter {
+    int32_t group;
     const float *src;
     int32_t channels;
     int32_t n;
@@ -160,8 +162,9 @@ typedef struct ck_dots {
 typedef struct ck_kernels {
     ck_isa isa;
     int32_t block;        /* V */
-    int32_t tile_pixels2; /* pixels of a register tile that is two blocks wide */
-    int32_t tile_pixels4; /* and four blocks */
+    int32_t tile_pixels1; /* pixels of a register tile that is one block wide */
+    int32_t tile_pixels2; /* two */
+    int32_t tile_pixels4; /* four */
 #define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
     CK_KERNEL_LIST(CK_KERNEL_FIELD)
 #undef CK_KERNEL_FIELD
