@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <stdatomic.h>
+
 #include "ckernels.h"
 
 static int affinity_cores(cpu_set_t *mask) {
@@ -62,7 +64,7 @@ static double cgroup_cpus(void) {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-int32_t ck_default_threads(void) {
+static int32_t count_threads(void) {
     const char *asked = getenv("OMP_NUM_THREADS");
     if (asked) {
         const long count = strtol(asked, NULL, 10);
@@ -72,4 +74,11 @@ int32_t ck_default_threads(void) {
     const double quota = cgroup_cpus();
     if (quota > 0 && quota < cores) cores = quota < 1 ? 1 : (int)quota;
     return cores;
+}
+
+int32_t ck_default_threads(void) {
+    static _Atomic int32_t known; /* asking costs a file a core */
+    int32_t count = atomic_load(&known);
+    if (count == 0) atomic_store(&known, count = count_threads());
+    return count;
 }
