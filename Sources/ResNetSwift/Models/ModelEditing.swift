@@ -17,7 +17,7 @@ extension Model {
         changed.nodes[graph.logits].operation = .linear(inFeatures: inFeatures, outFeatures: classes, bias: bias)
         let last = graph.nodes[graph.logits].module
         var model = adopting(changed, renewed: ["\(last).weight", "\(last).bias"], seed: seed, .torch)
-        model.metadata["classes"] = nil  // the names of the old ones
+        model.metadata[MetadataKey.classes] = nil  // the names of the old ones
         return model
     }
 
@@ -35,8 +35,8 @@ extension Model {
         let old = Set(trunk.parameters.map(\.name))
         let new = Set(changed.parameters.map(\.name)).subtracting(old)
         var model = adopting(changed, renewed: new, seed: seed, scheme)
-        model.metadata["classes"] = nil
-        model.metadata["model"] = nil  // no model of that name has this head
+        model.metadata[MetadataKey.classes] = nil
+        model.metadata[MetadataKey.model] = nil  // no model of that name has this head
         return model
     }
 

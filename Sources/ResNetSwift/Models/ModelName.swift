@@ -90,7 +90,7 @@ public enum ModelName: String, CaseIterable, Sendable {
         let graph = try graph(classes: classes, inputChannels: inputChannels, inputSize: inputSize)
         var model = Model.initialised(
             graph, seed: seed, scheme: initialisation, zeroInitResidual: zeroInitResidual)
-        model.metadata["model"] = rawValue
+        model.metadata[MetadataKey.model] = rawValue
         return model
     }
 
