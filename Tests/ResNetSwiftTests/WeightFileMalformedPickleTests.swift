@@ -1,0 +1,204 @@
+// Hostile and broken pickles, in the zip and in the stream container. None may run anything; most would like to.
+
+import XCTest
+
+@testable import ResNetSwift
+
+final class WeightFileMalformedPickleTests: XCTestCase {
+    private typealias P = BuiltPickle
+
+    /// A tensor of four floats over the one storage.
+    private let good = P.tensor(P.storage("0", count: 4), shape: [4], strides: [1])
+
+    func testTheBuilderBuildsGoodFiles() throws {
+        let view = P.mark + P.text("v") + P.integer(1) + P.integer(3) + P.tuple
+        let viewed = P.tensor(P.storage("0", count: 4, view: view), shape: [3], strides: [1])
+        let none: [UInt8] = [0x4e]
+        let plain = P.tensor(P.storage("0", count: 4, view: none), shape: [2, 2], strides: [1, 2])
+        for bytes in [
+            BuiltTorch.zip(P.dict(good)), BuiltTorch.stream(P.dict(plain)), BuiltTorch.stream(P.dict(viewed)),
+        ] {
+            let file = try WeightFile.open(bytes: bytes, name: "right")
+            XCTAssertTrue(try file.tensor("w").values.allSatisfy { $0 == 0 })
+        }
+    }
+
+    func testForbiddenPickles() throws {
+        func call(_ module: String, _ name: String) -> [UInt8] {
+            BuiltTorch.zip(P.dict(P.global(module, name) + P.mark + P.text("touch /tmp/x") + P.tuple + P.reduce))
+        }
+        func zip(_ value: [UInt8]) -> [UInt8] { BuiltTorch.zip(P.dict(value)) }
+        func opcode(_ bytes: UInt8...) -> [UInt8] { BuiltTorch.zip(P.proto + bytes) }
+        let protocol4 = BuiltTorch.zip([0x80, 4, 0x95, 0, 0, 0, 0, 0, 0, 0, 0, 0x7d, 0x94, 0x2e])
+        try checkMalformed([
+            .init("os-system", call("os", "system"), "forbiddenPickle", "names os.system"),
+            .init("posix-system", call("posix", "system"), "forbiddenPickle", "names posix.system"),
+            .init("builtins-eval", call("builtins", "eval"), "forbiddenPickle", "names builtins.eval"),
+            .init("py2-builtin", call("__builtin__", "getattr"), "forbiddenPickle", "names __builtin__.getattr"),
+            .init("subprocess", call("subprocess", "Popen"), "forbiddenPickle", "names subprocess.Popen"),
+            .init("torch-load", call("torch", "load"), "forbiddenPickle", "names torch.load"),
+            .init("whole-model", call("torchvision.models.resnet", "ResNet"), "forbiddenPickle", "state_dict()"),
+            .init("call-storage", call("torch", "FloatStorage"), "forbiddenPickle", "calls torch.FloatStorage"),
+            .init(
+                "call-text", zip(P.text("f") + P.emptyTuple + P.reduce), "forbiddenPickle", "calls a string"),
+            .init(
+                "newobj", zip(P.global("torch", "Size") + P.emptyTuple + [0x81]), "forbiddenPickle",
+                "makes an object of torch.Size"),
+            .init(
+                "build-dict", zip(P.emptyDict + P.emptyDict + [0x62]), "forbiddenPickle", "sets the state of a dict"),
+            .init("stack-global", opcode(0x93), "forbiddenPickle", "opcode STACK_GLOBAL 0x93 at byte 2"),
+            .init("inst", opcode(0x69), "forbiddenPickle", "opcode INST"),
+            .init("ext", opcode(0x82, 1), "forbiddenPickle", "opcode EXT1"),
+            .init("long4", opcode(0x8b), "forbiddenPickle", "opcode LONG4"),
+            .init("unknown-opcode", opcode(0xff), "forbiddenPickle", "opcode 0xff"),
+            .init("protocol-4", protocol4, "forbiddenPickle", "opcode FRAME"),
+            .init("protocol-9", BuiltTorch.zip([0x80, 9]), "unsupported", "pickle protocol 9"),
+            .init(
+                "stream-os-system",
+                BuiltTorch.stream(P.dict(P.global("os", "system") + P.emptyTuple + P.reduce)), "forbiddenPickle",
+                "names os.system"),
+            .init(
+                "tar-os-system",
+                BuiltTorch.tar(
+                    storages: BuiltTorch.tarStorages(), tensors: BuiltTorch.tarTensors(),
+                    pickle: P.global("os", "system") + P.emptyTuple + P.reduce + P.stop), "forbiddenPickle",
+                "pickle names os.system"),
+            .init(
+                "module-id", zip(P.mark + P.text("module") + P.tuple + P.persistentId), "malformed",
+                "persistent id is not a tuple of 5"),
+        ])
+    }
+
+    func testBrokenPickles() throws {
+        func raw(_ bytes: [UInt8]) -> [UInt8] { BuiltTorch.zip(P.proto + bytes) }
+        func zip(_ value: [UInt8]) -> [UInt8] { BuiltTorch.zip(P.dict(value)) }
+        func tensor(
+            _ type: String = "FloatStorage", key: String = "0", count: Int = 4, offset: Int = 0, shape: [Int] = [4],
+            strides: [Int] = [1]
+        ) -> [UInt8] {
+            zip(P.tensor(P.storage(key, type, count: count), offset: offset, shape: shape, strides: strides))
+        }
+        // A list of 100,000 items, then an OrderedDict of it again and again.
+        let pair = P.mark + P.integer(1) + P.integer(2) + P.tuple
+        let pairs = P.emptyList + [0x71, 0] + P.mark + [UInt8](repeating: 0x4e, count: 100_000) + [0x65]
+        let copies = pairs + (0..<1000).flatMap { _ in P.global("collections", "OrderedDict") + [0x68, 0, 0x85, 0x52] }
+        let nest = [UInt8](repeating: 0x5d, count: 100_000) + [UInt8](repeating: 0x61, count: 99_999)
+        let selfReference: [UInt8] = [0x7d, 0x71, 0] + P.text("state_dict") + [0x68, 0, 0x73, 0x2e]
+        var bigPickle = BuiltZip(.init("a/data.pkl", [UInt8](repeating: 0, count: 20_000)))
+        bigPickle.members[0].deflated = true
+        bigPickle.members[0].size = 17 << 20
+        try checkMalformed([
+            .init("stop-early", raw(P.stop), "malformed", "the stack is empty"),
+            .init("cut", BuiltTorch.zip(P.dict(good).dropLast()), "truncated", "data.pkl needs 1 bytes, 0"),
+            .init("trailing", BuiltTorch.zip(P.dict(good) + [0x2e]), "malformed", "1 bytes more"),
+            .init("values-left", raw([0x4e, 0x4e, 0x2e]), "malformed", "values left on the stack"),
+            .init("no-mark", raw([0x74]), "malformed", "no MARK"),
+            .init("no-list", raw([0x4e, 0x4e, 0x61]), "malformed", "a list is expected"),
+            .init("no-dict", raw([0x5d, 0x4e, 0x4e, 0x73]), "malformed", "a dict is expected"),
+            .init("odd-items", raw([0x7d, 0x28, 0x4e, 0x75]), "malformed", "a key without a value"),
+            .init("through-mark", raw([0x4e, 0x28, 0x85]), "malformed", "the stack is empty"),
+            .init("memo-unset", raw([0x68, 5]), "malformed", "memo 5 was never set"),
+            .init("memo-empty", raw([0x71, 5]), "malformed", "the stack is empty"),
+            .init("text-long", raw([0x58, 0xff, 0xff, 0xff, 0xff]), "exceedsLimit", "4294967295 bytes"),
+            .init("text-negative", raw([0x54, 0xff, 0xff, 0xff, 0xff]), "truncated", "data.pkl"),
+            .init("text-no-utf8", raw([0x55, 1, 0xff]), "malformed", "not UTF-8"),
+            .init("global-cut", raw([0x63, 0x6f, 0x73]), "truncated", "data.pkl"),
+            .init(
+                "global-long", raw([0x63] + [UInt8](repeating: 0x61, count: 1000)), "malformed", "more than 512 bytes"),
+            .init("marks", raw([UInt8](repeating: 0x28, count: 2000)), "exceedsLimit", "1000 marks"),
+            .init("objects", raw([UInt8](repeating: 0x5d, count: 1_000_000)), "exceedsLimit", "150000 objects"),
+            .init("stack", raw([UInt8](repeating: 0x4e, count: 1_000_000)), "exceedsLimit", "200000 values"),
+            .init(
+                "steps", raw([UInt8](repeating: 0x80, count: 4_000_000).enumerated().map { $0.0 % 2 == 0 ? 0x80 : 2 }),
+                "exceedsLimit", "1000000 steps"),
+            .init("nest", raw(nest + P.stop), "notWeights", "holds a list"),
+            .init("self-reference", raw(selfReference), "notWeights", "without tensors"),
+            .init("copies", raw(copies), "malformed", "not a list of pairs"),
+            .init(
+                "copies-of-pairs",
+                raw(
+                    P.emptyList + [0x71, 0] + P.mark + pair + [0x71, 1]
+                        + [UInt8](repeating: 0x68, count: 100_000).flatMap { [$0, 1] } + [0x65]
+                        + (0..<1000).flatMap { _ in P.global("collections", "OrderedDict") + [0x68, 0, 0x85, 0x52] }),
+                "exceedsLimit", "copies the same values"),
+            .init("pickle-large", bigPickle.build(), "exceedsLimit", "zip member a/data.pkl has 17825792 bytes"),
+            .init("root-text", raw(P.text("weights") + P.stop), "notWeights", "holds a string"),
+            .init("no-tensors", zip(P.text("x")), "notWeights", "its keys are: w"),
+            .init("duplicate", BuiltTorch.zip(P.dict([("w", good), ("w", good)])), "duplicateKey", "key w"),
+            .init(
+                "duplicate-name", BuiltTorch.zip(P.dict([("w", good), ("module.w", good)])), "duplicateKey", "key w"),
+            .init("storage-missing", tensor(key: "1"), "malformed", "storage 1, which is not in the archive"),
+            .init("storage-count", tensor(count: 5), "malformed", "5 elements of float32 are announced, 16 bytes"),
+            .init("storage-type", tensor("DoubleStorage"), "malformed", "4 elements of float64"),
+            .init("storage-negative", tensor(count: -4), "malformed", "no valid count"),
+            .init("storage-overflow", tensor(count: .max), "malformed", "9223372036854775807 elements"),
+            .init("storage-unknown", tensor("QInt8Storage"), "forbiddenPickle", "names torch.QInt8Storage"),
+            .init("storage-tensor", tensor("FloatTensor"), "malformed", "torch.FloatTensor for its type"),
+            .init("shape-long", tensor(shape: [5]), "malformed", "reaches element 4 of a storage of 4"),
+            .init("shape-negative", tensor(shape: [-1]), "malformed", "negative or overflowing"),
+            .init("shape-overflow", tensor(shape: [1 << 62, 4], strides: [0, 0]), "malformed", "overflowing shape"),
+            .init("shape-stride-count", tensor(shape: [2, 2]), "malformed", "2 sizes, but 1 strides"),
+            .init(
+                "shape-dimensions",
+                tensor(shape: Array(repeating: 1, count: 40), strides: Array(repeating: 1, count: 40)),
+                "malformed", "40 dimensions"),
+            .init(
+                "stride-negative", tensor(offset: 3, strides: [-1]), "malformed", "negative offset 3 or strides [-1]"),
+            .init("stride-overflow", tensor(strides: [.max]), "malformed", "overflowing strides"),
+            .init("offset-outside", tensor(offset: 1), "malformed", "reaches element 4"),
+            .init("offset-negative", tensor(offset: -1), "malformed", "negative offset"),
+            .init("offset-overflow", tensor(offset: .max), "malformed", "overflowing"),
+            .init("expanded-bomb", tensor(shape: [1 << 40], strides: [0]), "exceedsLimit", "1099511627776 elements"),
+            .init(
+                "torchscript", BuiltTorch.zip(P.dict(good), others: [.init("archive/constants.pkl", [0x2e])]),
+                "unsupported", "TorchScript"),
+            .init(
+                "byte-order", BuiltTorch.zip(P.dict(good), others: [.init("archive/byteorder", Array("middle".utf8))]),
+                "unsupported", "byte order middle"),
+            .init(
+                "pickle-crc", BuiltZip(.init("a/data.pkl", P.dict(good)) { $0.crc = 1 }).build(), "malformed",
+                "a/data.pkl: its checksum"),
+        ])
+    }
+
+    func testBrokenStreams() throws {
+        let none: [UInt8] = [0x4e]
+        func value(_ view: [UInt8] = [0x4e], count: Int = 4) -> [UInt8] {
+            P.dict(P.tensor(P.storage("0", count: count, view: view), shape: [4], strides: [1]))
+        }
+        func view(_ start: Int, _ count: Int) -> [UInt8] {
+            P.mark + P.text("v") + P.integer(start) + P.integer(count) + P.tuple
+        }
+        let two = P.dict([
+            ("a", P.tensor(P.storage("0", count: 4, view: none), shape: [4], strides: [1])),
+            ("b", P.tensor(P.storage("0", "IntStorage", count: 4, view: none), shape: [4], strides: [1])),
+        ])
+        var magic = BuiltTorch.stream(value())
+        magic[5] ^= 1
+        try checkMalformed([
+            .init("stream-magic", magic, "malformed", "another magic number"),
+            .init("stream-version", BuiltTorch.stream(value(), version: 1002), "malformed", "than 1001"),
+            .init("stream-ends", BuiltTorch.magic, "truncated", "PyTorch stream"),
+            .init("stream-keys", BuiltTorch.stream(value(), keys: ["1"]), "malformed", "that no tensor uses"),
+            .init(
+                "stream-no-key", BuiltTorch.stream(value(), keys: [], counts: [], data: []), "malformed",
+                "not in its key"),
+            .init(
+                "stream-key-twice",
+                BuiltTorch.stream(value(), keys: ["0", "0"], counts: [4], data: BuiltTorch.four + BuiltTorch.four),
+                "duplicateKey", "storage 0"),
+            .init("stream-count", BuiltTorch.stream(value(), counts: [5]), "malformed", "the pickle says 4"),
+            .init("stream-count-negative", BuiltTorch.stream(value(), counts: [-4]), "malformed", "-4 elements"),
+            .init(
+                "stream-count-long", BuiltTorch.stream(value(count: 1 << 40), counts: [1 << 40]), "truncated",
+                "storage 0"),
+            .init("stream-cut", BuiltTorch.stream(value()).dropLast(), "truncated", "storage 0 needs 16 bytes, 15"),
+            .init("stream-trailing", BuiltTorch.stream(value()) + [0], "malformed", "1 bytes after the last storage"),
+            .init("stream-view", BuiltTorch.stream(value(view(1, 4))), "malformed", "a view outside of it"),
+            .init("stream-view-overflow", BuiltTorch.stream(value(view(.max, 1))), "malformed", "a view outside"),
+            .init("stream-view-negative", BuiltTorch.stream(value(view(-1, 2))), "malformed", "a view outside"),
+            .init("stream-view-short", BuiltTorch.stream(value(view(1, 3))), "malformed", "reaches element 3"),
+            .init("stream-two-types", BuiltTorch.stream(two), "malformed", "announced with two types"),
+        ])
+    }
+}
