@@ -228,6 +228,28 @@ CK_API ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width,
                               double x0, double y0, double x1, double y1, uint8_t *dst, int32_t out_height,
                               int32_t out_width, ck_filter filter, int32_t threads);
 
+/* src (N, H, W, C) bytes -> dst (N, C, H, W) float, value * scale[c] + shift[c]. */
+CK_API ck_status ck_nhwc8_to_nchw(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
+                                  const float *shift, float *dst, int32_t threads);
+/* Turns src (H, W, C) bytes as EXIF's orientation 1...8 asks: 1 copies, 2 mirrors left to right, 3 turns by 180 degrees,
+ * 4 mirrors top to bottom, 5 transposes, 6 turns clockwise, 7 transposes about the other diagonal, 8 turns
+ * counterclockwise. dst is (W, H, C) from 5 on and must not overlap src. */
+CK_API ck_status ck_orient_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, int32_t orientation,
+                              uint8_t *dst);
+/* Copies (count, channels) bytes of src to the first `channels` of every `total` bytes of dst: one part of each pixel. */
+CK_API ck_status ck_interleave_u8(const uint8_t *src, size_t count, int32_t channels, uint8_t *dst, int32_t total);
+/* ITU-R 601 luma of `count` RGB pixels, as Pillow's convert("L"). */
+CK_API ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *grey);
+
+/* Colour changes in place, with the pixels of Pillow's ImageEnhance and of torchvision's adjust_hue on PIL pictures.
+ * factor: at least 0; 1 changes nothing; 0 is black, flat grey, colourless. */
+CK_API ck_status ck_brightness_u8(uint8_t *pixels, size_t bytes, float factor);
+/* channels: 1 or 3. */
+CK_API ck_status ck_contrast_u8(uint8_t *pixels, size_t count, int32_t channels, float factor);
+CK_API ck_status ck_saturation_u8(uint8_t *rgb, size_t count, float factor);
+/* turn: -0.5...0.5 of the colour circle. */
+CK_API ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,119 @@
+// Pictures through a transform: one at a time, and as a batch.
+
+import Glibc
+
+extension ImageTransform {
+    /// Reads a file as this transform wants it: channels and EXIF. More than 3 channels come from `Picture(stacking:)`.
+    /// - Precondition: the transform has 1 or 3 channels.
+    public func picture(contentsOf path: String) throws(PictureError) -> Picture {
+        try Picture(contentsOf: path, exif: exif, channels: channels)
+    }
+
+    /// The steps on bytes.
+    /// - Precondition: no step is random.
+    public func apply(to picture: Picture, threads: Int = 1) throws(TransformError) -> Picture {
+        precondition(!isRandom, "a random transform needs a SampleRandom")
+        var unused = SampleRandom(seed: 0)
+        return try apply(to: picture, random: &unused, threads: threads)
+    }
+
+    /// The steps on bytes; random ones draw from `random`.
+    public func apply(
+        to picture: Picture, random: inout SampleRandom, threads: Int = 1
+    ) throws(TransformError) -> Picture {
+        guard picture.channels == channels else {
+            throw .channels(expected: channels, found: picture.channels)
+        }
+        var result = picture
+        for step in steps { result = try apply(step, to: result, &random, threads) }
+        return result
+    }
+
+    private func apply(
+        _ step: Step, to picture: Picture, _ random: inout SampleRandom, _ threads: Int
+    ) throws(TransformError) -> Picture {
+        let whole = Window(top: 0, left: 0, height: picture.height, width: picture.width)
+        switch step {
+        case .resizeShorterSide(let length, let filter):
+            let size = Self.shorterSideSize(length, of: whole.size)
+            return try picture.resized(whole, to: size, filter, threads: threads)
+        case .resize(let size, let filter):
+            return try picture.resized(whole, to: size, filter, threads: threads)
+        case .centerCrop(let size):
+            return picture.cropped(.center(size, of: whole.size))
+        case .randomResizedCrop(let size, let scale, let ratio, let filter):
+            let window = Window.random(of: whole.size, scale: scale, ratio: ratio, &random)
+            return try picture.resized(window, to: size, filter, threads: threads)
+        case .randomHorizontalFlip(let probability):
+            return random.chance(probability) ? picture.oriented(.mirror) : picture
+        case .colorJitter(let brightness, let contrast, let saturation, let hue):
+            return picture.jittered(
+                brightness: brightness, contrast: contrast, saturation: saturation, hue: hue, &random)
+        case .randomErasing(let probability, let scale, let ratio):
+            guard random.chance(probability),
+                let window = Window.erasing(of: whole.size, scale: scale, ratio: ratio, &random)
+            else { return picture }
+            return picture.filled(window, with: neutralBytes)
+        case .toFloat, .normalize:
+            return picture
+        }
+    }
+
+    /// All pictures through the steps, side by side.
+    /// - Precondition: there is at least one picture and no step is random.
+    public func batch(_ pictures: [Picture], threads: Int = 1) throws(TransformError) -> PictureBatch {
+        var transformed: [Picture] = []
+        for picture in pictures { transformed.append(try apply(to: picture, threads: threads)) }
+        return try PictureBatch(transformed, for: self)
+    }
+}
+
+/// Pictures of one size as a network takes them: bytes (N, H, W, C) and the affine map that makes them floats.
+public struct PictureBatch: Sendable, Hashable {
+    public let count: Int
+    public let height: Int
+    public let width: Int
+    public let channels: Int
+    /// (N, H, W, C).
+    public let pixels: [UInt8]
+    /// Input of the network = byte * scale[c] + shift[c].
+    public let scale: [Float]
+    public let shift: [Float]
+
+    /// Gathers pictures that have been through the transform already.
+    /// - Precondition: there is at least one picture.
+    public init(_ pictures: [Picture], for transform: ImageTransform) throws(TransformError) {
+        precondition(!pictures.isEmpty, "a batch has at least one picture")
+        let first = pictures[0]
+        var pixels: [UInt8] = []
+        pixels.reserveCapacity(first.pixels.count * pictures.count)
+        for picture in pictures {
+            guard picture.channels == transform.channels else {
+                throw .channels(expected: transform.channels, found: picture.channels)
+            }
+            guard picture.height == first.height, picture.width == first.width else {
+                throw .sizesDiffer(Size2(first.height, first.width), Size2(picture.height, picture.width))
+            }
+            pixels.append(contentsOf: picture.pixels)
+        }
+        self.count = pictures.count
+        self.height = first.height
+        self.width = first.width
+        self.channels = first.channels
+        self.pixels = pixels
+        self.scale = transform.scale
+        self.shift = transform.shift
+    }
+
+    /// The batch as floats, (N, C, H, W).
+    public func tensor(threads: Int = 1) -> Tensor {
+        let storage = FloatStorage(count: pixels.count) { target in
+            pixels.withUnsafeBufferPointer { source in
+                PixelKernels.toFloats(
+                    source.baseAddress!, count: count, channels: channels, height: height, width: width, scale: scale,
+                    shift: shift, into: target.baseAddress!, threads: threads)
+            }
+        }
+        return Tensor(shape: [count, channels, height, width], storage: storage)
+    }
+}
