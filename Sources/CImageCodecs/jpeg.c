@@ -53,10 +53,14 @@ static ci_status judge(ci_decoder *decoder, tjhandle handle) {
     ci_say(decoder->info.message, text);
     if (strstr(text, "nsufficient memory") || strstr(text, "emory allocation"))
         return CI_OUT_OF_MEMORY;
-    return strstr(text, "nsupported") ? CI_UNSUPPORTED : CI_CORRUPT;
+    return strstr(text, "nsupported") || strstr(text, "determine colorspace") ? CI_UNSUPPORTED : CI_CORRUPT;
 }
 
 ci_status ci_jpeg_open(ci_decoder *decoder) {
+    if (!reaches_end(decoder->bytes, decoder->size)) {
+        ci_say(decoder->info.message, "the file ends before the end-of-image marker");
+        return CI_TRUNCATED;
+    }
     tjhandle handle = tjInitDecompress();
     if (!handle)
         return CI_OUT_OF_MEMORY;
@@ -68,18 +72,10 @@ ci_status ci_jpeg_open(ci_decoder *decoder) {
     if (failed && !nameless) {
         const ci_status status = judge(decoder, handle);
         if (status != CI_OK)
-            return reaches_end(decoder->bytes, decoder->size) ? status : CI_TRUNCATED;
+            return status;
     }
     decoder->is_cmyk = colors == TJCS_CMYK || colors == TJCS_YCCK;
-    const ci_status status = ci_set_size(decoder, height, width, colors == TJCS_GRAY ? 1 : 3);
-    if (status != CI_OK)
-        return status;
-    if (!reaches_end(decoder->bytes, decoder->size)) {
-        decoder->info.message[0] = '\0';
-        ci_say(decoder->info.message, "the file ends before the end-of-image marker");
-        return CI_TRUNCATED;
-    }
-    return CI_OK;
+    return ci_set_size(decoder, height, width, colors == TJCS_GRAY ? 1 : 3);
 }
 
 /* a * b / 255, rounded. */

@@ -33,7 +33,8 @@ final class PixelKernelTests: XCTestCase {
                             case 7: (height - 1 - x, width - 1 - y)
                             default: (x, width - 1 - y)
                             }
-                        for c in 0..<channels where target[(y * columns + x) * channels + c]
+                        for c in 0..<channels
+                        where target[(y * columns + x) * channels + c]
                             != source[(row * width + column) * channels + c]
                         {
                             return XCTFail("orientation \(orientation) of \(height) x \(width) at (\(y), \(x))")

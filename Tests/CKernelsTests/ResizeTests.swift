@@ -67,7 +67,8 @@ final class ResizeTests: XCTestCase {
             let (status, found) = resize(item)
             XCTAssertEqual(status, CK_OK)
             let differences = zip(found, expected).map { abs(Int($0) - Int($1)) }
-            XCTAssertEqual(differences.max(), 0, "\(item): mean difference \(differences.reduce(0, +)) / \(expected.count)")
+            XCTAssertEqual(
+                differences.max(), 0, "\(item): mean difference \(differences.reduce(0, +)) / \(expected.count)")
         }
     }
 
@@ -119,7 +120,9 @@ final class ResizeTests: XCTestCase {
 
     func testHugeRatiosAndConstantPictures() {
         // A constant picture stays constant whatever the filter: its weights sum to one.
-        for (height, width, outHeight, outWidth) in [(1, 100_000, 1, 1), (100_000, 1, 1, 1), (1, 1, 300, 300), (3000, 2, 2, 3)] {
+        for (height, width, outHeight, outWidth) in [
+            (1, 100_000, 1, 1), (100_000, 1, 1, 1), (1, 1, 300, 300), (3000, 2, 2, 3),
+        ] {
             for filter in [CK_BILINEAR, CK_BICUBIC] {
                 let source = [UInt8](repeating: 201, count: height * width)
                 var target = [UInt8](repeating: 0, count: outHeight * outWidth)
@@ -153,7 +156,8 @@ final class ResizeTests: XCTestCase {
         XCTAssertEqual(status(filter: 2), CK_INVALID_ARGUMENT)
         XCTAssertEqual(status(threads: -1), CK_INVALID_ARGUMENT)
         for box in [
-            [-0.1, 0, 5, 4], [0, 0, 5.1, 4], [0, 0, 5, 4.1], [3, 0, 3, 4], [0, 3, 5, 2], [0, .nan, 5, 4], [0, 0, .nan, 4],
+            [-0.1, 0, 5, 4], [0, 0, 5.1, 4], [0, 0, 5, 4.1], [3, 0, 3, 4], [0, 3, 5, 2], [0, .nan, 5, 4],
+            [0, 0, .nan, 4],
             [0, 0, .infinity, 4],
         ] {
             XCTAssertEqual(status(box: box), CK_INVALID_ARGUMENT, "\(box)")

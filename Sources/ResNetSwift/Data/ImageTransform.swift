@@ -229,7 +229,9 @@ extension ImageTransform.Step {
         case .randomHorizontalFlip(let probability):
             return bad(probability: probability)
         case .colorJitter(let brightness, let contrast, let saturation, let hue):
-            if channels != 1 && channels != 3 { return "has colour jitter on \(channels) channels; 1 or 3 are possible" }
+            if channels != 1 && channels != 3 {
+                return "has colour jitter on \(channels) channels; 1 or 3 are possible"
+            }
             let amounts = [brightness, contrast, saturation]
             if !amounts.allSatisfy({ $0 >= 0 && $0.isFinite }) { return "has a negative colour jitter" }
             return (0...0.5).contains(hue) ? nil : "has a hue jitter of \(hue); 0...0.5 are possible"

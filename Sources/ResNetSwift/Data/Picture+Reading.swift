@@ -109,7 +109,11 @@ extension Picture {
         let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
             while count < size {
                 let got = read(descriptor, buffer.baseAddress! + count, size - count)
-                if got > 0 { count += got } else if got == 0 { break } else if errno != EINTR {
+                if got > 0 {
+                    count += got
+                } else if got == 0 {
+                    break
+                } else if errno != EINTR {
                     failure = failed()
                     break
                 }

@@ -37,7 +37,9 @@ extension Picture {
         bytes.withUnsafeBufferPointer { buffer in
             while written < buffer.count {
                 let count = write(descriptor, buffer.baseAddress! + written, buffer.count - written)
-                if count >= 0 { written += count } else if errno != EINTR {
+                if count >= 0 {
+                    written += count
+                } else if errno != EINTR {
                     failure = failed()
                     break
                 }

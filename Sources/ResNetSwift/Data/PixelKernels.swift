@@ -68,6 +68,7 @@ enum PixelKernels {
     }
 
     private static func check(_ status: ck_status) {
-        precondition(status == CK_OK, "a pixel kernel refused its arguments: \(String(cString: ck_status_string(status)))")
+        precondition(
+            status == CK_OK, "a pixel kernel refused its arguments: \(String(cString: ck_status_string(status)))")
     }
 }

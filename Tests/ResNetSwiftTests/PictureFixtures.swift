@@ -1,0 +1,73 @@
+// What scripts/make_picture_fixtures.py wrote: picture files, and what Pillow and torchvision made of them.
+
+import Foundation
+import XCTest
+
+@testable import ResNetSwift
+
+struct PictureFixtures: Decodable {
+    struct Decode: Decodable {
+        let file: String
+        let height, width, offset, count: Int
+        /// Of the picture as grey, and of the pixels as stored, without EXIF. Not for 16-bit grey.
+        let greyHash, storedHash: String?
+    }
+    struct Geometry: Decodable {
+        let height, width, seed, resize, cropHeight, cropWidth: Int
+        let filter, hash: String
+    }
+    struct Pipeline: Decodable {
+        let file, expected: String
+        let places: [[Int]]
+        let values: [Float]
+        let sum: Double
+    }
+    struct Colour: Decodable {
+        let change: String
+        let amount: Double
+        let hash: String
+        let greyHash: String?
+    }
+    let decode: [Decode]
+    let transformHashes: [Geometry]
+    let pipeline: Pipeline
+    let colourHashes: [Colour]
+
+    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appendingPathComponent("Fixtures/pictures").path
+
+    static func path(_ name: String) -> String { "\(folder)/\(name)" }
+
+    static func bytes(_ name: String) throws -> [UInt8] {
+        [UInt8](try Data(contentsOf: URL(fileURLWithPath: path(name))))
+    }
+
+    static func load() throws -> PictureFixtures {
+        try JSONDecoder().decode(PictureFixtures.self, from: Data(try bytes("index.json")))
+    }
+
+    /// FNV-1a, 64 bits.
+    static func hash(_ bytes: [UInt8]) -> String {
+        let value = bytes.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    /// The pattern of the script.
+    static func pattern(height: Int, width: Int, channels: Int, seed: Int) -> Picture {
+        let pixels = (0..<height * width * channels).map { index in
+            var value = UInt32(truncatingIfNeeded: index + seed) &* 2_654_435_761
+            value ^= value >> 15
+            return UInt8((value &* 2_246_822_519) >> 24)
+        }
+        return Picture(height: height, width: width, channels: channels, pixels: pixels)
+    }
+
+    /// Runs `body` with a fresh folder that is removed afterwards.
+    static func withFolder(_ body: (String) throws -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try body(folder.path)
+    }
+}
