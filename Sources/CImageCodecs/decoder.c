@@ -6,8 +6,7 @@
 #include <string.h>
 
 void ci_say(char *message, const char *text) {
-    if (message[0] == '\0')
-        snprintf(message, sizeof((ci_info *)0)->message, "%s", text);
+    if (message[0] == '\0') snprintf(message, sizeof((ci_info *)0)->message, "%s", text);
 }
 
 ci_status ci_set_size(ci_decoder *decoder, int64_t height, int64_t width, int32_t channels) {
@@ -30,26 +29,20 @@ ci_status ci_set_size(ci_decoder *decoder, int64_t height, int64_t width, int32_
 
 static ci_format format_of(const uint8_t *bytes, size_t size) {
     static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-    if (size >= 8 && memcmp(bytes, png, 8) == 0)
-        return CI_PNG;
-    if (size >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff)
-        return CI_JPEG;
+    if (size >= 8 && memcmp(bytes, png, 8) == 0) return CI_PNG;
+    if (size >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff) return CI_JPEG;
     return 0;
 }
 
 ci_status ci_open(const uint8_t *bytes, size_t size, uint64_t max_pixels, ci_decoder **decoder, ci_info *info) {
-    if (!decoder || !info)
-        return CI_INVALID_ARGUMENT;
+    if (!decoder || !info) return CI_INVALID_ARGUMENT;
     *decoder = NULL;
     memset(info, 0, sizeof *info);
-    if (!bytes && size > 0)
-        return CI_INVALID_ARGUMENT;
+    if (!bytes && size > 0) return CI_INVALID_ARGUMENT;
     const ci_format format = format_of(bytes, size);
-    if (!format)
-        return CI_UNKNOWN_FORMAT;
+    if (!format) return CI_UNKNOWN_FORMAT;
     ci_decoder *made = calloc(1, sizeof *made);
-    if (!made)
-        return CI_OUT_OF_MEMORY;
+    if (!made) return CI_OUT_OF_MEMORY;
     made->bytes = bytes;
     made->size = size;
     made->max_pixels = max_pixels;
@@ -64,8 +57,7 @@ ci_status ci_open(const uint8_t *bytes, size_t size, uint64_t max_pixels, ci_dec
 }
 
 ci_status ci_read(ci_decoder *decoder, uint8_t *pixels, ci_info *info) {
-    if (!decoder || !pixels || !info)
-        return CI_INVALID_ARGUMENT;
+    if (!decoder || !pixels || !info) return CI_INVALID_ARGUMENT;
     const ci_status status =
         decoder->info.format == CI_JPEG ? ci_jpeg_read(decoder, pixels) : ci_png_read(decoder, pixels);
     *info = decoder->info;
@@ -73,8 +65,7 @@ ci_status ci_read(ci_decoder *decoder, uint8_t *pixels, ci_info *info) {
 }
 
 void ci_close(ci_decoder *decoder) {
-    if (!decoder)
-        return;
+    if (!decoder) return;
     if (decoder->info.format == CI_JPEG)
         ci_jpeg_close(decoder);
     else

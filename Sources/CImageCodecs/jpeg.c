@@ -16,26 +16,18 @@ static int reaches_end(const uint8_t *bytes, size_t size) {
     size_t at = 2;
     while (at < size) {
         const uint8_t *ff = memchr(bytes + at, 0xff, size - at);
-        if (!ff)
-            return 0;
+        if (!ff) return 0;
         at = (size_t)(ff - bytes) + 1;
-        while (at < size && bytes[at] == 0xff)
-            at++;
-        if (at >= size)
-            return 0;
+        while (at < size && bytes[at] == 0xff) at++;
+        if (at >= size) return 0;
         const uint8_t marker = bytes[at++];
-        if (marker == EOI)
-            return 1;
+        if (marker == EOI) return 1;
         /* 0 is an escaped 0xff of entropy-coded data, which the search above runs through after SOS. */
-        if (marker == 0 || marker == TEM || marker == SOI || (marker >= RST0 && marker <= RST7))
-            continue;
-        if (size - at < 2)
-            return 0;
+        if (marker == 0 || marker == TEM || marker == SOI || (marker >= RST0 && marker <= RST7)) continue;
+        if (size - at < 2) return 0;
         const size_t length = (size_t)bytes[at] << 8 | bytes[at + 1];
-        if (length < 2)
-            return 1; /* a lie, not a cut: the decoder says so better */
-        if (length > size - at)
-            return 0;
+        if (length < 2) return 1; /* a lie, not a cut: the decoder says so better */
+        if (length > size - at) return 0;
         at += length;
     }
     return 0;
@@ -51,8 +43,7 @@ static ci_status judge(ci_decoder *decoder, tjhandle handle) {
     }
     decoder->info.message[0] = '\0';
     ci_say(decoder->info.message, text);
-    if (strstr(text, "nsufficient memory") || strstr(text, "emory allocation"))
-        return CI_OUT_OF_MEMORY;
+    if (strstr(text, "nsufficient memory") || strstr(text, "emory allocation")) return CI_OUT_OF_MEMORY;
     return strstr(text, "nsupported") || strstr(text, "determine colorspace") ? CI_UNSUPPORTED : CI_CORRUPT;
 }
 
@@ -62,8 +53,7 @@ ci_status ci_jpeg_open(ci_decoder *decoder) {
         return CI_TRUNCATED;
     }
     tjhandle handle = tjInitDecompress();
-    if (!handle)
-        return CI_OUT_OF_MEMORY;
+    if (!handle) return CI_OUT_OF_MEMORY;
     decoder->state = handle;
     int width = 0, height = 0, sampling = -1, colors = -1;
     const int failed = tjDecompressHeader3(handle, decoder->bytes, decoder->size, &width, &height, &sampling, &colors);
@@ -71,8 +61,7 @@ ci_status ci_jpeg_open(ci_decoder *decoder) {
     const int nameless = failed && width > 0 && height > 0 && sampling < 0 && colors >= 0;
     if (failed && !nameless) {
         const ci_status status = judge(decoder, handle);
-        if (status != CI_OK)
-            return status;
+        if (status != CI_OK) return status;
     }
     decoder->is_cmyk = colors == TJCS_CMYK || colors == TJCS_YCCK;
     return ci_set_size(decoder, height, width, colors == TJCS_GRAY ? 1 : 3);
@@ -88,8 +77,7 @@ static inline uint8_t times(uint8_t a, uint8_t b) {
  * ink and light from the light, which can differ by one from rounding the product itself. */
 static void light_to_rgb(const uint8_t *cmyk, size_t pixels, uint8_t *rgb) {
     for (size_t i = 0; i < pixels; i++, cmyk += 4, rgb += 3)
-        for (int c = 0; c < 3; c++)
-            rgb[c] = (uint8_t)(cmyk[3] - times((uint8_t)(255 - cmyk[c]), cmyk[3]));
+        for (int c = 0; c < 3; c++) rgb[c] = (uint8_t)(cmyk[3] - times((uint8_t)(255 - cmyk[c]), cmyk[3]));
 }
 
 ci_status ci_jpeg_read(ci_decoder *decoder, uint8_t *pixels) {
@@ -100,8 +88,7 @@ ci_status ci_jpeg_read(ci_decoder *decoder, uint8_t *pixels) {
     if (decoder->is_cmyk) {
         format = TJPF_CMYK;
         target = malloc(count * 4);
-        if (!target)
-            return CI_OUT_OF_MEMORY;
+        if (!target) return CI_OUT_OF_MEMORY;
     }
     ci_status status = CI_OK;
     /* A progressive file of millions of empty scans would take hours. */
@@ -109,14 +96,12 @@ ci_status ci_jpeg_read(ci_decoder *decoder, uint8_t *pixels) {
                       TJFLAG_LIMITSCANS | TJFLAG_ACCURATEDCT) != 0)
         status = judge(decoder, decoder->state);
     if (decoder->is_cmyk) {
-        if (status == CI_OK)
-            light_to_rgb(target, count, pixels);
+        if (status == CI_OK) light_to_rgb(target, count, pixels);
         free(target);
     }
     return status;
 }
 
 void ci_jpeg_close(ci_decoder *decoder) {
-    if (decoder->state)
-        tjDestroy(decoder->state);
+    if (decoder->state) tjDestroy(decoder->state);
 }

@@ -25,20 +25,16 @@ static void take(png_structp png, png_bytep target, size_t count) {
 
 ci_status ci_png_open(ci_decoder *decoder) {
     png_reader *reader = calloc(1, sizeof *reader);
-    if (!reader)
-        return CI_OUT_OF_MEMORY;
+    if (!reader) return CI_OUT_OF_MEMORY;
     decoder->state = reader;
     reader->decoder = decoder;
     reader->trap.message = decoder->info.message;
     reader->trap.warnings = &decoder->info.warnings;
-    if (setjmp(reader->trap.escape))
-        return reader->trap.status;
+    if (setjmp(reader->trap.escape)) return reader->trap.status;
     reader->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader->trap, ci_png_fail, ci_png_warn);
-    if (!reader->png)
-        return CI_OUT_OF_MEMORY;
+    if (!reader->png) return CI_OUT_OF_MEMORY;
     reader->info = png_create_info_struct(reader->png);
-    if (!reader->info)
-        return CI_OUT_OF_MEMORY;
+    if (!reader->info) return CI_OUT_OF_MEMORY;
     png_structp png = reader->png;
     png_set_read_fn(png, reader, take);
     /* Texts, profiles and the like are skipped unread: they may be large, compressed and wrong. */
@@ -50,14 +46,10 @@ ci_status ci_png_open(ci_decoder *decoder) {
     const int grey = color == PNG_COLOR_TYPE_GRAY || color == PNG_COLOR_TYPE_GRAY_ALPHA;
     const ci_status status = ci_set_size(decoder, png_get_image_height(png, reader->info),
                                          png_get_image_width(png, reader->info), grey ? 1 : 3);
-    if (status != CI_OK)
-        return status;
-    if (color == PNG_COLOR_TYPE_PALETTE)
-        png_set_palette_to_rgb(png);
-    if (color == PNG_COLOR_TYPE_GRAY && bits < 8)
-        png_set_expand_gray_1_2_4_to_8(png);
-    if (bits == 16)
-        png_set_strip_16(png);
+    if (status != CI_OK) return status;
+    if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
+    if (color == PNG_COLOR_TYPE_GRAY && bits < 8) png_set_expand_gray_1_2_4_to_8(png);
+    if (bits == 16) png_set_strip_16(png);
     png_set_strip_alpha(png);
     reader->passes = png_set_interlace_handling(png);
     png_read_update_info(png, reader->info);
@@ -69,12 +61,10 @@ ci_status ci_png_open(ci_decoder *decoder) {
 ci_status ci_png_read(ci_decoder *decoder, uint8_t *pixels) {
     png_reader *reader = decoder->state;
     const size_t row = (size_t)decoder->info.width * (size_t)decoder->info.channels;
-    if (setjmp(reader->trap.escape))
-        return reader->trap.status;
+    if (setjmp(reader->trap.escape)) return reader->trap.status;
     /* libpng writes only some pixels of a row in the early passes of an interlaced picture. */
     for (int pass = 0; pass < reader->passes; pass++)
-        for (int32_t y = 0; y < decoder->info.height; y++)
-            png_read_row(reader->png, pixels + (size_t)y * row, NULL);
+        for (int32_t y = 0; y < decoder->info.height; y++) png_read_row(reader->png, pixels + (size_t)y * row, NULL);
     /* All pixels are here; a fault behind them is a warning. */
     if (setjmp(reader->trap.escape)) {
         decoder->info.warnings++;
@@ -87,9 +77,7 @@ ci_status ci_png_read(ci_decoder *decoder, uint8_t *pixels) {
 
 void ci_png_close(ci_decoder *decoder) {
     png_reader *reader = decoder->state;
-    if (!reader)
-        return;
-    if (reader->png)
-        png_destroy_read_struct(&reader->png, &reader->info, NULL);
+    if (!reader) return;
+    if (reader->png) png_destroy_read_struct(&reader->png, &reader->info, NULL);
     free(reader);
 }

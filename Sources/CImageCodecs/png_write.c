@@ -37,8 +37,7 @@ ci_status ci_png_encode(const uint8_t *pixels, int32_t height, int32_t width, in
     message[0] = '\0';
     /* On the heap, as all that setjmp must find unchanged. */
     png_writer *writer = calloc(1, sizeof *writer);
-    if (!writer)
-        return CI_OUT_OF_MEMORY;
+    if (!writer) return CI_OUT_OF_MEMORY;
     int32_t warnings = 0;
     writer->trap.message = message;
     writer->trap.warnings = &warnings;
@@ -53,8 +52,7 @@ ci_status ci_png_encode(const uint8_t *pixels, int32_t height, int32_t width, in
                      channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                      PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
         png_write_info(png, info);
-        for (int32_t y = 0; y < height; y++)
-            png_write_row(png, pixels + (size_t)y * (size_t)width * (size_t)channels);
+        for (int32_t y = 0; y < height; y++) png_write_row(png, pixels + (size_t)y * (size_t)width * (size_t)channels);
         png_write_end(png, info);
     }
     png_destroy_write_struct(&png, &info);

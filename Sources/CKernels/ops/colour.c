@@ -21,42 +21,32 @@ static inline int luma(const uint8_t *rgb) {
 /* Blends every byte with one grey: 256 answers, looked up. */
 static void blend_all(uint8_t *pixels, size_t bytes, int poor, float factor) {
     uint8_t table[256];
-    for (int value = 0; value < 256; value++)
-        table[value] = blend(poor, value, factor);
-    for (size_t i = 0; i < bytes; i++)
-        pixels[i] = table[pixels[i]];
+    for (int value = 0; value < 256; value++) table[value] = blend(poor, value, factor);
+    for (size_t i = 0; i < bytes; i++) pixels[i] = table[pixels[i]];
 }
 
 ck_status ck_brightness_u8(uint8_t *pixels, size_t bytes, float factor) {
-    if (!pixels || !(factor >= 0.0f))
-        return CK_INVALID_ARGUMENT;
-    if (factor != 1.0f)
-        blend_all(pixels, bytes, 0, factor);
+    if (!pixels || !(factor >= 0.0f)) return CK_INVALID_ARGUMENT;
+    if (factor != 1.0f) blend_all(pixels, bytes, 0, factor);
     return CK_OK;
 }
 
 ck_status ck_contrast_u8(uint8_t *pixels, size_t count, int32_t channels, float factor) {
-    if (!pixels || count < 1 || !(factor >= 0.0f) || (channels != 1 && channels != 3))
-        return CK_INVALID_ARGUMENT;
-    if (factor == 1.0f)
-        return CK_OK;
+    if (!pixels || count < 1 || !(factor >= 0.0f) || (channels != 1 && channels != 3)) return CK_INVALID_ARGUMENT;
+    if (factor == 1.0f) return CK_OK;
     uint64_t sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += (uint64_t)(channels == 1 ? pixels[i] : luma(pixels + 3 * i));
+    for (size_t i = 0; i < count; i++) sum += (uint64_t)(channels == 1 ? pixels[i] : luma(pixels + 3 * i));
     const int mean = (int)((double)sum / (double)count + 0.5);
     blend_all(pixels, count * (size_t)channels, mean, factor);
     return CK_OK;
 }
 
 ck_status ck_saturation_u8(uint8_t *rgb, size_t count, float factor) {
-    if (!rgb || !(factor >= 0.0f))
-        return CK_INVALID_ARGUMENT;
-    if (factor == 1.0f)
-        return CK_OK;
+    if (!rgb || !(factor >= 0.0f)) return CK_INVALID_ARGUMENT;
+    if (factor == 1.0f) return CK_OK;
     for (size_t i = 0; i < count; i++, rgb += 3) {
         const int grey = luma(rgb);
-        for (int c = 0; c < 3; c++)
-            rgb[c] = blend(grey, rgb[c], factor);
+        for (int c = 0; c < 3; c++) rgb[c] = blend(grey, rgb[c], factor);
     }
     return CK_OK;
 }
@@ -68,8 +58,7 @@ static inline void turn_pixel(uint8_t *rgb, uint8_t shift) {
     const int r = rgb[0], g = rgb[1], b = rgb[2];
     const int most = r > g ? (r > b ? r : b) : (g > b ? g : b);
     const int least = r < g ? (r < b ? r : b) : (g < b ? g : b);
-    if (most == least)
-        return; /* grey: no saturation, and hue means nothing */
+    if (most == least) return; /* grey: no saturation, and hue means nothing */
     const float range = (float)(most - least);
     const float red = (float)(most - r) / range, green = (float)(most - g) / range, blue = (float)(most - b) / range;
     float sixth; /* -1...5, in sixths of the circle */
@@ -95,16 +84,13 @@ static inline void turn_pixel(uint8_t *rgb, uint8_t shift) {
     const uint8_t high = (uint8_t)most;
     const uint8_t colors[6][3] = {{high, rising, low},  {falling, high, low}, {low, high, rising},
                                   {low, falling, high}, {rising, low, high},  {high, low, falling}};
-    for (int c = 0; c < 3; c++)
-        rgb[c] = colors[side % 6][c];
+    for (int c = 0; c < 3; c++) rgb[c] = colors[side % 6][c];
 }
 
 ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn) {
-    if (!rgb || !(turn >= -0.5 && turn <= 0.5))
-        return CK_INVALID_ARGUMENT;
+    if (!rgb || !(turn >= -0.5 && turn <= 0.5)) return CK_INVALID_ARGUMENT;
     const uint8_t shift = (uint8_t)(int)(turn * 255.0);
     /* Even a turn by nothing goes through HSV and loses a little, as it does in torchvision. */
-    for (size_t i = 0; i < count; i++)
-        turn_pixel(rgb + 3 * i, shift);
+    for (size_t i = 0; i < count; i++) turn_pixel(rgb + 3 * i, shift);
     return CK_OK;
 }

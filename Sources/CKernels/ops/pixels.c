@@ -1,24 +1,16 @@
 /* Pictures as bytes: to floats, turned, grey. */
 #include <string.h>
 
-#include "ckernels.h"
-#include "core/parallel.h"
-
-/* Floats under which another thread costs more than it brings. */
-static const size_t FLOATS_PER_THREAD = 1 << 15;
+#include "ops/ops.h"
 
 /* Pixels of a square that is turned at once: 32 rows of 32 pixels stay in L1 on both sides. */
 enum { TILE = 32 };
 
 ck_status ck_nhwc8_to_nchw(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                            const float *shift, float *dst, int32_t threads) {
-    if (!src || !scale || !shift || !dst || n < 1 || c < 1 || h < 1 || w < 1 || threads < 0)
-        return CK_INVALID_ARGUMENT;
+    if (!src || !scale || !shift || !dst || n < 1 || c < 1 || h < 1 || w < 1 || threads < 0) return CK_INVALID_ARGUMENT;
     const size_t row = (size_t)w * (size_t)c, plane = (size_t)h * (size_t)w;
-    const size_t worth = (size_t)n * plane * (size_t)c / FLOATS_PER_THREAD + 1;
-    int32_t team = ck_threads(threads);
-    if (worth < (size_t)team)
-        team = (int32_t)worth;
+    const int team = ck_threads_for(threads, (int64_t)n * h, (int64_t)row);
 #pragma omp parallel for num_threads(team) schedule(static) collapse(2) if (team > 1)
     for (int32_t i = 0; i < n; i++) {
         for (int32_t y = 0; y < h; y++) {
@@ -40,22 +32,14 @@ typedef struct {
 
 static walk walk_for(int32_t orientation, ptrdiff_t h, ptrdiff_t w) {
     switch (orientation) {
-    case 2:
-        return (walk){w - 1, -1, w};
-    case 3:
-        return (walk){h * w - 1, -1, -w};
-    case 4:
-        return (walk){(h - 1) * w, 1, -w};
-    case 5:
-        return (walk){0, w, 1};
-    case 6:
-        return (walk){(h - 1) * w, -w, 1};
-    case 7:
-        return (walk){h * w - 1, -w, -1};
-    case 8:
-        return (walk){w - 1, w, -1};
-    default:
-        return (walk){0, 1, w};
+    case 2: return (walk){w - 1, -1, w};
+    case 3: return (walk){h * w - 1, -1, -w};
+    case 4: return (walk){(h - 1) * w, 1, -w};
+    case 5: return (walk){0, w, 1};
+    case 6: return (walk){(h - 1) * w, -w, 1};
+    case 7: return (walk){h * w - 1, -w, -1};
+    case 8: return (walk){w - 1, w, -1};
+    default: return (walk){0, 1, w};
     }
 }
 
@@ -78,8 +62,7 @@ ck_status ck_orient_u8(const uint8_t *src, int32_t height, int32_t width, int32_
                 ptrdiff_t at = step.start + y * step.down + left * step.right;
                 uint8_t *to = dst + ((size_t)y * (size_t)columns + (size_t)left) * pixel;
                 for (int32_t x = left; x < end; x++, at += step.right)
-                    for (size_t k = 0; k < pixel; k++)
-                        *to++ = src[(size_t)at * pixel + k];
+                    for (size_t k = 0; k < pixel; k++) *to++ = src[(size_t)at * pixel + k];
             }
         }
     }
@@ -87,17 +70,14 @@ ck_status ck_orient_u8(const uint8_t *src, int32_t height, int32_t width, int32_
 }
 
 ck_status ck_interleave_u8(const uint8_t *src, size_t count, int32_t channels, uint8_t *dst, int32_t total) {
-    if (!src || !dst || channels < 1 || total < channels)
-        return CK_INVALID_ARGUMENT;
+    if (!src || !dst || channels < 1 || total < channels) return CK_INVALID_ARGUMENT;
     for (size_t i = 0; i < count; i++, dst += total)
-        for (int32_t k = 0; k < channels; k++)
-            dst[k] = *src++;
+        for (int32_t k = 0; k < channels; k++) dst[k] = *src++;
     return CK_OK;
 }
 
 ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *grey) {
-    if (!rgb || !grey)
-        return CK_INVALID_ARGUMENT;
+    if (!rgb || !grey) return CK_INVALID_ARGUMENT;
     /* 0.299, 0.587 and 0.114 in units of 2^-16. */
     for (size_t i = 0; i < count; i++, rgb += 3)
         grey[i] = (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);

@@ -16,17 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ckernels.h"
-#include "core/parallel.h"
+#include "ops/ops.h"
 
 /* 32 bits less 8 of the pixel and 2 for the overshoot of negative lobes. */
 enum { FRACTION_BITS = 32 - 8 - 2 };
 
 /* Bytes whose sums stay in registers or L1 while the vertical pass goes down the taps. */
 enum { COLUMN_BLOCK = 64 };
-
-/* Multiplications under which another thread costs more than it brings. */
-static const double WORK_PER_THREAD = 1 << 18;
 
 /* One axis: output pixel i is the sum over t < count[i] of taps[i * size + t] * source[first[i] + t]. */
 typedef struct {
@@ -42,10 +38,8 @@ static double triangle(double x) {
 static double cubic(double x) {
     const double a = -0.5;
     x = fabs(x);
-    if (x < 1.0)
-        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
-    if (x < 2.0)
-        return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
     return 0.0;
 }
 
@@ -63,8 +57,7 @@ static ck_status axis_create(int32_t in, float begin, float end, int32_t out, ck
     const double stretch = scale < 1.0 ? 1.0 : scale;
     const double support = radius * stretch;
     const double most = ceil(support) * 2.0 + 1.0;
-    if (most > INT32_MAX || most * out > (double)(SIZE_MAX / sizeof(double)))
-        return CK_OUT_OF_MEMORY;
+    if (most > INT32_MAX || most * out > (double)(SIZE_MAX / sizeof(double))) return CK_OUT_OF_MEMORY;
     const size_t size = (size_t)most;
     axis->size = (int32_t)size;
     axis->first = malloc((size_t)out * sizeof *axis->first);
@@ -114,13 +107,10 @@ static inline void horizontal_row(const uint8_t *src, int32_t offset, const axis
         const uint8_t *pixel = src + (size_t)(axis->first[i] - offset) * (size_t)channels;
         const int32_t *taps = axis->taps + (size_t)i * (size_t)axis->size;
         int32_t sums[4];
-        for (int32_t c = 0; c < channels; c++)
-            sums[c] = 1 << (FRACTION_BITS - 1);
+        for (int32_t c = 0; c < channels; c++) sums[c] = 1 << (FRACTION_BITS - 1);
         for (int32_t t = 0; t < axis->count[i]; t++, pixel += channels)
-            for (int32_t c = 0; c < channels; c++)
-                sums[c] += taps[t] * pixel[c];
-        for (int32_t c = 0; c < channels; c++)
-            *dst++ = to_byte(sums[c]);
+            for (int32_t c = 0; c < channels; c++) sums[c] += taps[t] * pixel[c];
+        for (int32_t c = 0; c < channels; c++) *dst++ = to_byte(sums[c]);
     }
 }
 
@@ -145,18 +135,10 @@ static void horizontal_rows(const uint8_t *src, size_t src_stride, int32_t offse
         const uint8_t *from = src + (size_t)y * src_stride;
         uint8_t *to = dst + (size_t)y * row;
         switch (channels) {
-        case 1:
-            horizontal_row(from, offset, axis, out, 1, to);
-            break;
-        case 3:
-            horizontal_row(from, offset, axis, out, 3, to);
-            break;
-        case 4:
-            horizontal_row(from, offset, axis, out, 4, to);
-            break;
-        default:
-            horizontal_any(from, offset, axis, out, channels, to);
-            break;
+        case 1: horizontal_row(from, offset, axis, out, 1, to); break;
+        case 3: horizontal_row(from, offset, axis, out, 3, to); break;
+        case 4: horizontal_row(from, offset, axis, out, 4, to); break;
+        default: horizontal_any(from, offset, axis, out, channels, to); break;
         }
     }
 }
@@ -171,51 +153,37 @@ static void vertical_rows(const uint8_t *src, size_t src_stride, int32_t offset,
         for (size_t x = 0; x < row; x += COLUMN_BLOCK) {
             const size_t width = row - x < COLUMN_BLOCK ? row - x : COLUMN_BLOCK;
             int32_t sums[COLUMN_BLOCK];
-            for (size_t i = 0; i < width; i++)
-                sums[i] = 1 << (FRACTION_BITS - 1);
+            for (size_t i = 0; i < width; i++) sums[i] = 1 << (FRACTION_BITS - 1);
             for (int32_t t = 0; t < axis->count[y]; t++) {
                 const uint8_t *from = top + (size_t)t * src_stride + x;
                 const int32_t tap = taps[t];
-                for (size_t i = 0; i < width; i++)
-                    sums[i] += tap * from[i];
+                for (size_t i = 0; i < width; i++) sums[i] += tap * from[i];
             }
-            for (size_t i = 0; i < width; i++)
-                to[x + i] = to_byte(sums[i]);
+            for (size_t i = 0; i < width; i++) to[x + i] = to_byte(sums[i]);
         }
     }
 }
 
-/* Threads that `work` multiplications over `rows` rows are worth. */
-static int32_t team_for(double work, int32_t rows, int32_t threads) {
-    const double worth = work / WORK_PER_THREAD;
-    int32_t team = threads < rows ? threads : rows;
-    if (worth < team)
-        team = worth < 1.0 ? 1 : (int32_t)worth;
-    return team;
-}
-
 static void horizontal_pass(const uint8_t *src, size_t src_stride, int32_t offset, const axis_filter *axis,
                             int32_t rows, int32_t out, int32_t channels, uint8_t *dst, int32_t threads) {
-    const int32_t team = team_for((double)rows * out * channels * axis->size, rows, threads);
+    const int team = ck_threads_for(threads, rows, (int64_t)out * channels * axis->size);
     if (team == 1) {
         horizontal_rows(src, src_stride, offset, axis, out, channels, 0, rows, dst);
         return;
     }
 #pragma omp parallel for num_threads(team) schedule(static)
-    for (int32_t y = 0; y < rows; y++)
-        horizontal_rows(src, src_stride, offset, axis, out, channels, y, y + 1, dst);
+    for (int32_t y = 0; y < rows; y++) horizontal_rows(src, src_stride, offset, axis, out, channels, y, y + 1, dst);
 }
 
 static void vertical_pass(const uint8_t *src, size_t src_stride, int32_t offset, const axis_filter *axis, size_t row,
                           int32_t out, uint8_t *dst, int32_t threads) {
-    const int32_t team = team_for((double)row * out * axis->size, out, threads);
+    const int team = ck_threads_for(threads, out, (int64_t)row * axis->size);
     if (team == 1) {
         vertical_rows(src, src_stride, offset, axis, row, 0, out, dst);
         return;
     }
 #pragma omp parallel for num_threads(team) schedule(static)
-    for (int32_t y = 0; y < out; y++)
-        vertical_rows(src, src_stride, offset, axis, row, y, y + 1, dst);
+    for (int32_t y = 0; y < out; y++) vertical_rows(src, src_stride, offset, axis, row, y, y + 1, dst);
 }
 
 /* Both passes, the result of the first in memory of its own. */
@@ -229,8 +197,7 @@ static ck_status resize_both(const uint8_t *src, size_t src_stride, const axis_f
     const int32_t height = vertical_first ? out_height : rows, width = vertical_first ? columns : out_width;
     const size_t row = (size_t)width * (size_t)channels, out_row = (size_t)out_width * (size_t)channels;
     uint8_t *between = row <= SIZE_MAX / (size_t)height ? malloc((size_t)height * row) : NULL;
-    if (!between)
-        return CK_OUT_OF_MEMORY;
+    if (!between) return CK_OUT_OF_MEMORY;
     if (vertical_first) {
         vertical_pass(src + (size_t)left * (size_t)channels, src_stride, 0, down, row, out_height, between, threads);
         horizontal_pass(between, row, left, across, out_height, out_width, channels, dst, threads);
@@ -248,33 +215,25 @@ ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_
                        ck_filter filter, int32_t threads) {
     if (!src || !dst || height < 1 || width < 1 || channels < 1 || out_height < 1 || out_width < 1 || threads < 0)
         return CK_INVALID_ARGUMENT;
-    if (filter != CK_BILINEAR && filter != CK_BICUBIC)
-        return CK_INVALID_ARGUMENT;
+    if (filter != CK_BILINEAR && filter != CK_BICUBIC) return CK_INVALID_ARGUMENT;
     const size_t source_row = (size_t)width * (size_t)channels, row = (size_t)out_width * (size_t)channels;
-    if (src_stride < source_row)
-        return CK_INVALID_ARGUMENT;
+    if (src_stride < source_row) return CK_INVALID_ARGUMENT;
     /* Pillow keeps a box in floats; written so that a NaN fails. */
     const float left = (float)x0, top = (float)y0, right = (float)x1, bottom = (float)y1;
-    if (!(left >= 0.0f && top >= 0.0f && right <= (float)width && bottom <= (float)height))
-        return CK_INVALID_ARGUMENT;
-    if (!(right - left > 0.0f && bottom - top > 0.0f))
-        return CK_INVALID_ARGUMENT;
-    threads = ck_threads(threads);
+    if (!(left >= 0.0f && top >= 0.0f && right <= (float)width && bottom <= (float)height)) return CK_INVALID_ARGUMENT;
+    if (!(right - left > 0.0f && bottom - top > 0.0f)) return CK_INVALID_ARGUMENT;
 
     /* An axis that keeps its size and place is not filtered at all. */
     const int horizontal = out_width != width || left != 0.0f || right != (float)out_width;
     const int vertical = out_height != height || top != 0.0f || bottom != (float)out_height;
     if (!horizontal && !vertical) {
-        for (int32_t y = 0; y < height; y++)
-            memcpy(dst + (size_t)y * row, src + (size_t)y * src_stride, row);
+        for (int32_t y = 0; y < height; y++) memcpy(dst + (size_t)y * row, src + (size_t)y * src_stride, row);
         return CK_OK;
     }
     axis_filter down = {0}, across = {0};
     ck_status status = CK_OK;
-    if (vertical)
-        status = axis_create(height, top, bottom, out_height, filter, &down);
-    if (status == CK_OK && horizontal)
-        status = axis_create(width, left, right, out_width, filter, &across);
+    if (vertical) status = axis_create(height, top, bottom, out_height, filter, &down);
+    if (status == CK_OK && horizontal) status = axis_create(width, left, right, out_width, filter, &across);
     if (status == CK_OK) {
         if (!horizontal) {
             vertical_pass(src, src_stride, 0, &down, row, out_height, dst, threads);
