@@ -1,0 +1,101 @@
+"""ResNetSwift's turn: the `resnet` tool, a fresh process each time."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from referee.environment import BENCH
+
+ROOT = BENCH.parent
+
+
+class OursError(Exception):
+    pass
+
+
+def build(say):
+    say("building resnet in release")
+    done = subprocess.run(
+        ["swift", "build", "-c", "release", "--product", "resnet"], cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"error: the release build failed\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+    where = subprocess.run(
+        ["swift", "build", "-c", "release", "--show-bin-path"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return Path(where.stdout.strip()) / "resnet"
+
+
+class Ours:
+    key = "resnetswift"
+    title = "ResNetSwift"
+
+    def __init__(self, program, isa):
+        self.program = str(program)
+        self.isa = isa
+
+    def surroundings(self, threads):
+        env = dict(os.environ)
+        for name in ("LD_PRELOAD", "GLIBC_TUNABLES", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "CK_ISA"):
+            env.pop(name, None)
+        env["OMP_NUM_THREADS"] = str(threads)
+        if self.isa == "avx2":
+            env["CK_ISA"] = "avx2"
+        return env
+
+    def call(self, arguments, threads, timeout=900):
+        done = subprocess.run(
+            [self.program, *map(str, arguments)],
+            env=self.surroundings(threads),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if done.returncode:
+            raise OursError(f"resnet {arguments[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+        return done.stdout
+
+    def check(self, weights, source, target, threads):
+        self.call(["predict", "--input", source, "--output", target, "--weights", weights], threads)
+
+    def measure(self, model, weights, batch, threads, seconds):
+        """What `resnet time --json` says: median_ms, min_ms, samples, plan_s, first_result_s, peak_rss_mib, ..."""
+        words = [
+            "time",
+            "--model",
+            model,
+            "--weights",
+            weights,
+            "--batch",
+            batch,
+            "--threads",
+            threads,
+            "--seconds",
+            seconds,
+            "--json",
+        ]
+        answer = json.loads(self.call(words, threads))
+        if answer["batch"] != batch or answer["threads"] != threads:
+            raise OursError(
+                f"asked for batch {batch} on {threads} threads, got {answer['batch']} on {answer['threads']}"
+            )
+        if self.isa == "avx2" and answer["isa"] != "avx2":
+            raise OursError(f"asked for avx2, ran {answer['isa']}")
+        return answer
+
+    def once(self, weights, source, target, threads):
+        """Process start to written logits and process end: (seconds, peak RSS in MiB)."""
+        words = [self.program, "predict", "--input", source, "--output", target, "--weights", weights]
+        begin = time.perf_counter()
+        child = subprocess.Popen(
+            list(map(str, words)), env=self.surroundings(threads), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        message = child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise OursError(f"resnet predict failed: {message.decode(errors='replace').strip()[-500:]}")
+        return seconds, usage.ru_maxrss / 1024
