@@ -127,6 +127,18 @@ enum ConvolutionCases {
         .square(n: 16, 64, 64, 7, 7, kernel: 3, pad: 1), .square(n: 2, 3, 16, 9, 9, kernel: 5, stride: 2, pad: 2),
     ]
 
+    /// Pictures so large that a thread handles them in several pieces, whatever piece the caches suggest.
+    static let large: [cr_conv] = [
+        .square(64, 32, 40, 56, kernel: 3, pad: 1), .square(256, 16, 20, 57, kernel: 3, stride: 2, pad: 1),
+        .square(256, 32, 30, 14, kernel: 3, pad: 1), .square(128, 48, 28, 28, kernel: 3, pad: 1),
+        .square(1024, 32, 14, 14, kernel: 1), .square(n: 2, 512, 32, 14, 14, kernel: 1),
+        .square(256, 32, 56, 56, kernel: 1, stride: 2), .square(64, 64, 40, 40, kernel: 5, pad: 2, groups: 2),
+    ]
+    static let largeStems: [cr_conv] = [
+        .square(3, 64, 100, 224, kernel: 7, stride: 2, pad: 3), .square(n: 2, 8, 32, 60, 64, kernel: 3, pad: 1),
+        .square(3, 16, 227, 227, kernel: 11, stride: 4, pad: 2),
+    ]
+
     /// First layers: few input channels.
     static let stems: [cr_conv] = [
         .square(3, 64, 32, 32, kernel: 7, stride: 2, pad: 3),

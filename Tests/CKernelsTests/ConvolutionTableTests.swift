@@ -126,6 +126,29 @@ final class ConvolutionTableTests: XCTestCase {
         assertExercised([CK_GEMM, CK_DIRECT], atLeast: 150)
     }
 
+    func testLargePictures() {
+        let plain = Epilogue(Int(CK_BIAS | CK_RESIDUAL | CK_RELU), inPlace: true)
+        let pooled = Epilogue(Int(CK_BIAS | CK_RELU | CK_MAX_POOL_3X3_S2))
+        for (number, shape) in (ConvolutionCases.large + ConvolutionCases.largeStems).enumerated() {
+            for layout in shape.c <= 8 ? [CK_NCHW, CK_NHWC8] : [CK_NCHWC] {
+                let oracle = ConvolutionOracle(shape, .uniform, layout: layout, seed: UInt64(200 + number))
+                forEachISA { isa in
+                    for algorithm in Self.forced {
+                        for epilogue in [plain, pooled] {
+                            for threads: Int32 in [1, 3] {
+                                let run = ConvolutionRun(algorithm: algorithm, epilogue: epilogue, threads: threads)
+                                check(oracle, run, isa)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assertExercised([CK_GEMM, CK_DIRECT], atLeast: 2 * ConvolutionCases.large.count)
+        assertExercised([CK_POINTWISE, CK_WINOGRAD_2, CK_WINOGRAD_4], atLeast: 6)
+        assertExercised([CK_STEM], atLeast: 8 * ConvolutionCases.largeStems.count)
+    }
+
     func testResNetLayers() {
         let epilogue = Epilogue(Int(CK_BIAS | CK_RESIDUAL | CK_RELU), inPlace: true)
         for (number, shape) in ConvolutionCases.resNet.enumerated() {
