@@ -21,8 +21,7 @@ typedef struct pass {
 
 static inline void add_term(const pass *p, size_t to, double a, double b) {
     p->to[to] += a * b;
-    if (p->spread)
-        p->spread[to] += (a * b) * (a * b);
+    if (p->spread) p->spread[to] += (a * b) * (a * b);
 }
 
 /* Calls add_term for every output of image n, channel k. */
@@ -36,8 +35,7 @@ static void walk(const cr_conv *s, const pass *p, int n, int k) {
                     for (int t = 0; t < s->kernel_w; t++) {
                         int iy = oy * s->stride_h - s->pad_h + r * s->dilation_h;
                         int ix = ox * s->stride_w - s->pad_w + t * s->dilation_w;
-                        if (iy < 0 || iy >= s->h || ix < 0 || ix >= s->w)
-                            continue;
+                        if (iy < 0 || iy >= s->h || ix < 0 || ix >= s->w) continue;
                         size_t xi = (((size_t)n * s->c + group * cg + c) * s->h + iy) * s->w + ix;
                         size_t wi = (((size_t)k * cg + c) * s->kernel_h + r) * s->kernel_w + t;
                         if (!p->dy)
@@ -52,13 +50,10 @@ static void walk(const cr_conv *s, const pass *p, int n, int k) {
 
 static void run(const cr_conv *s, pass p, size_t count) {
     memset(p.to, 0, count * sizeof *p.to);
-    if (p.spread)
-        memset(p.spread, 0, count * sizeof *p.spread);
+    if (p.spread) memset(p.spread, 0, count * sizeof *p.spread);
     for (int n = 0; n < s->n; n++)
-        for (int k = 0; k < s->k; k++)
-            walk(s, &p, n, k);
-    for (size_t i = 0; p.spread && i < count; i++)
-        p.spread[i] = sqrt(p.spread[i]);
+        for (int k = 0; k < s->k; k++) walk(s, &p, n, k);
+    for (size_t i = 0; p.spread && i < count; i++) p.spread[i] = sqrt(p.spread[i]);
 }
 
 void cr_conv_forward(const cr_conv *s, const float *x, const float *w, double *y, double *spread) {
@@ -75,11 +70,8 @@ void cr_conv_weight_gradient(const cr_conv *s, const float *x, const float *dy, 
 
 void cr_epilogue(double *y, int n, int k, size_t plane, const float *bias, const float *residual, int relu) {
     for (size_t i = 0; i < (size_t)n * k * plane; i++) {
-        if (bias)
-            y[i] += bias[i / plane % k];
-        if (residual)
-            y[i] += residual[i];
-        if (relu && y[i] < 0)
-            y[i] = 0;
+        if (bias) y[i] += bias[i / plane % k];
+        if (residual) y[i] += residual[i];
+        if (relu && y[i] < 0) y[i] = 0;
     }
 }

@@ -33,8 +33,7 @@ size_t cr_surplus_nonzero(const float *x, int n, int c, size_t plane, int block)
     int padded = (c + block - 1) / block * block;
     for (int i = 0; i < n; i++)
         for (int j = c; j < padded; j++)
-            for (size_t p = 0; p < plane; p++)
-                found += x[blocked_index(i, j, p, c, plane, block)] != 0;
+            for (size_t p = 0; p < plane; p++) found += x[blocked_index(i, j, p, c, plane, block)] != 0;
     return found;
 }
 
@@ -47,32 +46,27 @@ static uint64_t hash(uint64_t seed, size_t i) {
 }
 
 void cr_fill_uniform(float *x, size_t count, uint64_t seed, double low, double high) {
-    for (size_t i = 0; i < count; i++)
-        x[i] = (float)(low + (high - low) * (double)(hash(seed, i) >> 40) * 0x1p-24);
+    for (size_t i = 0; i < count; i++) x[i] = (float)(low + (high - low) * (double)(hash(seed, i) >> 40) * 0x1p-24);
 }
 
 void cr_fill_integers(float *x, size_t count, uint64_t seed, int low, int high) {
-    for (size_t i = 0; i < count; i++)
-        x[i] = (float)(low + (int)((hash(seed, i) >> 32) % (uint64_t)(high - low + 1)));
+    for (size_t i = 0; i < count; i++) x[i] = (float)(low + (int)((hash(seed, i) >> 32) % (uint64_t)(high - low + 1)));
 }
 
 void cr_fill_bytes(uint8_t *x, size_t count, uint64_t seed) {
-    for (size_t i = 0; i < count; i++)
-        x[i] = (uint8_t)(hash(seed, i) >> 56);
+    for (size_t i = 0; i < count; i++) x[i] = (uint8_t)(hash(seed, i) >> 56);
 }
 
 void cr_poison(void *x, size_t bytes) { memset(x, 0xFF, bytes); }
 
 size_t cr_count_poison(const void *x, size_t bytes) {
     size_t found = 0;
-    for (size_t i = 0; i < bytes; i++)
-        found += ((const uint8_t *)x)[i] == 0xFF;
+    for (size_t i = 0; i < bytes; i++) found += ((const uint8_t *)x)[i] == 0xFF;
     return found;
 }
 
 void cr_round(const double *x, size_t count, float *y) {
-    for (size_t i = 0; i < count; i++)
-        y[i] = (float)x[i];
+    for (size_t i = 0; i < count; i++) y[i] = (float)x[i];
 }
 
 void cr_error_scale(double *spread, const double *y, int n, int k, size_t plane, const float *bias,
@@ -86,28 +80,23 @@ void cr_error_scale(double *spread, const double *y, int n, int k, size_t plane,
 void cr_plane_max(const double *x, int planes, size_t plane, double *y) {
     for (int i = 0; i < planes; i++) {
         y[i] = x[i * plane];
-        for (size_t p = 1; p < plane; p++)
-            y[i] = fmax(y[i], x[i * plane + p]);
+        for (size_t p = 1; p < plane; p++) y[i] = fmax(y[i], x[i * plane + p]);
     }
 }
 
 void cr_repeat(const double *x, int planes, size_t plane, double *y) {
-    for (size_t i = 0; i < planes * plane; i++)
-        y[i] = x[i / plane];
+    for (size_t i = 0; i < planes * plane; i++) y[i] = x[i / plane];
 }
 
 cr_difference cr_compare(const float *actual, const double *expected, size_t count, const double *relative,
                          double factor, double absolute) {
     cr_difference d = {0, 0, 0, 0, 0};
     for (size_t i = 0; i < count; i++) {
-        if (actual[i] == expected[i] || (isnan(actual[i]) && isnan(expected[i])))
-            continue;
+        if (actual[i] == expected[i] || (isnan(actual[i]) && isnan(expected[i]))) continue;
         double bound = (relative ? relative[i] * factor : 0) + absolute;
         double ratio = fabs(actual[i] - expected[i]) / bound;
-        if (isnan(ratio))
-            ratio = INFINITY;
-        if (ratio > d.worst)
-            d = (cr_difference){ratio, i, actual[i], expected[i], bound};
+        if (isnan(ratio)) ratio = INFINITY;
+        if (ratio > d.worst) d = (cr_difference){ratio, i, actual[i], expected[i], bound};
     }
     return d;
 }

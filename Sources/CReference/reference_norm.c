@@ -38,8 +38,7 @@ void cr_bn_training(const float *x, int n, int c, size_t plane, const float *gam
     for (int j = 0; j < c; j++) {
         double sum = 0, squares = 0;
         for (int i = 0; i < n; i++)
-            for (size_t p = 0; p < plane; p++)
-                sum += x[at(i, j, c, plane) + p];
+            for (size_t p = 0; p < plane; p++) sum += x[at(i, j, c, plane) + p];
         mean[j] = sum / m;
         for (int i = 0; i < n; i++)
             for (size_t p = 0; p < plane; p++) {
@@ -48,10 +47,8 @@ void cr_bn_training(const float *x, int n, int c, size_t plane, const float *gam
             }
         var[j] = squares / m;
         normalise(x, n, j, c, plane, gamma ? gamma[j] : 1, beta ? beta[j] : 0, mean[j], var[j], eps, y);
-        if (running_mean)
-            running_mean[j] += momentum * (mean[j] - running_mean[j]);
-        if (running_var)
-            running_var[j] += momentum * (squares / (m - 1) - running_var[j]);
+        if (running_mean) running_mean[j] += momentum * (mean[j] - running_mean[j]);
+        if (running_var) running_var[j] += momentum * (squares / (m - 1) - running_var[j]);
     }
 }
 

@@ -37,19 +37,16 @@ void cr_max_pool(const cr_pool *s, const float *x, double *y, int32_t *argmax) {
         int best = v.y0 * s->w + v.x0;
         for (int iy = v.y0; iy < v.y1; iy++)
             for (int ix = v.x0; ix < v.x1; ix++)
-                if (plane[iy * s->w + ix] > plane[best] || isnan(plane[iy * s->w + ix]))
-                    best = iy * s->w + ix;
+                if (plane[iy * s->w + ix] > plane[best] || isnan(plane[iy * s->w + ix])) best = iy * s->w + ix;
         y[o] = plane[best];
-        if (argmax)
-            argmax[o] = best;
+        if (argmax) argmax[o] = best;
     }
 }
 
 void cr_max_pool_backward(const cr_pool *s, const int32_t *argmax, const float *dy, double *dx) {
     size_t out = (size_t)cr_pool_out_h(s) * cr_pool_out_w(s), in = (size_t)s->h * s->w;
     memset(dx, 0, s->planes * in * sizeof *dx);
-    for (size_t o = 0; o < s->planes * out; o++)
-        dx[o / out * in + argmax[o]] += dy[o];
+    for (size_t o = 0; o < s->planes * out; o++) dx[o / out * in + argmax[o]] += dy[o];
 }
 
 void cr_average_pool(const cr_pool *s, const float *x, double *y) {
@@ -59,8 +56,7 @@ void cr_average_pool(const cr_pool *s, const float *x, double *y) {
         window v = window_at(s, (int)(o / ow % oh), (int)(o % ow));
         y[o] = 0;
         for (int iy = v.y0; iy < v.y1; iy++)
-            for (int ix = v.x0; ix < v.x1; ix++)
-                y[o] += plane[iy * s->w + ix] / v.divisor;
+            for (int ix = v.x0; ix < v.x1; ix++) y[o] += plane[iy * s->w + ix] / v.divisor;
     }
 }
 
@@ -71,20 +67,17 @@ void cr_average_pool_backward(const cr_pool *s, const float *dy, double *dx) {
         double *plane = dx + o / ((size_t)oh * ow) * s->h * s->w;
         window v = window_at(s, (int)(o / ow % oh), (int)(o % ow));
         for (int iy = v.y0; iy < v.y1; iy++)
-            for (int ix = v.x0; ix < v.x1; ix++)
-                plane[iy * s->w + ix] += dy[o] / v.divisor;
+            for (int ix = v.x0; ix < v.x1; ix++) plane[iy * s->w + ix] += dy[o] / v.divisor;
     }
 }
 
 void cr_global_average_pool(const double *x, int planes, size_t plane, double *y) {
     for (int i = 0; i < planes; i++) {
         y[i] = 0;
-        for (size_t p = 0; p < plane; p++)
-            y[i] += x[i * plane + p] / plane;
+        for (size_t p = 0; p < plane; p++) y[i] += x[i * plane + p] / plane;
     }
 }
 
 void cr_global_average_pool_backward(const float *dy, int planes, size_t plane, double *dx) {
-    for (size_t i = 0; i < planes * plane; i++)
-        dx[i] = (double)dy[i / plane] / plane;
+    for (size_t i = 0; i < planes * plane; i++) dx[i] = (double)dy[i / plane] / plane;
 }

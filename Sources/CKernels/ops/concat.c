@@ -15,26 +15,21 @@
 /* `pixels` vectors: lanes to...to + count of dst from lanes from...from + count of src; src NULL: zeros. */
 static void copy_lanes(const float *src, int32_t from, float *dst, int32_t to, int32_t count, int64_t pixels,
                        int32_t block) {
-    if (count <= 0)
-        return;
+    if (count <= 0) return;
     if (src && count == block) {
         memcpy(dst, src, (size_t)pixels * block * sizeof *dst);
         return;
     }
     for (int64_t p = 0; p < pixels; p++)
-        for (int32_t i = 0; i < count; i++)
-            dst[p * block + to + i] = src ? src[p * block + from + i] : 0;
+        for (int32_t i = 0; i < count; i++) dst[p * block + to + i] = src ? src[p * block + from + i] : 0;
 }
 
 ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst, int32_t dst_c,
                          int32_t offset, int32_t threads) {
-    if (!src || !dst || offset < 0 || c < 1 || dst_c < c || offset > dst_c - c)
-        return CK_INVALID_ARGUMENT;
+    if (!src || !dst || offset < 0 || c < 1 || dst_c < c || offset > dst_c - c) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, dst_c, h, w, threads);
-    if (status == CK_OK)
-        status = ck_init();
-    if (status != CK_OK)
-        return status;
+    if (status == CK_OK) status = ck_init();
+    if (status != CK_OK) return status;
     const int32_t block = ck_block(), src_blocks = ck_blocks(c, block), dst_blocks = ck_blocks(dst_c, block);
     const int32_t shift = offset % block, first = offset / block;
     const int64_t pixels = (int64_t)h * w, floats = pixels * block, planes = (int64_t)n * src_blocks;

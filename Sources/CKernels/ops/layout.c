@@ -43,8 +43,7 @@ static void transpose(const float *from, size_t from_row, int64_t rows, int64_t 
             store4(t, a), store4(t + to_row, b), store4(t + 2 * to_row, c), store4(t + 3 * to_row, d);
         }
     for (int64_t q = 0; q < columns; q++)
-        for (int64_t p = q < whole_columns ? whole_rows : 0; p < rows; p++)
-            to[q * to_row + p] = from[p * from_row + q];
+        for (int64_t p = q < whole_columns ? whole_rows : 0; p < rows; p++) to[q * to_row + p] = from[p * from_row + q];
 }
 
 /* One conversion: pixels are counted through all (image, channel block) planes. */
@@ -63,8 +62,7 @@ typedef void (*convert)(const conversion *job, int64_t n, int32_t first, int32_t
 static void from_nchw(const conversion *job, int64_t n, int32_t first, int32_t valid, int64_t p, int64_t count,
                       int64_t at) {
     float *dst = job->dst + at;
-    if (valid < job->block)
-        memset(dst, 0, count * job->block * sizeof *dst);
+    if (valid < job->block) memset(dst, 0, count * job->block * sizeof *dst);
     transpose((const float *)job->src + (n * job->channels + first) * job->plane + p, job->plane, valid, count, dst,
               job->block);
 }
@@ -80,8 +78,7 @@ static void from_nhwc(const conversion *job, int64_t n, int32_t first, int32_t v
     for (int64_t i = 0; i < count; i++) {
         const float *src = (const float *)job->src + (n * job->plane + p + i) * job->channels + first;
         float *dst = job->dst + at + i * job->block;
-        for (int32_t c = 0; c < job->block; c++)
-            dst[c] = c < valid ? src[c] : 0;
+        for (int32_t c = 0; c < job->block; c++) dst[c] = c < valid ? src[c] : 0;
     }
 }
 
@@ -109,13 +106,10 @@ static void convert_range(const conversion *job, convert body, int64_t begin, in
 
 static ck_status run(convert body, const void *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                      const float *shift, float *dst, int32_t threads) {
-    if (!src || !dst)
-        return CK_INVALID_ARGUMENT;
+    if (!src || !dst) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, c, h, w, threads);
-    if (status == CK_OK)
-        status = ck_init();
-    if (status != CK_OK)
-        return status;
+    if (status == CK_OK) status = ck_init();
+    if (status != CK_OK) return status;
     const int32_t block = ck_block(), blocks = ck_blocks(c, block);
     const conversion job = {c, blocks, block, (int64_t)h * w, src, dst, scale, shift};
     const int64_t pixels = job.plane * blocks * n;
@@ -130,8 +124,7 @@ static ck_status run(convert body, const void *src, int32_t n, int32_t c, int32_
 }
 
 size_t ck_blocked_count(int32_t n, int32_t c, int32_t h, int32_t w) {
-    if (n < 1 || c < 1 || h < 1 || w < 1)
-        return 0;
+    if (n < 1 || c < 1 || h < 1 || w < 1) return 0;
     const int32_t block = ck_block();
     size_t count = (size_t)ck_blocks(c, block) * block, bytes;
     if (__builtin_mul_overflow(count, (size_t)h, &count) || __builtin_mul_overflow(count, (size_t)w, &count) ||
@@ -157,7 +150,6 @@ ck_status ck_nhwc_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, 
 
 ck_status ck_nhwc8_to_blocked(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                               const float *shift, float *dst, int32_t threads) {
-    if (!scale || !shift)
-        return CK_INVALID_ARGUMENT;
+    if (!scale || !shift) return CK_INVALID_ARGUMENT;
     return run(from_nhwc8, src, n, c, h, w, scale, shift, dst, threads);
 }

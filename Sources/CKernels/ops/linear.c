@@ -21,8 +21,7 @@ ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float
         return CK_OUT_OF_MEMORY;
     ck_status status;
     const ck_kernels *kernels = ck_active(&status);
-    if (!kernels)
-        return status;
+    if (!kernels) return status;
     const int64_t groups = ((int64_t)out + ROWS - 1) / ROWS;
     const int by_output = groups >= n;
     const int64_t items = by_output ? groups : n, work = (int64_t)in * (by_output ? (int64_t)n * ROWS : out);

@@ -21,8 +21,7 @@ static inline int32_t ck_blocks(int32_t channels, int32_t block) { return (chann
 
 /* CK_OK if sizes are at least 1, threads at least 0 and the blocked buffer addressable. */
 static inline ck_status ck_check_blocked(int32_t n, int32_t c, int32_t h, int32_t w, int32_t threads) {
-    if (n < 1 || c < 1 || h < 1 || w < 1 || threads < 0)
-        return CK_INVALID_ARGUMENT;
+    if (n < 1 || c < 1 || h < 1 || w < 1 || threads < 0) return CK_INVALID_ARGUMENT;
     return ck_blocked_count(n, c, h, w) ? CK_OK : CK_OUT_OF_MEMORY;
 }
 

@@ -11,14 +11,11 @@ typedef struct axis {
 static ck_status make_axis(int32_t in, int32_t kernel, int32_t stride, int32_t pad, int32_t ceil_mode, axis *result) {
     const int64_t span = (int64_t)in + 2 * (int64_t)pad - kernel;
     /* A window must touch the picture: padding up to half the kernel, as PyTorch demands. */
-    if (in < 1 || kernel < 1 || stride < 1 || pad < 0 || pad > kernel / 2 || span < 0)
-        return CK_INVALID_ARGUMENT;
+    if (in < 1 || kernel < 1 || stride < 1 || pad < 0 || pad > kernel / 2 || span < 0) return CK_INVALID_ARGUMENT;
     int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
-    if (ceil_mode && (out - 1) * stride >= (int64_t)in + pad)
-        out--;
+    if (ceil_mode && (out - 1) * stride >= (int64_t)in + pad) out--;
     /* The last window's end is computed in int32_t. */
-    if ((int64_t)in + kernel + stride > INT32_MAX)
-        return CK_INVALID_ARGUMENT;
+    if ((int64_t)in + kernel + stride > INT32_MAX) return CK_INVALID_ARGUMENT;
     *result = (axis){in, kernel, stride, pad, (int32_t)out};
     return CK_OK;
 }
@@ -28,15 +25,13 @@ static ck_status make_axes(const ck_pool_desc *desc, axis *y, axis *x) {
         return CK_INVALID_ARGUMENT;
     const ck_status status =
         make_axis(desc->in_height, desc->kernel_height, desc->stride_height, desc->pad_height, desc->ceil_mode, y);
-    if (status != CK_OK)
-        return status;
+    if (status != CK_OK) return status;
     return make_axis(desc->in_width, desc->kernel_width, desc->stride_width, desc->pad_width, desc->ceil_mode, x);
 }
 
 ck_status ck_pool_output_size(const ck_pool_desc *desc, int32_t *out_height, int32_t *out_width) {
     axis y, x;
-    if (!out_height || !out_width)
-        return CK_INVALID_ARGUMENT;
+    if (!out_height || !out_width) return CK_INVALID_ARGUMENT;
     const ck_status status = make_axes(desc, &y, &x);
     if (status == CK_OK) {
         *out_height = y.out;
@@ -70,18 +65,15 @@ static void pool_row_at(row_kernel *kernel, const axis *y, const axis *x, int32_
 static ck_status run(const ck_pool_desc *desc, const axis *y, const axis *x, int32_t block, row_kernel *kernel,
                      const float *src, float *dst, int32_t *argmax) {
     ck_status status = ck_check_blocked(desc->batch, desc->channels, y->in, x->in, desc->threads);
-    if (status == CK_OK)
-        status = ck_check_blocked(desc->batch, desc->channels, y->out, x->out, desc->threads);
-    if (status != CK_OK)
-        return status;
+    if (status == CK_OK) status = ck_check_blocked(desc->batch, desc->channels, y->out, x->out, desc->threads);
+    if (status != CK_OK) return status;
     const int64_t rows = (int64_t)desc->batch * ck_blocks(desc->channels, block) * y->out;
     const int team = ck_threads_for(desc->threads, rows, (int64_t)x->out * block * y->kernel * x->kernel);
 #pragma omp parallel num_threads(team)
     {
         int64_t begin, end;
         ck_split(rows, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t row = begin; row < end; row++)
-            pool_row_at(kernel, y, x, block, src, row, dst, argmax);
+        for (int64_t row = begin; row < end; row++) pool_row_at(kernel, y, x, block, src, row, dst, argmax);
     }
     return CK_OK;
 }
@@ -89,10 +81,8 @@ static ck_status run(const ck_pool_desc *desc, const axis *y, const axis *x, int
 ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, int32_t *argmax) {
     axis y, x;
     ck_status status = make_axes(desc, &y, &x);
-    if (status != CK_OK)
-        return status;
-    if (!src || !dst || (argmax && (int64_t)y.in * x.in > INT32_MAX))
-        return CK_INVALID_ARGUMENT;
+    if (status != CK_OK) return status;
+    if (!src || !dst || (argmax && (int64_t)y.in * x.in > INT32_MAX)) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
     return kernels ? run(desc, &y, &x, kernels->block, kernels->max_pool_row, src, dst, argmax) : status;
 }
@@ -100,24 +90,19 @@ ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, in
 ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst) {
     axis y, x;
     ck_status status = make_axes(desc, &y, &x);
-    if (status != CK_OK)
-        return status;
-    if (!src || !dst)
-        return CK_INVALID_ARGUMENT;
+    if (status != CK_OK) return status;
+    if (!src || !dst) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
     return kernels ? run(desc, &y, &x, kernels->block, kernels->average_pool_row, src, dst, NULL) : status;
 }
 
 ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                                  int32_t threads) {
-    if (!src || !dst)
-        return CK_INVALID_ARGUMENT;
+    if (!src || !dst) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, c, h, w, threads);
-    if (status != CK_OK)
-        return status;
+    if (status != CK_OK) return status;
     const ck_kernels *kernels = ck_active(&status);
-    if (!kernels)
-        return status;
+    if (!kernels) return status;
     const int32_t block = kernels->block;
     const int64_t planes = (int64_t)n * ck_blocks(c, block), floats = (int64_t)h * w * block;
     const int team = ck_threads_for(threads, planes, floats);

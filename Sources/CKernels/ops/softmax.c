@@ -6,20 +6,16 @@
 static void softmax_row(const float *x, int32_t n, float *y) {
     float top = x[0];
     double sum = 0;
-    for (int32_t i = 1; i < n; i++)
-        top = x[i] > top ? x[i] : top;
+    for (int32_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
     for (int32_t i = 0; i < n; i++) {
         y[i] = expf(x[i] - top);
         sum += y[i];
     }
-    for (int32_t i = 0; i < n; i++)
-        y[i] = (float)(y[i] / sum);
+    for (int32_t i = 0; i < n; i++) y[i] = (float)(y[i] / sum);
 }
 
 ck_status ck_softmax(const float *x, int32_t rows, int32_t n, float *y) {
-    if (!x || !y || rows < 1 || n < 1)
-        return CK_INVALID_ARGUMENT;
-    for (int32_t i = 0; i < rows; i++)
-        softmax_row(x + (int64_t)i * n, n, y + (int64_t)i * n);
+    if (!x || !y || rows < 1 || n < 1) return CK_INVALID_ARGUMENT;
+    for (int32_t i = 0; i < rows; i++) softmax_row(x + (int64_t)i * n, n, y + (int64_t)i * n);
     return CK_OK;
 }
