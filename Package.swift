@@ -37,7 +37,7 @@ let package = Package(
             ]
         ),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "CReference"]),
-        .testTarget(name: "ResNetSwiftTests", dependencies: ["ResNetSwift"]),
+        .testTarget(name: "ResNetSwiftTests", dependencies: ["ResNetSwift", "CReference"]),
         .testTarget(name: "ResNetToolTests", dependencies: ["ResNetSwift"]),
     ],
     cLanguageStandard: .gnu11

@@ -123,7 +123,7 @@ final class LoweringTests: XCTestCase {
         let flat = graph.add("flatten", .flatten, graph.add("pool", .globalAveragePool, x))
         let norm = graph.add("norm", .batchNorm(channels: 3, eps: 1e-5, momentum: 0.1), flat)
         graph.setOutputs(logits: norm, features: nil)
-        XCTAssertThrowsError(try lower(graph)) { XCTAssertEqual(($0 as? LoweringError)?.node, "norm") }
+        XCTAssertThrowsError(try lower(graph)) { XCTAssertEqual(($0 as? GraphError)?.node, "norm") }
     }
 
     /// Steps mean what the graph means: each value's expression, unrolled from the steps, is its node's expression.

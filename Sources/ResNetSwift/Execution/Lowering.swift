@@ -7,12 +7,6 @@
 // convolutions that may end in an addition, the deeper one takes it: the projection shortcut runs first, right after the
 // value it shares with the block's first convolution, and its result is the residual.
 
-/// A graph that this version cannot run, and why.
-struct LoweringError: Error {
-    let node: String
-    let reason: String
-}
-
 struct Lowering {
     private let graph: Graph
     private let shapes: [NodeShape]
@@ -47,7 +41,7 @@ struct Lowering {
     static func program(
         graph: Graph, shapes: [NodeShape], taps: [Int], hasForcedAlgorithm: Bool = false,
         accepts: @escaping (ConvStep) -> Bool
-    ) throws(LoweringError) -> PlanProgram {
+    ) throws(GraphError) -> PlanProgram {
         let lowering = Lowering(graph, shapes, taps: taps, hasForcedAlgorithm: hasForcedAlgorithm, accepts: accepts)
         return try lowering.emit(lowering.drafts(), outputs: outputs(of: graph) + taps)
     }
@@ -138,7 +132,7 @@ struct Lowering {
 
     // MARK: - Choosing steps
 
-    private func drafts() throws(LoweringError) -> [Draft] {
+    private func drafts() throws(GraphError) -> [Draft] {
         var drafts: [Draft] = []
         var isFused = Array(repeating: false, count: graph.nodes.count)
         for (index, node) in graph.nodes.enumerated() {
@@ -154,14 +148,16 @@ struct Lowering {
                 continue
             case .conv(let spec):
                 draft = convolution(index, spec)
-            case .linear:
-                let batchNorm = fusableBatchNorm(index)
-                if let batchNorm { draft.nodes.append(batchNorm) }
-                draft.kind = .linear(node: index, batchNorm: batchNorm, relu: fuseRelu())
+            case .linear(let inFeatures, let outFeatures, let bias):
+                var linear = LinearStep(node: index, inFeatures: inFeatures, outFeatures: outFeatures, bias: bias)
+                linear.batchNorm = fusableBatchNorm(index)
+                if let batchNorm = linear.batchNorm { draft.nodes.append(batchNorm) }
+                linear.relu = fuseRelu()
+                draft.kind = .linear(linear)
             case .batchNorm:
                 guard !isVector(index) else {
-                    throw LoweringError(
-                        node: node.name, reason: "a batch norm on vectors runs only straight after a linear layer")
+                    throw GraphError(
+                        node: node.name, expected: "a feature map, or a linear layer just before", found: "a vector")
                 }
                 draft.kind = .scaleShift(node: index, relu: fuseRelu())
             case .relu: draft.kind = .relu
@@ -252,7 +248,7 @@ struct Lowering {
 
     // MARK: - Numbering values
 
-    private func emit(_ drafts: [Draft], outputs: [Int]) throws(LoweringError) -> PlanProgram {
+    private func emit(_ drafts: [Draft], outputs: [Int]) throws(GraphError) -> PlanProgram {
         var program = PlanProgram()
         program.ports = outputs.map { OutputPort(name: graph.nodes[$0].name, shape: shapes[$0], value: -1) }
         var valueOfNode: [Int: Int] = [:]
@@ -294,7 +290,7 @@ struct Lowering {
         for (index, node) in graph.nodes.enumerated() {
             guard case .input = node.operation else { continue }
             guard valueOfNode.isEmpty else {
-                throw LoweringError(node: node.name, reason: "a second input; a plan takes one picture")
+                throw GraphError(node: node.name, expected: "one input, the picture", found: "a second one")
             }
             valueOfNode[index] = newValue(index, .picture)
             export(index)
@@ -315,7 +311,8 @@ struct Lowering {
                 if value.layout == .plain || (value.shape.height == 1 && value.shape.width == 1) { view = inputs[0] }
             }
             if isPlain, case .concat = draft.kind {
-                throw LoweringError(node: graph.nodes[draft.tail].name, reason: "joining vectors is not supported")
+                throw GraphError(
+                    node: graph.nodes[draft.tail].name, expected: "feature maps to join", found: "vectors")
             }
             let value = newValue(draft.tail, isPlain ? .plain : .blocked, viewOf: view)
             valueOfNode[draft.tail] = value

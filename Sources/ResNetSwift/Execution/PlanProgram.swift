@@ -56,13 +56,28 @@ struct ConvStep: Sendable, Hashable {
     var readsPicture = false
     /// Runs the algorithm that the options force.
     var isForced = false
+
+    /// A folded batch norm always leaves a shift.
+    var hasBias: Bool { spec.bias || batchNorm != nil }
+}
+
+/// A linear layer and what is fused into it.
+struct LinearStep: Sendable, Hashable {
+    let node: Int
+    let inFeatures: Int
+    let outFeatures: Int
+    let bias: Bool
+    var batchNorm: Int?
+    var relu = false
+
+    var hasBias: Bool { bias || batchNorm != nil }
 }
 
 enum StepKind: Sendable, Hashable {
     /// The caller's picture to NCHWc.
     case importPicture
     case conv(ConvStep)
-    case linear(node: Int, batchNorm: Int?, relu: Bool)
+    case linear(LinearStep)
     /// A batch norm that follows no convolution of its own.
     case scaleShift(node: Int, relu: Bool)
     case relu

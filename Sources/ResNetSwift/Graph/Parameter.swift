@@ -22,25 +22,27 @@ public struct ParameterSpec: Sendable, Hashable {
 
 extension Graph {
     /// Parameters and buffers in definition order.
-    public var parameters: [ParameterSpec] {
-        nodes.enumerated().flatMap { index, node -> [ParameterSpec] in
-            func spec(_ key: String, _ shape: [Int], _ role: ParameterRole) -> ParameterSpec {
-                ParameterSpec(name: "\(node.module).\(key)", shape: shape, role: role, node: index)
-            }
-            switch node.operation {
-            case .conv(let c):
-                let shape = [c.outChannels, c.inChannels / c.groups, c.kernel.height, c.kernel.width]
-                return [spec("weight", shape, .convWeight)] + (c.bias ? [spec("bias", [c.outChannels], .bias)] : [])
-            case .batchNorm(let channels, _, _):
-                return [
-                    spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias),
-                    spec("running_mean", [channels], .runningMean), spec("running_var", [channels], .runningVar),
-                ]
-            case .linear(let input, let output, let bias):
-                return [spec("weight", [output, input], .linearWeight)] + (bias ? [spec("bias", [output], .bias)] : [])
-            default:
-                return []
-            }
+    public var parameters: [ParameterSpec] { nodes.indices.flatMap(parameters(of:)) }
+
+    /// Parameters and buffers of one node, by its index.
+    public func parameters(of index: Int) -> [ParameterSpec] {
+        let node = nodes[index]
+        func spec(_ key: String, _ shape: [Int], _ role: ParameterRole) -> ParameterSpec {
+            ParameterSpec(name: "\(node.module).\(key)", shape: shape, role: role, node: index)
+        }
+        switch node.operation {
+        case .conv(let c):
+            let shape = [c.outChannels, c.inChannels / c.groups, c.kernel.height, c.kernel.width]
+            return [spec("weight", shape, .convWeight)] + (c.bias ? [spec("bias", [c.outChannels], .bias)] : [])
+        case .batchNorm(let channels, _, _):
+            return [
+                spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias),
+                spec("running_mean", [channels], .runningMean), spec("running_var", [channels], .runningVar),
+            ]
+        case .linear(let input, let output, let bias):
+            return [spec("weight", [output, input], .linearWeight)] + (bias ? [spec("bias", [output], .bias)] : [])
+        default:
+            return []
         }
     }
 }

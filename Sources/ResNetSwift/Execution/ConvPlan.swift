@@ -1,0 +1,80 @@
+// A convolution of the kernel library, planned: the owner of a ck_conv_plan.
+internal import CKernels
+
+final class ConvPlan: @unchecked Sendable {
+    // Unchecked: a ck_conv_plan is immutable once made.
+    let handle: OpaquePointer
+
+    init(_ step: ConvStep, batch: Int, threads: Int, options: PlanOptions, name: String) throws(ExecutionError) {
+        var description = Self.description(step, batch: batch, threads: threads, options: options)
+        var handle: OpaquePointer?
+        try check(ck_conv_plan_create(&description, &handle), "planning \(name)")
+        guard let handle else { preconditionFailure("a plan without a plan") }
+        self.handle = handle
+    }
+
+    deinit { ck_conv_plan_destroy(handle) }
+
+    /// True if a kernel does the whole step.
+    static func isSupported(_ step: ConvStep, batch: Int, threads: Int, options: PlanOptions) -> Bool {
+        var description = description(step, batch: batch, threads: threads, options: options)
+        var handle: OpaquePointer?
+        defer { ck_conv_plan_destroy(handle) }
+        return ck_conv_plan_create(&description, &handle) == CK_OK
+    }
+
+    var packedBytes: Int { ck_conv_packed_size(handle) }
+    var workspaceBytes: Int { ck_conv_workspace_size(handle) }
+
+    /// One line, e.g. `winograd f4x4 avx512 14x32, 2 threads`.
+    var text: String {
+        let length = ck_conv_plan_describe(handle, nil, 0)
+        return String(unsafeUninitializedCapacity: length + 1) { buffer in
+            buffer.withMemoryRebound(to: CChar.self) {
+                min(ck_conv_plan_describe(handle, $0.baseAddress, $0.count), length)
+            }
+        }
+    }
+
+    private static func description(
+        _ step: ConvStep, batch: Int, threads: Int, options: PlanOptions
+    ) -> ck_conv_desc {
+        let spec = step.spec
+        var description = ck_conv_desc()
+        description.batch = Int32(batch)
+        description.in_channels = Int32(spec.inChannels)
+        description.in_height = Int32(step.input.height)
+        description.in_width = Int32(step.input.width)
+        description.out_channels = Int32(spec.outChannels)
+        description.kernel_height = Int32(spec.kernel.height)
+        description.kernel_width = Int32(spec.kernel.width)
+        description.stride_height = Int32(spec.stride.height)
+        description.stride_width = Int32(spec.stride.width)
+        description.pad_height = Int32(spec.padding.height)
+        description.pad_width = Int32(spec.padding.width)
+        description.dilation_height = Int32(spec.dilation.height)
+        description.dilation_width = Int32(spec.dilation.width)
+        description.groups = Int32(spec.groups)
+        description.threads = Int32(threads)
+        var epilogue = 0
+        if step.hasBias { epilogue |= Int(CK_BIAS) }
+        if step.addsResidual { epilogue |= Int(CK_RESIDUAL) }
+        if step.relu { epilogue |= Int(CK_RELU) }
+        switch step.pool {
+        case .none: break
+        case .max: epilogue |= Int(CK_MAX_POOL_3X3_S2)
+        case .globalAverage: epilogue |= Int(CK_GLOBAL_AVERAGE)
+        }
+        description.epilogue = UInt32(epilogue)
+        if step.readsPicture {
+            switch options.input {
+            case .floatNCHW: description.src_layout = CK_NCHW
+            case .bytesNHWC: description.src_layout = CK_NHWC8
+            }
+        }
+        description.pass = CK_FORWARD
+        description.accuracy = options.accuracy.kernel
+        if step.isForced, let algorithm = options.forcedAlgorithm { description.algorithm = algorithm.kernel }
+        return description
+    }
+}

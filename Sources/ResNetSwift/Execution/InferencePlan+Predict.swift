@@ -1,0 +1,88 @@
+// The convenient way to run a plan: tensors in, tensors out, any number of pictures, from any thread.
+
+/// What a network says about N pictures.
+public struct Prediction: Sendable {
+    /// (N, classes), before softmax or sigmoid.
+    public let logits: Tensor
+    /// h, (N, features); nil if the model has none.
+    public let features: Tensor?
+    /// By node name, (N, features) or (N, C, H, W).
+    public let taps: [String: Tensor]
+}
+
+extension InferencePlan {
+    /// Runs pictures (N, C, H, W), in batches as large as the plan takes.
+    public func predict(_ pictures: Tensor) throws(ExecutionError) -> Prediction {
+        let image = [input.channels, input.height, input.width]
+        guard options.input == .floatNCHW, pictures.shape.count == 4, Array(pictures.shape.dropFirst()) == image,
+            pictures.shape[0] > 0
+        else { throw .input(expected: inputText, found: "floats \(pictures.shape)") }
+        let result: Result<Prediction, ExecutionError> = pictures.withUnsafeFloats { floats in
+            Result { () throws(ExecutionError) in
+                try predict(
+                    UnsafeRawPointer(floats.baseAddress!), images: pictures.shape[0], imageBytes: input.count * 4)
+            }
+        }
+        return try result.get()
+    }
+
+    /// Runs pictures (N, H, W, C) of bytes, in batches as large as the plan takes.
+    public func predict(_ pictures: [UInt8]) throws(ExecutionError) -> Prediction {
+        let images = pictures.count / input.count
+        guard options.input != .floatNCHW, images > 0, images * input.count == pictures.count else {
+            throw .input(expected: inputText, found: "\(pictures.count) bytes")
+        }
+        let result: Result<Prediction, ExecutionError> = pictures.withUnsafeBytes { bytes in
+            Result { () throws(ExecutionError) in
+                try predict(bytes.baseAddress!, images: images, imageBytes: input.count)
+            }
+        }
+        return try result.get()
+    }
+
+    private func predict(
+        _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int
+    ) throws(ExecutionError) -> Prediction {
+        let outputs = outputNames.indices.map { port in
+            UnsafeMutableBufferPointer<Float>.allocate(capacity: images * outputShape(port).count)
+        }
+        // A tensor adopts each of them; on an error none does.
+        var areAdopted = false
+        defer { if !areAdopted { for output in outputs { output.deallocate() } } }
+        try withPooledWorkspace { (workspace) throws(ExecutionError) in
+            for start in stride(from: 0, to: images, by: batch) {
+                let count = min(batch, images - start)
+                try run(pictures + start * imageBytes, count, workspace)
+                for (port, output) in outputs.enumerated() {
+                    let floats = outputShape(port).count
+                    workspace.withOutput(port) { values in
+                        _ = output[(start * floats)...].update(fromContentsOf: values.prefix(count * floats))
+                    }
+                }
+            }
+        }
+        areAdopted = true
+        let tensors = outputs.enumerated().map { port, output in
+            nonisolated(unsafe) let owned = output
+            return Tensor(
+                shape: [images] + outputShape(port).dimensions,
+                storage: FloatStorage(
+                    base: UnsafePointer(output.baseAddress!), count: output.count, release: { owned.deallocate() }))
+        }
+        let hasFeatures = graph.features != nil
+        let firstTap = hasFeatures ? 2 : 1
+        return Prediction(
+            logits: tensors[0], features: hasFeatures ? tensors[1] : nil,
+            taps: Dictionary(
+                zip(outputNames[firstTap...], tensors[firstTap...]), uniquingKeysWith: { first, _ in first }))
+    }
+}
+
+extension NodeShape {
+    fileprivate var dimensions: [Int] {
+        switch self {
+        case .map(let map): [map.channels, map.height, map.width]
+        case .vector(let features): [features]
+        }
+    }
+}

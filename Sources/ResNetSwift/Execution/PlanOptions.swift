@@ -1,0 +1,71 @@
+// What a caller may choose about a plan, and how it reaches the kernels.
+internal import CKernels
+
+/// How far results may stray from a direct convolution's for the sake of speed.
+public enum Accuracy: String, Sendable, Hashable, CaseIterable {
+    /// Direct sums only, no Winograd.
+    case strict
+    /// Winograd up to F(4x4, 3x3) with well-conditioned points.
+    case `default`
+    /// Whatever is fastest.
+    case fast
+}
+
+/// A convolution algorithm of the kernel library.
+public enum ConvAlgorithm: String, Sendable, Hashable, CaseIterable {
+    case direct, pointwise, stem, winograd2, winograd4, gemm
+}
+
+/// What the caller's pictures look like in memory.
+public enum InputKind: Sendable, Hashable {
+    /// (N, C, H, W) floats, ready for the network.
+    case floatNCHW
+    /// (N, H, W, C) bytes, as decoded: the network sees byte * scale[c] + shift[c], and zero in the padding.
+    case bytesNHWC(scale: [Float], shift: [Float])
+}
+
+public struct PlanOptions: Sendable, Hashable {
+    /// Threads of a run; 0 means the physical cores this process may use.
+    public var threads = 0
+    public var accuracy = Accuracy.default
+    public var input = InputKind.floatNCHW
+    /// Nodes whose values the caller wants besides logits and features.
+    public var taps: [String] = []
+    /// Every convolution that can runs this algorithm; for tests and comparisons.
+    public var forcedAlgorithm: ConvAlgorithm?
+    var schedule = SchedulePolicy()
+
+    public init(
+        threads: Int = 0, accuracy: Accuracy = .default, input: InputKind = .floatNCHW, taps: [String] = [],
+        forcedAlgorithm: ConvAlgorithm? = nil
+    ) {
+        self.threads = threads
+        self.accuracy = accuracy
+        self.input = input
+        self.taps = taps
+        self.forcedAlgorithm = forcedAlgorithm
+    }
+}
+
+extension Accuracy {
+    var kernel: ck_accuracy {
+        switch self {
+        case .strict: CK_ACCURACY_STRICT
+        case .default: CK_ACCURACY_DEFAULT
+        case .fast: CK_ACCURACY_FAST
+        }
+    }
+}
+
+extension ConvAlgorithm {
+    var kernel: ck_algorithm {
+        switch self {
+        case .direct: CK_DIRECT
+        case .pointwise: CK_POINTWISE
+        case .stem: CK_STEM
+        case .winograd2: CK_WINOGRAD_2
+        case .winograd4: CK_WINOGRAD_4
+        case .gemm: CK_GEMM
+        }
+    }
+}
