@@ -114,7 +114,7 @@ struct MemoryPlan: Sendable {
             let isLast = position == step.inputs.count - 1
             guard let first = firstStep[part], host[part] == nil, !isCallers(part), part != output,
                 (channel - channels) % block == 0, isLast || channels % block == 0,
-                offset * 4 % ArenaLayout.alignment == 0, isWhole[output] || !isWhole[part],
+                isWhole[output] || !isWhole[part],
                 ([first] + readSteps[part]).allSatisfy({ chunks[$0] == 1 })
             else { continue }
             host[part] = (output, offset)
