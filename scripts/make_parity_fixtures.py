@@ -1,0 +1,57 @@
+"""Writes Tests/Fixtures/parity/outputs.npz: what PyTorch and torchvision compute, in float32, for networks and pictures
+that both sides make from a formula (scripts/counter_random.py).
+
+    python3 scripts/make_parity_fixtures.py
+
+Keys: MODEL_HxW_N.logits (N, classes) and MODEL_HxW_N.features (N, features).
+"""
+
+import pathlib
+
+import numpy as np
+import torch
+import torchvision
+
+import counter_random
+import torch_models
+
+FILE = pathlib.Path(__file__).resolve().parent.parent / "Tests" / "Fixtures" / "parity" / "outputs.npz"
+RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+SIZES = [(224, 224, 1), (193, 257, 1), (64, 64, 3)]
+
+
+def cases():
+    for name in RESNETS + ["resnext50_32x4d"]:
+        yield name, getattr(torchvision.models, name)(), SIZES
+    yield "cifar_resnet20", torch_models.CIFARResNet(), [(32, 32, 3), (45, 33, 2)]
+    yield "alexnet_mini", torch_models.AlexNetMini(), [(280, 280, 2)]
+    yield "googlenet", torch_models.GoogLeNet(), [(280, 280, 1), (97, 75, 3)]
+
+
+def features(model, pictures):
+    """The flattened vector before the last linear layer."""
+    found = []
+    last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    hook = last.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0]))
+    logits = model(pictures)
+    hook.remove()
+    return logits, found[0]
+
+
+def main():
+    arrays = {}
+    for name, model, sizes in cases():
+        counter_random.fill(model)
+        for height, width, images in sizes:
+            pictures = torch.from_numpy(counter_random.pictures(images, 3, height, width))
+            with torch.no_grad():
+                logits, h = features(model, pictures)
+            key = f"{name}_{height}x{width}_{images}"
+            arrays[f"{key}.logits"], arrays[f"{key}.features"] = logits.numpy(), h.numpy()
+            print(f"{key}: logits up to {logits.abs().max():.3g}, h up to {h.abs().max():.3g}")
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(FILE, **arrays)
+
+
+if __name__ == "__main__":
+    main()
