@@ -156,10 +156,11 @@ ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args) {
     if (!plan || !args || !args->src || !args->packed || !args->dst) return CK_INVALID_ARGUMENT;
     const uint32_t epilogue = plan->d.epilogue;
     const int32_t batch = args->batch ? args->batch : plan->d.batch;
-    if (batch < 1 || batch > plan->d.batch || (uintptr_t)args->dst % 64 || (uintptr_t)args->workspace % 64 ||
+    const size_t vector = (size_t)plan->block * sizeof(float); /* an image of a larger buffer starts at any vector */
+    if (batch < 1 || batch > plan->d.batch || (uintptr_t)args->dst % vector || (uintptr_t)args->workspace % 64 ||
         (uintptr_t)args->packed % 64 || ((epilogue & CK_BIAS) && !args->bias) ||
         ((epilogue & CK_RESIDUAL) && !args->residual) ||
-        (plan->d.src_layout == CK_NCHWC && (uintptr_t)args->src % 64) ||
+        (plan->d.src_layout == CK_NCHWC && (uintptr_t)args->src % vector) ||
         (plan->d.src_layout == CK_NHWC8 && (!args->src_scale || !args->src_shift)) ||
         (ck_conv_workspace_size(plan) && !args->workspace))
         return CK_INVALID_ARGUMENT;

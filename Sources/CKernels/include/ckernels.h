@@ -8,7 +8,7 @@
  *     NHWC8   uint8, plain, channels last: the layout of decoded pictures.
  *     NCHWc   float, (N, C/c, H, W, c): channels in blocks of c = ck_block() floats (16 AVX-512, 8 AVX2, 4 others).
  *             C is rounded up to whole blocks; the surplus channels of a buffer hold zeros, and every function here
- *             keeps them zero. Blocked buffers start on a 64-byte boundary (ck_alloc gives one).
+ *             keeps them zero. Blocked buffers start on the boundary of a channel block (ck_alloc gives one).
  *
  * Threads
  *     Functions take a thread count; 0 means ck_default_threads(). Work runs on the OpenMP team of the calling thread.
@@ -141,7 +141,8 @@ typedef struct ck_conv_desc {
     ck_algorithm algorithm;
 } ck_conv_desc;
 
-/* Buffers of one run. Blocked buffers: 64-byte aligned.
+/* Buffers of one run. Blocked buffers: aligned to a channel block, ck_block() floats, so that any image of a larger
+ * buffer may be one.
  *     forward:          src = x (N, C/c, H, W, c) or as src_layout says; dst = y (N, K/c, OH, OW, c)
  *     data gradient:    src = dy; dst = dx; packed holds the weights; no epilogue but CK_RESIDUAL (dx += residual)
  *     weight gradient:  src = x; grad = dy; dst = dw (K, C/groups, KH, KW) plain float, overwritten
