@@ -1,5 +1,5 @@
 // Memory for kernels: 64-byte aligned, zeroed, on huge pages where large; freed with its owner.
-internal import CKernels
+import CKernels
 
 final class AlignedBuffer: @unchecked Sendable {
     // Unchecked: the address never changes; who may write what and when is the plan's and the workspace's rule.

@@ -1,5 +1,5 @@
 // A step with everything its kernel needs but the buffers' bases: running it is address arithmetic and one call.
-internal import CKernels
+import CKernels
 import Glibc
 
 /// The memory of one run.

@@ -1,5 +1,5 @@
 // A convolution of the kernel library, planned: the owner of a ck_conv_plan.
-internal import CKernels
+import CKernels
 
 final class ConvPlan: @unchecked Sendable {
     // Unchecked: a ck_conv_plan is immutable once made.

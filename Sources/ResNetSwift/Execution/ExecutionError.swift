@@ -1,5 +1,5 @@
 // What can go wrong between a graph and its kernels, typed; one function turns a kernel's status into it.
-internal import CKernels
+import CKernels
 
 /// A kernel function refused.
 public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {

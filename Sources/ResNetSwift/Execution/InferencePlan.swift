@@ -5,7 +5,7 @@
 //                       ck_conv_plan's, packed constants                    compiled steps --run--> logits, h, taps
 //
 // A plan is immutable: many threads may run one, each with a workspace of its own. Running allocates nothing.
-internal import CKernels
+import CKernels
 import Synchronization
 
 public final class InferencePlan: Sendable {

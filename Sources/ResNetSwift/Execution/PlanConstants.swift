@@ -4,7 +4,7 @@
 //
 // Sizes are known before anything is packed, so the region is one allocation, or one mapped file that an earlier process
 // wrote. Every part starts on a 64-byte boundary.
-internal import CKernels
+import CKernels
 import Glibc
 
 /// Memory that a plan's constants live in; read-only once filled.

@@ -1,5 +1,5 @@
 // What a caller may choose about a plan, and how it reaches the kernels.
-internal import CKernels
+import CKernels
 
 /// How far results may stray from a direct convolution's for the sake of speed.
 public enum Accuracy: String, Sendable, Hashable, CaseIterable {

@@ -1,5 +1,5 @@
 // The compiler's work: everything of a plan that does not depend on the weights' values.
-internal import CKernels
+import CKernels
 
 struct PlanParts {
     let graph: Graph

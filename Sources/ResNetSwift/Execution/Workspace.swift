@@ -1,5 +1,5 @@
 // What a plan needs to run once at a time: the arena, the outputs, and a thread to compute on.
-internal import CKernels
+import CKernels
 
 /// Memory and a thread for runs of one plan. Make one for every thread that runs the plan; a run uses it alone.
 ///
