@@ -1,0 +1,192 @@
+// The seam between the trainer and whatever computes: one step on one batch.
+//
+//     Trainer   order, schedules, callbacks, metrics, checkpoints     knows no kernels
+//        |  batch, learning rates -> loss, logits
+//     TrainingBackend   forward, backward, optimiser                  knows no epochs
+//
+// What is the same for a whole run stands in `OptimizationPlan`, given to the backend when it is made; what changes from
+// step to step stands in `StepSettings`. Means and signs are PyTorch's.
+
+/// What a network reads for one batch.
+public enum BatchInput: Sendable {
+    /// Bytes (N, H, W, C) with the affine map of each channel.
+    case pictures(PictureBatch)
+    /// Floats (N, C, H, W).
+    case floats(Tensor)
+    /// What the graph's features node yields, (N, features): the backbone has been computed before.
+    case features(Tensor)
+
+    public var count: Int {
+        switch self {
+        case .pictures(let batch): batch.count
+        case .floats(let tensor), .features(let tensor): tensor.shape[0]
+        }
+    }
+}
+
+/// What the network should have said.
+public enum BatchLabels: Sendable {
+    /// A class index for each sample; the loss's `ignoreIndex` marks samples that do not count.
+    case classes([Int32])
+    /// Probabilities (N, classes), rows of sum 1: mixup, cutmix.
+    case probabilities(Tensor)
+    /// 0 or 1 for every label of every sample, (N, labels); values between are allowed.
+    case multiHot(Tensor)
+}
+
+public struct TrainingBatch: Sendable {
+    public var input: BatchInput
+    public var labels: BatchLabels
+
+    public init(input: BatchInput, labels: BatchLabels) {
+        self.input = input
+        self.labels = labels
+    }
+
+    public var count: Int { input.count }
+}
+
+/// What is minimised. Both are means as PyTorch takes them.
+public enum Loss: Sendable, Hashable {
+    /// Softmax cross-entropy of `.classes` or `.probabilities`: torch.nn.CrossEntropyLoss. With class weights and class
+    /// indices the mean is weighted: sum(w[y] * l) / sum(w[y]); with probabilities it is divided by N.
+    case crossEntropy(labelSmoothing: Float = 0, classWeights: [Float]? = nil, ignoreIndex: Int32 = -100)
+    /// Sigmoid and binary cross-entropy of `.multiHot`, the mean over samples and labels: torch.nn.BCEWithLogitsLoss.
+    /// A weight for each label multiplies the term of its positives.
+    case binaryCrossEntropy(positiveWeights: [Float]? = nil)
+}
+
+/// How a gradient changes a parameter; formulas and defaults of torch.optim.
+public enum Optimizer: Sendable, Hashable {
+    /// Weight decay is added to the gradient.
+    case sgd(momentum: Float = 0, nesterov: Bool = false)
+    /// Weight decay is added to the gradient.
+    case adam(beta1: Float = 0.9, beta2: Float = 0.999, epsilon: Float = 1e-8)
+    /// Weight decay shrinks the parameter itself, by learning rate times decay.
+    case adamW(beta1: Float = 0.9, beta2: Float = 0.999, epsilon: Float = 1e-8)
+}
+
+/// Parameters that share a learning rate and a weight decay.
+public struct ParameterGroup: Sendable, Hashable {
+    /// For logs: `layer3`, `head`.
+    public var name: String
+    /// Checkpoint keys; no buffers.
+    public var parameters: [String]
+    /// The schedule's learning rate is multiplied by this.
+    public var learningRateScale: Float
+    public var weightDecay: Float
+
+    public init(name: String, parameters: [String], learningRateScale: Float = 1, weightDecay: Float = 0) {
+        self.name = name
+        self.parameters = parameters
+        self.learningRateScale = learningRateScale
+        self.weightDecay = weightDecay
+    }
+}
+
+/// What a backend is made for: the same during a whole run.
+public struct OptimizationPlan: Sendable, Hashable {
+    public var loss: Loss
+    public var optimizer: Optimizer
+    /// Every trainable parameter of the graph is in exactly one group, frozen or not.
+    public var groups: [ParameterGroup]
+    /// Gradients of all parameters that train, taken as one vector, are scaled down to this length before an update:
+    /// torch.nn.utils.clip_grad_norm_, g * min(1, limit / (norm + 1e-6)).
+    public var gradientNormLimit: Float?
+    /// For dropout: which values are dropped is a function of (seed, `StepSettings.step`, place), of nothing else.
+    public var seed: UInt64
+
+    public init(
+        loss: Loss, optimizer: Optimizer, groups: [ParameterGroup], gradientNormLimit: Float? = nil, seed: UInt64 = 0
+    ) {
+        self.loss = loss
+        self.optimizer = optimizer
+        self.groups = groups
+        self.gradientNormLimit = gradientNormLimit
+        self.seed = seed
+    }
+}
+
+/// What changes from step to step.
+public struct StepSettings: Sendable, Hashable {
+    /// Batches trained on before this one since the run began.
+    public var step: Int
+    /// One for each group of the plan, final: the scale of the group is in it.
+    public var learningRates: [Float]
+    /// In place of the optimiser's momentum (SGD) or beta1 (Adam) where a schedule moves it.
+    public var momentum: Float?
+    /// The gradient is multiplied by this before it is added: 1 / n where n batches make one update.
+    public var gradientScale: Float
+    /// False: the gradient is added to what is there, and nothing else happens. True: it is added, clipped, the
+    /// parameters are updated, and the sum starts anew.
+    public var updates: Bool
+
+    public init(
+        step: Int, learningRates: [Float], momentum: Float? = nil, gradientScale: Float = 1, updates: Bool = true
+    ) {
+        self.step = step
+        self.learningRates = learningRates
+        self.momentum = momentum
+        self.gradientScale = gradientScale
+        self.updates = updates
+    }
+}
+
+public struct StepResult: Sendable {
+    /// The loss of this batch, before the update; not scaled.
+    public var loss: Double
+    /// What the loss was divided by, in samples: N, or the sum of the class weights of the samples that count. An epoch's
+    /// loss is the sum of loss * weight over the sum of weights.
+    public var weight: Double
+    /// (N, classes), before the update.
+    public var logits: Tensor
+    /// The length of the gradient before clipping; nil where there was no update or nobody computed it.
+    public var gradientNorm: Double?
+
+    public init(loss: Double, weight: Double, logits: Tensor, gradientNorm: Double? = nil) {
+        self.loss = loss
+        self.weight = weight
+        self.logits = logits
+        self.gradientNorm = gradientNorm
+    }
+}
+
+/// All that a step changes. Importing an exported state and going on gives the same bits as going on.
+public struct TrainingState: Sendable {
+    /// Every key of `graph.parameters`: trainable, frozen and running statistics.
+    public var parameters: [String: Tensor]
+    /// Whatever the optimiser remembers, under names of the backend's own, e.g. `layer1.0.conv1.weight.momentum`. Empty
+    /// in a state to import means: as at the start.
+    public var optimizer: [String: Tensor]
+
+    public init(parameters: [String: Tensor], optimizer: [String: Tensor] = [:]) {
+        self.parameters = parameters
+        self.optimizer = optimizer
+    }
+}
+
+/// Computes steps. One caller at a time; calls wait until the work is done. The same state, batches and settings give the
+/// same bits for the same number of threads.
+public protocol TrainingBackend: AnyObject {
+    var graph: Graph { get }
+    var plan: OptimizationPlan { get }
+    /// Keys that do not change: gradients end where nothing upstream trains, and a batch norm whose running statistics are
+    /// frozen runs in inference mode. Setting it takes effect with the next step; optimiser state of parameters that stay
+    /// trainable is kept.
+    var frozen: Set<String> { get set }
+    /// The most samples a batch may have; any smaller batch is possible.
+    var batchLimit: Int { get }
+
+    /// Forward, backward, and an update if the settings say so.
+    func train(_ batch: TrainingBatch, _ settings: StepSettings) throws -> StepResult
+    /// Forward in inference mode; nothing changes.
+    func evaluate(_ batch: TrainingBatch) throws -> StepResult
+    /// The features node in inference mode, (N, features), for `BatchInput.features`. Asked for only where the graph has
+    /// a features node and all upstream of it is frozen.
+    func features(_ input: BatchInput) throws -> Tensor
+
+    /// Copies; later steps do not change them. Called between updates only.
+    func exportState() throws -> TrainingState
+    /// - Throws: where keys or shapes are not this backend's; then nothing has changed.
+    func importState(_ state: TrainingState) throws
+}
