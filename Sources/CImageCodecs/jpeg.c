@@ -9,28 +9,51 @@
 
 #include "decoder.h"
 
-enum { SOI = 0xd8, EOI = 0xd9, SOS = 0xda, RST0 = 0xd0, RST7 = 0xd7, TEM = 0x01 };
+enum { SOF0 = 0xc0, DHT = 0xc4, JPG = 0xc8, SOF9 = 0xc9, DAC = 0xcc, SOF15 = 0xcf };
+enum { RST0 = 0xd0, RST7 = 0xd7, SOI = 0xd8, EOI = 0xd9, TEM = 0x01 };
 
-/* 1 if the markers lead to EOI, 0 if the bytes end first. Junk between segments is passed over, as libjpeg does. */
-static int reaches_end(const uint8_t *bytes, size_t size) {
+typedef struct {
+    int ends;      /* the markers lead to EOI */
+    uint8_t frame; /* the first start-of-frame marker, 0 if there is none */
+} outline;
+
+/* Walks the markers. Junk between segments is passed over, as libjpeg does. */
+static outline walk(const uint8_t *bytes, size_t size) {
+    outline found = {0, 0};
     size_t at = 2;
     while (at < size) {
         const uint8_t *ff = memchr(bytes + at, 0xff, size - at);
-        if (!ff) return 0;
+        if (!ff) break;
         at = (size_t)(ff - bytes) + 1;
         while (at < size && bytes[at] == 0xff) at++;
-        if (at >= size) return 0;
+        if (at >= size) break;
         const uint8_t marker = bytes[at++];
-        if (marker == EOI) return 1;
+        if (marker == EOI) {
+            found.ends = 1;
+            break;
+        }
         /* 0 is an escaped 0xff of entropy-coded data, which the search above runs through after SOS. */
         if (marker == 0 || marker == TEM || marker == SOI || (marker >= RST0 && marker <= RST7)) continue;
-        if (size - at < 2) return 0;
+        if (size - at < 2) break;
         const size_t length = (size_t)bytes[at] << 8 | bytes[at + 1];
-        if (length < 2) return 1; /* a lie, not a cut: the decoder says so better */
-        if (length > size - at) return 0;
+        if (length < 2) {
+            found.ends = 1; /* a lie, not a cut: the decoder says so better */
+            break;
+        }
+        if (length > size - at) break;
+        if (!found.frame && marker >= SOF0 && marker <= SOF15 && marker != DHT && marker != JPG && marker != DAC)
+            found.frame = marker;
         at += length;
     }
-    return 0;
+    return found;
+}
+
+/* A Huffman-coded block of 64 pixels takes at least a bit, so a file of n bytes cannot hold more than 512 n pixels.
+ * What claims more is not decoded: the decoder would fill hundreds of megabytes with grey. (Arithmetic coding can do
+ * it.) */
+static int can_hold(const ci_decoder *decoder, uint8_t frame) {
+    const uint64_t pixels = (uint64_t)decoder->info.height * (uint64_t)decoder->info.width;
+    return frame >= SOF9 || pixels / 512 <= decoder->size;
 }
 
 /* The status behind a failed call. Warnings are counted and are no failure. */
@@ -48,7 +71,8 @@ static ci_status judge(ci_decoder *decoder, tjhandle handle) {
 }
 
 ci_status ci_jpeg_open(ci_decoder *decoder) {
-    if (!reaches_end(decoder->bytes, decoder->size)) {
+    const outline file = walk(decoder->bytes, decoder->size);
+    if (!file.ends) {
         ci_say(decoder->info.message, "the file ends before the end-of-image marker");
         return CI_TRUNCATED;
     }
@@ -64,7 +88,13 @@ ci_status ci_jpeg_open(ci_decoder *decoder) {
         if (status != CI_OK) return status;
     }
     decoder->is_cmyk = colors == TJCS_CMYK || colors == TJCS_YCCK;
-    return ci_set_size(decoder, height, width, colors == TJCS_GRAY ? 1 : 3);
+    const ci_status status = ci_set_size(decoder, height, width, colors == TJCS_GRAY ? 1 : 3);
+    if (status == CI_OK && !can_hold(decoder, file.frame)) {
+        decoder->info.message[0] = '\0';
+        ci_say(decoder->info.message, "the header claims more pixels than the file can hold");
+        return CI_CORRUPT;
+    }
+    return status;
 }
 
 /* a * b / 255, rounded. */

@@ -141,6 +141,9 @@ final class PictureFaultTests: XCTestCase {
         for (height, width) in [(1, 2_000_000_000), (2_000_000_000, 1), (0x8000_0000, 1)] {
             XCTAssertNotNil(fault(try png(claiming: height, width)), "\(height) x \(width)")
         }
+        // Under the limit, but more than so few bytes can hold.
+        XCTAssertEqual(
+            fault(try jpeg(claiming: 14_000, 14_000)), .corrupt("the header claims more pixels than the file can hold"))
         // Taller than the data: a PNG lacks rows; a JPEG decoder fills in and warns.
         switch fault(try png(claiming: 40, 22)) {
         case .corrupt, .truncated: break
@@ -183,6 +186,10 @@ final class PictureFaultTests: XCTestCase {
             "exif_6.jpg", "rgb8.png", "palette4.png", "palette8_trns.png", "interlaced_rgba16.png", "grey16.png",
             "exif_behind_8.png",
         ]
+        // The libraries' own way is to print to stderr; here nothing may.
+        let said = "\(FileManager.default.temporaryDirectory.path)/\(UUID().uuidString)"
+        let (standardError, capture) = (dup(2), open(said, O_WRONLY | O_CREAT, 0o600))
+        XCTAssertGreaterThanOrEqual(dup2(capture, 2), 0)
         var (read, refused) = (0, 0)
         for (number, file) in files.enumerated() {
             let whole = try PictureFixtures.bytes(file)
@@ -204,6 +211,11 @@ final class PictureFaultTests: XCTestCase {
                 if fault(bytes) == nil { read += 1 } else { refused += 1 }
             }
         }
+        dup2(standardError, 2)
+        close(standardError)
+        close(capture)
+        XCTAssertEqual(try String(contentsOfFile: said, encoding: .utf8), "")
+        unlink(said)
         XCTAssertGreaterThan(read, 200, "some damage is survived")
         XCTAssertGreaterThan(refused, 1000, "most is not")
     }

@@ -224,7 +224,9 @@ CK_API ck_status ck_bn_fold(const float *gamma, const float *beta, const float *
 typedef enum ck_filter { CK_BILINEAR = 0, CK_BICUBIC = 1 } ck_filter;
 
 /* Resizes the box (x0, y0)...(x1, y1) of src (H, W, C) bytes, rows src_stride bytes apart, to dst (OH, OW, C) bytes with
- * Pillow's antialiased filter in Pillow's fixed point: equal pixels. */
+ * Pillow's antialiased filter in Pillow's fixed point: equal pixels. The box is in source pixels, kept as floats. From
+ * Pillow 13 on the vertical pass comes first where the height shrinks by more than twice the pixels that the width does,
+ * and so it does here. Allocates its taps and one picture between the passes; dst must not overlap src. */
 CK_API ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, size_t src_stride,
                               double x0, double y0, double x1, double y1, uint8_t *dst, int32_t out_height,
                               int32_t out_width, ck_filter filter, int32_t threads);
