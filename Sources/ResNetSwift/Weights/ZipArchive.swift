@@ -79,7 +79,7 @@ struct ZipArchive: Sendable {
         guard file.count >= 22 else { throw .truncated(part: part, needed: 22, available: file.count) }
         var end = file.count - 22
         let lowest = max(0, end - 65_535)
-        while !(file.has("PK\u{5}\u{6}", at: end) && commentFits(file, end)) {
+        while !(file[end] == 0x50 && file.has("PK\u{5}\u{6}", at: end) && commentFits(file, end)) {
             guard end > lowest else {
                 throw .malformed(part: part, problem: "it is missing; the file is cut short or not a zip archive")
             }
