@@ -256,4 +256,7 @@ CK_API ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn);
 #ifdef __cplusplus
 }
 #endif
+
+#include "ckernels_training.h"
+
 #endif

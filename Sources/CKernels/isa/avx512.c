@@ -17,9 +17,11 @@
 #endif
 #include "isa/simd.inc"
 
+#include "isa/norm.inc"
 #include "isa/ops.inc"
 #include "isa/panel.inc"
 #include "isa/rows.inc"
+#include "isa/training.inc"
 #include "isa/winograd.inc"
 
 #if defined(__clang__)

@@ -141,6 +141,73 @@ typedef struct ck_dots {
     int32_t relu;
 } ck_dots;
 
+/* Sums over the pixels of one channel block: of x and of x^2, (2, V). */
+typedef struct ck_moments {
+    const float *x;
+    int64_t pixels;
+    double *sums;
+} ck_moments;
+
+/* y = x * scale + shift [+ residual] [then ReLU] on the pixels of one channel block; scale and shift (V). y may be x or
+ * residual. */
+typedef struct ck_normalise {
+    const float *x, *scale, *shift, *residual;
+    float *y;
+    int64_t pixels;
+    int32_t relu;
+} ck_normalise;
+
+/* Where the mask of a ReLU backward comes from: nowhere, y, or x * scale + shift. */
+enum { CK_MASK_NONE = 0, CK_MASK_Y = 1, CK_MASK_X = 2 };
+
+/* Batch norm backward on the pixels of one channel block, with g = dy behind the mask.
+ * Sums: of g and of g (x - mean), (2, V); g is copied to dresidual if that is not NULL.
+ * dx = g * scale + x * by_x + constant; x NULL: g * scale. */
+typedef struct ck_normalise_backward {
+    const float *dy, *x, *y;
+    const float *scale, *shift, *mean, *by_x, *constant; /* (V) */
+    float *dresidual, *dx;
+    double *sums;
+    int64_t pixels;
+    int32_t mask;
+} ck_normalise_backward;
+
+typedef struct ck_activation_backward {
+    const float *y, *dy;
+    float *dx;
+    size_t count;
+} ck_activation_backward;
+
+/* The optimisers' coefficients, prepared in double and rounded once: see train/optimiser.c. */
+typedef struct ck_sgd_job {
+    float *w, *velocity;
+    const float *grad;
+    size_t count;
+    float lr, momentum, damped, decay;
+    int32_t nesterov, first;
+} ck_sgd_job;
+
+typedef struct ck_adam_job {
+    float *w, *m, *v;
+    const float *grad;
+    size_t count;
+    float keep, decay, take1, beta2, take2, step, root, eps;
+} ck_adam_job;
+
+typedef struct ck_square_sum {
+    const float *x;
+    size_t count;
+    double *sum;
+} ck_square_sum;
+
+/* y = by_y y + by_x x; x may be NULL. */
+typedef struct ck_combination {
+    const float *x;
+    float *y;
+    size_t count;
+    float by_x, by_y;
+} ck_combination;
+
 /* The list: X(name, argument type). */
 #define CK_KERNEL_LIST(X)                                                                                              \
     X(panel, const ck_panel *)                                                                                         \
@@ -157,7 +224,17 @@ typedef struct ck_dots {
     X(plane_mean, const ck_plane *)                                                                                    \
     X(add, const ck_addition *)                                                                                        \
     X(scale_shift, const ck_affine *)                                                                                  \
-    X(dots, const ck_dots *)
+    X(dots, const ck_dots *)                                                                                           \
+    X(moments, const ck_moments *)                                                                                     \
+    X(normalise, const ck_normalise *)                                                                                 \
+    X(normalise_backward_sums, const ck_normalise_backward *)                                                          \
+    X(normalise_backward_dx, const ck_normalise_backward *)                                                            \
+    X(relu_backward, const ck_activation_backward *)                                                                   \
+    X(sigmoid_backward, const ck_activation_backward *)                                                                \
+    X(sgd, const ck_sgd_job *)                                                                                         \
+    X(adam, const ck_adam_job *)                                                                                       \
+    X(sum_of_squares, const ck_square_sum *)                                                                           \
+    X(combine, const ck_combination *)
 
 typedef struct ck_kernels {
     ck_isa isa;

@@ -8,9 +8,11 @@
 
 #include "isa/simd.inc"
 
+#include "isa/norm.inc"
 #include "isa/ops.inc"
 #include "isa/panel.inc"
 #include "isa/rows.inc"
+#include "isa/training.inc"
 #include "isa/winograd.inc"
 
 #include "isa/table.inc"

@@ -1,4 +1,4 @@
-/* Concatenation along the channels of NCHWc, a part at a time. A part that starts at a whole block is copied plane by
+/* Concatenation along the channels of NCHWc, a part at a time, and the way back. A part that starts at a whole block is copied plane by
  * plane; any other is shifted by s lanes, so that each of its blocks fills the end of one block and the start of the
  * next:
  *
@@ -49,6 +49,37 @@ ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int3
             if (b == src_blocks - 1 && offset + c == dst_c && dst_c % block)
                 copy_lanes(NULL, 0, to + (valid > here ? floats : 0), dst_c % block, block - dst_c % block, pixels,
                            block);
+        }
+    }
+    return CK_OK;
+}
+
+ck_status ck_concat_slice(const float *src, int32_t n, int32_t src_c, int32_t h, int32_t w, int32_t offset, float *dst,
+                          int32_t c, int32_t threads) {
+    if (!src || !dst || offset < 0 || c < 1 || src_c < c || offset > src_c - c)
+        return CK_INVALID_ARGUMENT;
+    ck_status status = ck_check_blocked(n, src_c, h, w, threads);
+    if (status == CK_OK)
+        status = ck_init();
+    if (status != CK_OK)
+        return status;
+    const int32_t block = ck_block(), src_blocks = ck_blocks(src_c, block), dst_blocks = ck_blocks(c, block);
+    const int32_t shift = offset % block, first = offset / block;
+    const int64_t pixels = (int64_t)h * w, floats = pixels * block, planes = (int64_t)n * dst_blocks;
+    const int team = ck_threads_for(threads, planes, floats);
+#pragma omp parallel num_threads(team)
+    {
+        int64_t begin, end;
+        ck_split(planes, ck_thread(), ck_team(), &begin, &end);
+        for (int64_t plane = begin; plane < end; plane++) {
+            const int32_t b = (int32_t)(plane % dst_blocks), left = c - b * block;
+            const int32_t valid = left < block ? left : block;
+            const int32_t here = valid < block - shift ? valid : block - shift;
+            const float *from = src + (plane / dst_blocks * src_blocks + first + b) * floats;
+            float *to = dst + plane * floats;
+            copy_lanes(from, shift, to, 0, here, pixels, block);
+            copy_lanes(from + floats, 0, to, here, valid - here, pixels, block);
+            copy_lanes(NULL, 0, to, valid, block - valid, pixels, block);
         }
     }
     return CK_OK;

@@ -1,0 +1,309 @@
+/* Batch normalisation (Ioffe & Szegedy, 2015) on NCHWc, forward and backward, with the ReLU and the residual addition
+ * that follow it in a ResNet.
+ *
+ * Each way is two passes: sums over a channel, then an elementwise formula whose coefficients come from the sums. With
+ * m = N H W, xhat = (x - mean) invstd and g = dy behind the ReLU's mask:
+ *     y  = x scale + shift,                    scale = gamma invstd, shift = beta - mean scale
+ *     dx = gamma invstd (g - sum(g) / m - xhat sum(g xhat) / m)
+ *        = g scale + x by_x + constant
+ *
+ * A thread takes whole channel blocks, sums and formula one after the other: the second pass then finds in the cache
+ * what the first one brought there, the last image first. Where there are too few blocks for that, the team goes over
+ * the (image, block) planes twice, with a barrier between. Sums are kept for each plane and added in the order of the
+ * images, so both ways, and any number of threads, give the same bits. */
+#include <math.h>
+
+#include "ops/ops.h"
+
+enum { VECTORS = 5 }; /* of coefficients a channel */
+
+typedef struct layout {
+    int32_t block, blocks, batch, channels;
+    int64_t plane;                /* pixels */
+    double *sums;                 /* (blocks, N, 2, V) */
+    float *coefficients[VECTORS]; /* (blocks * V) each */
+} layout;
+
+static ck_status check(const ck_bn_desc *d) {
+    if (!d || (d->training & ~1) || (d->relu & ~1) || !(d->eps >= 0) || !(d->momentum >= 0 && d->momentum <= 1))
+        return CK_INVALID_ARGUMENT;
+    const ck_status status = ck_check_blocked(d->batch, d->channels, d->height, d->width, d->threads);
+    if (status != CK_OK) return status;
+    if (d->training && (int64_t)d->batch * d->height * d->width == 1) return CK_INVALID_ARGUMENT;
+    return ck_init();
+}
+
+static layout lay_out(const ck_bn_desc *d, void *workspace) {
+    layout l = {.block = ck_block(), .batch = d->batch, .channels = d->channels};
+    l.blocks = ck_blocks(d->channels, l.block);
+    l.plane = (int64_t)d->height * d->width;
+    l.sums = workspace;
+    const int64_t channels = (int64_t)l.blocks * l.block;
+    float *coefficients = (float *)(l.sums + channels * 2 * d->batch);
+    for (int i = 0; i < VECTORS; i++) l.coefficients[i] = coefficients + i * channels;
+    return l;
+}
+
+size_t ck_bn_workspace_size(const ck_bn_desc *desc) {
+    if (check(desc) != CK_OK) return 0;
+    const size_t channels = (size_t)ck_blocks(desc->channels, ck_block()) * ck_block();
+    return channels * (2 * sizeof(double) * (size_t)desc->batch + VECTORS * sizeof(float));
+}
+
+static int64_t plane_at(const layout *l, int32_t image, int32_t block) {
+    return ((int64_t)image * l->blocks + block) * l->plane * l->block;
+}
+static double *sums_at(const layout *l, int32_t image, int32_t block) {
+    return l->sums + ((int64_t)block * l->batch + image) * 2 * l->block;
+}
+
+/* The sums of one channel over all images. */
+static void total(const layout *l, int32_t channel, double *first, double *second) {
+    const double *sums = sums_at(l, 0, channel / l->block) + channel % l->block;
+    *first = *second = 0;
+    for (int32_t n = 0; n < l->batch; n++, sums += 2 * l->block) {
+        *first += sums[0];
+        *second += sums[l->block];
+    }
+}
+
+/* Both directions have three steps. `planes` does images begin...end of one block, `finish` turns a block's sums into
+ * coefficients. */
+typedef struct passes {
+    const layout *l;
+    const ck_kernels *kernels;
+    const void *job;
+    void (*sum)(const struct passes *, int32_t image, int32_t block); /* NULL: no sums are needed */
+    void (*finish)(const struct passes *, int32_t block);
+    void (*apply)(const struct passes *, int32_t image, int32_t block); /* NULL: the sums were all */
+} passes;
+
+static void run_blocks(const passes *p, int32_t begin, int32_t end) {
+    for (int32_t block = begin; block < end; block++) {
+        for (int32_t n = 0; p->sum && n < p->l->batch; n++) p->sum(p, n, block);
+        p->finish(p, block);
+        for (int32_t n = p->l->batch - 1; p->apply && n >= 0; n--) p->apply(p, n, block);
+    }
+}
+
+static void run_planes(const passes *p) {
+    const layout *l = p->l;
+    const int64_t planes = (int64_t)l->blocks * l->batch;
+    int64_t begin, end, block, block_end;
+    ck_split(planes, ck_thread(), ck_team(), &begin, &end);
+    ck_split(l->blocks, ck_thread(), ck_team(), &block, &block_end);
+    for (int64_t i = begin; p->sum && i < end; i++) p->sum(p, (int32_t)(i % l->batch), (int32_t)(i / l->batch));
+#pragma omp barrier
+    for (; block < block_end; block++) p->finish(p, (int32_t)block);
+#pragma omp barrier
+    for (int64_t i = end - 1; p->apply && i >= begin; i--)
+        p->apply(p, (int32_t)(i % l->batch), (int32_t)(i / l->batch));
+}
+
+static void run(const passes *p, int32_t threads) {
+    const layout *l = p->l;
+    const int64_t planes = (int64_t)l->blocks * l->batch;
+    const int team = ck_threads_for(threads, planes, l->plane * l->block);
+    const int by_block = l->blocks % team == 0 || l->blocks >= 4 * team;
+#pragma omp parallel num_threads(team)
+    if (by_block) {
+        int64_t begin, end;
+        ck_split(l->blocks, ck_thread(), ck_team(), &begin, &end);
+        run_blocks(p, (int32_t)begin, (int32_t)end);
+    } else {
+        run_planes(p);
+    }
+}
+
+/* y = x scale + shift, from floats alone, so that backward finds the mask of forward to the last bit. Surplus channels
+ * get zeros. */
+static void affine(const layout *l, const float *gamma, const float *beta, const float *mean, const float *invstd,
+                   int32_t channel, float *scale, float *shift) {
+    scale[channel] = shift[channel] = 0;
+    if (channel >= l->channels) return;
+    const double factor = (gamma ? gamma[channel] : 1.0) * invstd[channel];
+    scale[channel] = (float)factor;
+    shift[channel] = (float)((beta ? beta[channel] : 0.0) - mean[channel] * factor);
+}
+
+/* ---- forward */
+
+typedef struct forward_job {
+    const ck_bn_desc *d;
+    const ck_bn_forward_args *a;
+} forward_job;
+
+static void forward_sum(const passes *p, int32_t image, int32_t block) {
+    const forward_job *job = p->job;
+    const ck_moments m = {job->a->x + plane_at(p->l, image, block), p->l->plane, sums_at(p->l, image, block)};
+    p->kernels->moments(&m);
+}
+
+static void forward_finish(const passes *p, int32_t block) {
+    const layout *l = p->l;
+    const ck_bn_desc *d = ((const forward_job *)p->job)->d;
+    const ck_bn_forward_args *a = ((const forward_job *)p->job)->a;
+    float *scale = l->coefficients[0], *shift = l->coefficients[1];
+    float *mean = l->coefficients[2], *invstd = l->coefficients[3];
+    for (int32_t c = block * l->block; c < (block + 1) * l->block; c++) {
+        if (c >= l->channels) {
+            scale[c] = shift[c] = 0;
+            continue;
+        }
+        double average, variance;
+        if (d->training) {
+            const double m = (double)l->batch * (double)l->plane;
+            double sum, squares;
+            total(l, c, &sum, &squares);
+            average = sum / m;
+            variance = squares / m - average * average;
+            if (variance < 0) variance = 0;
+            if (a->running_mean)
+                a->running_mean[c] = (float)(a->running_mean[c] + d->momentum * (average - a->running_mean[c]));
+            if (a->running_var)
+                a->running_var[c] =
+                    (float)(a->running_var[c] + d->momentum * (variance * m / (m - 1) - a->running_var[c]));
+        } else {
+            average = a->running_mean[c];
+            variance = a->running_var[c];
+        }
+        mean[c] = (float)average;
+        invstd[c] = (float)(1 / sqrt(variance + d->eps));
+        if (a->mean) a->mean[c] = mean[c];
+        if (a->invstd) a->invstd[c] = invstd[c];
+        affine(l, a->gamma, a->beta, mean, invstd, c, scale, shift);
+    }
+}
+
+static void forward_apply(const passes *p, int32_t image, int32_t block) {
+    const layout *l = p->l;
+    const ck_bn_forward_args *a = ((const forward_job *)p->job)->a;
+    const int64_t at = plane_at(l, image, block), channel = (int64_t)block * l->block;
+    const ck_normalise n = {.x = a->x + at,
+                            .scale = l->coefficients[0] + channel,
+                            .shift = l->coefficients[1] + channel,
+                            .residual = a->residual ? a->residual + at : NULL,
+                            .y = a->y + at,
+                            .pixels = l->plane,
+                            .relu = ((const forward_job *)p->job)->d->relu};
+    p->kernels->normalise(&n);
+}
+
+ck_status ck_bn_forward(const ck_bn_desc *desc, const ck_bn_forward_args *args) {
+    ck_status status = check(desc);
+    if (status != CK_OK) return status;
+    if (!args || !args->x || !args->y || !args->workspace || (uintptr_t)args->workspace % 64 ||
+        (!desc->training && (!args->running_mean || !args->running_var)))
+        return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, args->workspace);
+    const forward_job job = {desc, args};
+    const passes p = {.l = &l,
+                      .kernels = ck_active(&status),
+                      .job = &job,
+                      .sum = desc->training ? forward_sum : NULL,
+                      .finish = forward_finish,
+                      .apply = forward_apply};
+    run(&p, desc->threads);
+    return CK_OK;
+}
+
+/* ---- backward */
+
+typedef struct backward_job {
+    const ck_bn_desc *d;
+    const ck_bn_backward_args *a;
+    int32_t mask;
+    int32_t sums_need_x, dx_needs_x;
+} backward_job;
+
+static ck_normalise_backward plane_job(const passes *p, int32_t image, int32_t block) {
+    const backward_job *job = p->job;
+    const ck_bn_backward_args *a = job->a;
+    const layout *l = p->l;
+    const int64_t at = plane_at(l, image, block), channel = (int64_t)block * l->block;
+    return (ck_normalise_backward){.dy = a->dy + at,
+                                   .x = a->x ? a->x + at : NULL,
+                                   .y = a->y ? a->y + at : NULL,
+                                   .scale = l->coefficients[0] + channel,
+                                   .shift = l->coefficients[1] + channel,
+                                   .mean = l->coefficients[2] + channel,
+                                   .by_x = l->coefficients[3] + channel,
+                                   .constant = l->coefficients[4] + channel,
+                                   .dresidual = a->dresidual ? a->dresidual + at : NULL,
+                                   .dx = a->dx ? a->dx + at : NULL,
+                                   .sums = sums_at(l, image, block),
+                                   .pixels = l->plane,
+                                   .mask = job->mask};
+}
+
+static void backward_sum(const passes *p, int32_t image, int32_t block) {
+    ck_normalise_backward n = plane_job(p, image, block);
+    if (!((const backward_job *)p->job)->sums_need_x) n.x = NULL;
+    p->kernels->normalise_backward_sums(&n);
+}
+
+/* Before the sums: what the mask and the products need. */
+static void backward_prepare(const passes *p) {
+    const layout *l = p->l;
+    const ck_bn_backward_args *a = ((const backward_job *)p->job)->a;
+    for (int32_t c = 0; c < l->blocks * l->block; c++) {
+        affine(l, a->gamma, a->beta, a->mean, a->invstd, c, l->coefficients[0], l->coefficients[1]);
+        l->coefficients[2][c] = c < l->channels ? a->mean[c] : 0;
+        l->coefficients[3][c] = l->coefficients[4][c] = 0;
+    }
+}
+
+static void backward_finish(const passes *p, int32_t block) {
+    const layout *l = p->l;
+    const backward_job *job = p->job;
+    const ck_bn_backward_args *a = job->a;
+    if (!p->sum) return;
+    const double m = (double)l->batch * (double)l->plane;
+    for (int32_t c = block * l->block; c < (block + 1) * l->block && c < l->channels; c++) {
+        double sum, dot;
+        total(l, c, &sum, &dot);
+        const double invstd = a->invstd[c], scale = (a->gamma ? a->gamma[c] : 1.0) * invstd;
+        if (a->dbeta) a->dbeta[c] = (float)sum;
+        if (a->dgamma) a->dgamma[c] = (float)(dot * invstd);
+        if (!job->d->training) continue;
+        const double by_x = -scale * invstd * invstd * dot / m;
+        l->coefficients[3][c] = (float)by_x;
+        l->coefficients[4][c] = (float)(-scale * sum / m - by_x * a->mean[c]);
+    }
+}
+
+/* dresidual, if there is one, holds dy behind the mask already. */
+static void backward_apply(const passes *p, int32_t image, int32_t block) {
+    const backward_job *job = p->job;
+    ck_normalise_backward n = plane_job(p, image, block);
+    if (n.dresidual) {
+        n.dy = n.dresidual;
+        n.mask = CK_MASK_NONE;
+    }
+    if (!job->d->training && n.mask != CK_MASK_X) n.x = NULL;
+    p->kernels->normalise_backward_dx(&n);
+}
+
+ck_status ck_bn_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args) {
+    ck_status status = check(desc);
+    if (status != CK_OK) return status;
+    if (!args || !args->dy || !args->mean || !args->invstd || !args->workspace || (uintptr_t)args->workspace % 64 ||
+        (args->dx && args->dx == args->dresidual))
+        return CK_INVALID_ARGUMENT;
+    backward_job job = {.d = desc, .a = args, .mask = CK_MASK_NONE};
+    if (desc->relu) job.mask = args->y ? CK_MASK_Y : CK_MASK_X;
+    job.sums_need_x = desc->training || args->dgamma || job.mask == CK_MASK_X;
+    const int sums = desc->training || args->dgamma || args->dbeta || args->dresidual;
+    if (!args->x && (job.mask == CK_MASK_X || desc->training || args->dgamma)) return CK_INVALID_ARGUMENT;
+    if (!args->dx && !args->dresidual && !args->dgamma && !args->dbeta) return CK_OK;
+    const layout l = lay_out(desc, args->workspace);
+    const passes p = {.l = &l,
+                      .kernels = ck_active(&status),
+                      .job = &job,
+                      .sum = sums ? backward_sum : NULL,
+                      .finish = backward_finish,
+                      .apply = args->dx ? backward_apply : NULL};
+    backward_prepare(&p);
+    run(&p, desc->threads);
+    return CK_OK;
+}
