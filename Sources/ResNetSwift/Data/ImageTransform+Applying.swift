@@ -1,7 +1,5 @@
 // Pictures through a transform: one at a time, and as a batch.
 
-import Glibc
-
 extension ImageTransform {
     /// Reads a file as this transform wants it: channels and EXIF. More than 3 channels come from `Picture(stacking:)`.
     /// - Precondition: the transform has 1 or 3 channels.
