@@ -94,6 +94,11 @@ static size_t packed_size(const ck_conv_plan *plan) {
     return (size_t)9 * channels(plan) * plan->out_blocks * plan->block * 4;
 }
 
+/* Whether every thread transforms the input of all tiles for itself. That repeats work, but with few tiles little, and
+ * saves the barrier and the fetching of half of V from the other thread's cache, which on machines whose cores do not
+ * share an L3 slice doubles the time of a layer. */
+static int owns_input(const ck_conv_plan *plan) { return plan->tiles_a_block <= 32 && plan->threads <= 4; }
+
 typedef struct buffers { /* sizes in floats */
     size_t v, m, scratch, u;
 } buffers;
@@ -110,7 +115,8 @@ static buffers buffer_sizes(const ck_conv_plan *plan) {
 static size_t workspace_size(const ck_conv_plan *plan) {
     const buffers b = buffer_sizes(plan);
     const size_t each = b.m + b.scratch + b.u;
-    return 4 * (plan->on_the_fly ? b.v + plan->threads * each : plan->threads * (each + b.v));
+    const int shared = plan->on_the_fly && !owns_input(plan);
+    return 4 * (shared ? b.v + plan->threads * each : plan->threads * (each + b.v));
 }
 
 /* ---- packing */
@@ -183,6 +189,21 @@ static segment segment_at(const ck_conv_plan *plan, int64_t tile, int64_t end) {
     return s;
 }
 
+/* Activations come from the L3 cache or from another core's: they are asked for one step before they are needed. */
+static void fetch_read(const float *p, ptrdiff_t floats) {
+    for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 0, 2);
+}
+static void fetch_write(const float *p, ptrdiff_t floats) {
+    for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 1, 2);
+}
+
+/* The same pixels of the next channel block, `plane` floats on. */
+static void fetch_rows(const ck_winograd_input *in, int32_t m, int32_t columns, ptrdiff_t plane, int32_t v) {
+    const int32_t left = in->x0 < 0 ? 0 : in->x0, right = in->x0 + columns < in->width ? in->x0 + columns : in->width;
+    for (int32_t r = 0; r < m + 2; r++)
+        if (in->rows[r]) fetch_read(in->rows[r] + plane + (ptrdiff_t)left * v, (ptrdiff_t)(right - left) * v);
+}
+
 /* Tiles first...end of input block b; V holds tiles from `origin` on. */
 static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t b, int64_t origin, int64_t first,
                         int64_t end, float *v_buffer, float *scratch) {
@@ -201,8 +222,29 @@ static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int3
         }
         in.dst = v_buffer + ((ptrdiff_t)b * plan->tiles_a_block + (first - origin)) * v;
         in.dst_point = v_point(plan);
+        if (b + 1 < plan->in_blocks) fetch_rows(&in, m, s.count * m + 2, d->in_height * row_floats, v);
         (m == 4 ? plan->kernels->winograd4_input : plan->kernels->winograd2_input)(&in);
         first += s.count;
+    }
+}
+
+/* The pixels that output_tiles will write, and the residuals it will read. */
+static void fetch_output(const ck_conv_plan *plan, const ck_conv_args *args, int32_t first, int32_t blocks,
+                         int64_t begin, int64_t end) {
+    const int32_t v = plan->block, m = plan->tile;
+    const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v;
+    for (int64_t tile = begin; tile < end;) {
+        const segment s = segment_at(plan, tile, end);
+        const int32_t left = plan->out_height - s.row * m, rows = left < m ? left : m, column = s.column * m;
+        const int32_t columns = plan->out_width - column < s.count * m ? plan->out_width - column : s.count * m;
+        for (int32_t b = 0; b < blocks; b++)
+            for (int32_t r = 0; r < rows; r++) {
+                const ptrdiff_t plane = (ptrdiff_t)s.image * plan->out_blocks + first + b;
+                const ptrdiff_t at = (plane * plan->out_height + s.row * m + r) * row_floats + (ptrdiff_t)column * v;
+                fetch_write(args->dst + at, (ptrdiff_t)columns * v);
+                if (args->residual) fetch_read(args->residual + at, (ptrdiff_t)columns * v);
+            }
+        tile += s.count;
     }
 }
 
@@ -282,6 +324,7 @@ static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64
         for (int32_t panel = 0; panel < panels; panel++) {
             int32_t k, blocks;
             ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &k, &blocks);
+            fetch_output(plan, args, k, blocks, first, last);
             const float *u = (const float *)args->packed + (ptrdiff_t)k * plan->block * in * points(plan);
             multiply(plan, 0, points(plan), v_buffer, 0, 0, plan->in_blocks, u, (ptrdiff_t)in * blocks * plan->block,
                      blocks, (int32_t)(last - first), m_buffer, NULL);
@@ -300,6 +343,7 @@ static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, i
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &blocks);
         const int32_t width = blocks * v;
         const float *taps = (const float *)args->packed + (ptrdiff_t)k * v * in * 9;
+        fetch_output(plan, args, k, blocks, begin, end);
         for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
             const int32_t depth = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
             const ptrdiff_t chunk_floats = (ptrdiff_t)depth * v * 9 * width;
@@ -321,33 +365,45 @@ static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, i
     }
 }
 
-static ck_status run_shared(const ck_conv_plan *plan, const ck_conv_args *args, int64_t tiles) {
+/* This thread's part of V for tiles first...last, or all of it if `team` is 1. */
+static void fill_input(const ck_conv_plan *plan, const ck_conv_args *args, int64_t first, int64_t last, int32_t me,
+                       int32_t team, float *v_buffer, float *scratch) {
+    int64_t item, item_end;
+    ck_split(plan->in_blocks * (last - first), me, team, &item, &item_end);
+    while (item < item_end) {
+        const int64_t begin = item % (last - first), most = last - first - begin, wanted = item_end - item;
+        const int64_t now = wanted < most ? wanted : most;
+        input_tiles(plan, args, (int32_t)(item / (last - first)), first, first + begin, first + begin + now, v_buffer,
+                    scratch);
+        item += now;
+    }
+}
+
+/* Filters on the fly: threads take panels, and tiles too where there are more threads than panels. */
+static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *args, int64_t tiles) {
     const buffers sizes = buffer_sizes(plan);
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
     const int64_t count = (tiles + plan->tiles_a_block - 1) / plan->tiles_a_block;
     const int64_t a_block = (tiles + count - 1) / count;
     const int64_t tile_groups = (a_block + plan->kernels->tile_pixels2 - 1) / plan->kernels->tile_pixels2;
     const ck_grid grid = ck_choose_grid(plan->threads, plan->threads > panels ? tile_groups : 1, panels, 1 << 30);
-    float *v_buffer = args->workspace;
-    const int32_t in_blocks = plan->in_blocks;
+    const int own = owns_input(plan);
+    const size_t each = sizes.m + sizes.scratch + sizes.u + (own ? sizes.v : 0);
 #pragma omp parallel num_threads(grid.across *grid.deep)
     {
         const int32_t me = ck_thread(), team = ck_team();
-        float *m_buffer = v_buffer + sizes.v + me * (sizes.m + sizes.scratch + sizes.u);
-        float *scratch = m_buffer + sizes.m, *u_buffer = scratch + sizes.scratch;
+        float *mine = (float *)args->workspace + (own ? 0 : sizes.v) + me * each;
+        float *m_buffer = mine, *scratch = m_buffer + sizes.m, *u_buffer = scratch + sizes.scratch;
+        float *v_buffer = own ? u_buffer + sizes.u : args->workspace;
         for (int64_t part = 0; part < count; part++) {
-            int64_t first, last, item, item_end;
+            int64_t first, last;
             ck_split(tiles, part, count, &first, &last);
-            ck_split(in_blocks * (last - first), me, team, &item, &item_end);
-            while (item < item_end) {
-                const int32_t b = (int32_t)(item / (last - first));
-                const int64_t begin = item % (last - first);
-                const int64_t most = last - first - begin, wanted = item_end - item;
-                const int64_t now = wanted < most ? wanted : most;
-                input_tiles(plan, args, b, first, first + begin, first + begin + now, v_buffer, scratch);
-                item += now;
-            }
+            if (own) {
+                fill_input(plan, args, first, last, 0, 1, v_buffer, scratch);
+            } else {
+                fill_input(plan, args, first, last, me, team, v_buffer, scratch);
 #pragma omp barrier
+            }
             for (int32_t cell = me; cell < grid.across * grid.deep; cell += team) {
                 int64_t begin, end, panel, panel_end;
                 ck_split(last - first, cell / grid.deep, grid.across, &begin, &end);
@@ -356,7 +412,9 @@ static ck_status run_shared(const ck_conv_plan *plan, const ck_conv_args *args, 
                     run_on_the_fly(plan, args, first, first + begin, first + end, panel, panel_end, v_buffer, m_buffer,
                                    u_buffer);
             }
+            if (!own) {
 #pragma omp barrier
+            }
         }
     }
     return CK_OK;
@@ -364,7 +422,7 @@ static ck_status run_shared(const ck_conv_plan *plan, const ck_conv_args *args, 
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int64_t tiles = tile_count(plan, batch);
-    if (plan->on_the_fly) return run_shared(plan, args, tiles);
+    if (plan->on_the_fly) return run_by_panels(plan, args, tiles);
     const buffers sizes = buffer_sizes(plan);
     const int32_t threads = tiles < plan->threads ? (int32_t)tiles : plan->threads;
 #pragma omp parallel num_threads(threads)
