@@ -1,7 +1,8 @@
 // A place for every value of a program: in the caller's buffers, or in one arena shared by liveness.
 //
 // Values share a buffer when they are the same bytes (flattening), when one overwrites the other where it dies (a ReLU,
-// an addition, a residual that the convolution turns into its result), or when one is a slice of the other:
+// an addition, a residual that the convolution turns into its result; or image by image, from one end of a segment to
+// the other), or when one is a slice of the other:
 //
 //     concat, one image at a time     (C/c, H, W, c)  | branch 1 | branch 2 | branch 3 |
 //
@@ -81,7 +82,7 @@ struct MemoryPlan: Sendable {
         }
 
         for (index, step) in program.steps.enumerated() where step.kind == .concat { placeParts(of: step, at: index) }
-        for (index, step) in program.steps.enumerated() { reuseDyingInput(of: step, at: index) }
+        for (index, step) in program.steps.enumerated() { reuseDeadBuffer(for: step, at: index) }
         layOut()
     }
 
@@ -123,29 +124,40 @@ struct MemoryPlan: Sendable {
         }
     }
 
-    /// Lets a step that may work in place write over an input that nobody reads any more.
-    private mutating func reuseDyingInput(of step: PlanStep, at index: Int) {
-        guard let output = step.output, host[output] == nil, !isCallers(output) else { return }
+    /// Lets a step write where an input dies, or where another value of the whole batch died earlier in the segment.
+    private mutating func reuseDeadBuffer(for step: PlanStep, at index: Int) {
+        guard let output = step.output, host[output] == nil, !isCallers(output), step.kind != .concat else { return }
+        guard let root = dyingInput(of: step, at: index, output) ?? deadInSegment(at: index, output) else { return }
+        host[output] = (root, 0)
+        lastRead[root] = max(lastRead[root], lastRead[output])
+    }
+
+    /// The buffer of an input that the step may overwrite and that nobody reads any more.
+    private func dyingInput(of step: PlanStep, at index: Int, _ output: Int) -> Int? {
         let candidates: [Int]
         switch step.kind {
         case .conv(let conv):
             guard let residual = step.residual, conv.pool == .none,
                 buffer(residual).value != buffer(step.inputs[0]).value
-            else { return }
+            else { return nil }
             candidates = [residual]
         case .scaleShift, .relu, .sigmoid, .add: candidates = step.inputs
-        default: return
+        default: return nil
         }
-        for candidate in candidates {
-            let target = program.base(candidate)
-            guard host[target] == nil || buffer(target).offset == 0, !isCallers(target) else { continue }
-            let root = buffer(target).value
-            guard !isCallers(root), floats(root) == floats(output), isWhole[root] == isWhole[output],
-                lastRead[root] == index
-            else { continue }
-            host[output] = (root, 0)
-            lastRead[root] = max(lastRead[root], lastRead[output])
-            return
+        return candidates.lazy.map { buffer($0) }.first { root, offset in
+            offset == 0 && !isCallers(root) && floats(root) == floats(output) && isWhole[root] == isWhole[output]
+                && lastRead[root] == index
+        }?.value
+    }
+
+    /// A buffer of the whole batch that the chunk at hand has read for the last time: later chunks still read their own
+    /// images of it, and this chunk writes only its own.
+    private func deadInSegment(at index: Int, _ output: Int) -> Int? {
+        guard isWhole[output], chunks[index] < batch else { return nil }
+        return program.values.indices.first { value in
+            firstStep[value] != nil && host[value] == nil && !isCallers(value) && isWhole[value]
+                && floats(value) == floats(output) && lastRead[value] < index && lastRead[value] >= 0
+                && segmentOfStep[lastRead[value]] == segmentOfStep[index]
         }
     }
 

@@ -1,10 +1,12 @@
 // How many images pass through which steps at a time.
 //
-//     batch 32     | stem, layer1: 1 image | layer2: 3 | layer3: 7 | layer4, fc: 32 |
+//     batch 32     | stem, layer1: 1 image | layer2: 4 | layer3: 8 | layer4, fc: 32 |
 //
 // A segment is a run of steps that a chunk of images passes through before the next chunk starts, so that what one step
-// writes is still in the cache when the next one reads it. Against that stands the weights' way: every chunk reads the
-// segment's weights again, so late layers with small maps and large weights take more images at a time.
+// writes is still in the cache when the next one reads it. Against that stand two things: every chunk reads the
+// segment's weights again, and between segments the whole batch goes through memory. The schedule is the one with the
+// least traffic under a simple model of the caches, found exactly by dynamic programming over the places where a segment
+// may start.
 
 struct PlanSegment: Sendable, Hashable {
     let steps: Range<Int>
@@ -17,80 +19,96 @@ struct StepTraffic: Sendable, Hashable {
     /// Of one image: source, result and residual.
     var activationBytes: Int
     var weightBytes: Int
-    /// Images may be regrouped before this step: at most one buffer is alive there.
-    var canStartSegment: Bool
+    /// Of one image, what is alive before the step, if images may be regrouped there: at most one buffer.
+    var aliveBytes: Int?
 }
 
 struct SchedulePolicy: Sendable, Hashable {
-    /// Activations of a chunk in one step, at most: about a fifth of a 32-MiB L3, as the weights and the neighbours on
-    /// a shared machine want their part.
+    /// Activations of a chunk in one step that stay in the shared cache: about a fifth of a 32-MiB L3, as the weights and
+    /// the neighbours on a shared machine want their part.
     var activationBudget = 6 << 20
-    /// Neighbours whose best chunks differ by less than this factor share a segment.
-    var mergeRatio = 2
+    /// Weights of a segment that stay in the shared cache from one chunk to the next.
+    var weightBudget = 16 << 20
+    /// The time of a byte that comes from the shared cache, relative to one from memory.
+    var cacheCost = 0.3
+    /// The bytes from memory that take as long as starting a step: handing it to the threads and waiting for the last.
+    var callBytes = 64 << 10
 
     /// Segments that cover all steps in order.
     func segments(_ traffic: [StepTraffic], batch: Int) -> [PlanSegment] {
         guard batch > 1, !traffic.isEmpty else { return [PlanSegment(steps: 0..<traffic.count, chunk: batch)] }
-        // Units between the places where regrouping is possible, and the chunk that suits each.
-        var starts = [0]
-        for index in traffic.indices.dropFirst() where traffic[index].canStartSegment { starts.append(index) }
+        let starts = traffic.indices.filter { $0 == 0 || traffic[$0].aliveBytes != nil }
         let ends = starts.dropFirst() + [traffic.count]
-        var segments: [(steps: Range<Int>, chunk: Int)] = []
-        for (start, end) in zip(starts, ends) {
-            let wanted = idealChunk(traffic[start..<end], batch: batch)
-            if let last = segments.last, max(last.chunk, wanted) < mergeRatio * min(last.chunk, wanted) {
-                segments[segments.count - 1] = (last.steps.lowerBound..<end, min(last.chunk, wanted))
-            } else {
-                segments.append((start..<end, wanted))
+        // Chunks of equal size as nearly as may be: 32 images in five go as 7 7 7 7 4, in chunks of 7.
+        let chunks = Set((1...batch).map { (batch + $0 - 1) / $0 }).sorted()
+
+        // best[u]: the least cost of all steps before unit u, and the segment that ends there.
+        var best: [(cost: Double, segment: PlanSegment?)] = [(0, nil)]
+        for (unit, end) in ends.enumerated() {
+            var choice = (cost: Double.infinity, segment: PlanSegment?.none)
+            for first in 0...unit {
+                let steps = starts[first]..<end
+                for chunk in chunks {
+                    let cost = best[first].cost + cost(traffic[steps], chunk: chunk, batch: batch, isFirst: first == 0)
+                    if cost < choice.cost { choice = (cost, PlanSegment(steps: steps, chunk: chunk)) }
+                }
             }
+            best.append(choice)
         }
-        // 32 images in chunks of 7 are 7 7 7 7 4; in chunks of as many, evenly, 7 7 6 6 6.
-        return segments.map { segment in
-            let chunks = (batch + segment.chunk - 1) / segment.chunk
-            return PlanSegment(steps: segment.steps, chunk: (batch + chunks - 1) / chunks)
+        var segments: [PlanSegment] = []
+        var end = traffic.count
+        while let segment = best[starts.firstIndex { $0 >= end } ?? ends.count].segment {
+            segments.append(segment)
+            end = segment.steps.lowerBound
         }
+        return segments.reversed()
     }
 
-    /// As many images as the budget holds, or as make the activations outweigh the weights that a chunk reads again.
-    private func idealChunk(_ steps: ArraySlice<StepTraffic>, batch: Int) -> Int {
-        let activations = max(steps.map(\.activationBytes).max() ?? 1, 1)
-        let heaviest = steps.map { $0.weightBytes / max($0.activationBytes, 1) }.max() ?? 1
-        return min(max(activationBudget / activations, heaviest, 1), batch)
+    /// Bytes that a segment moves, those from the shared cache at their discount.
+    func cost(_ steps: ArraySlice<StepTraffic>, chunk: Int, batch: Int, isFirst: Bool) -> Double {
+        var activations = 0.0
+        var weights = 0
+        for step in steps {
+            let fits = step.activationBytes * chunk <= activationBudget
+            activations += Double(step.activationBytes * batch) * (fits ? cacheCost : 1)
+            weights += step.weightBytes
+        }
+        let runs = (batch + chunk - 1) / chunk
+        let rereads = Double(runs - 1) * (weights <= weightBudget ? cacheCost : 1)
+        var crossing = 0.0
+        if !isFirst, let alive = steps.first?.aliveBytes, alive * batch > activationBudget {
+            // Written to memory and read from it, beyond what the steps on either side count.
+            crossing = Double(2 * alive * batch) * (1 - cacheCost)
+        }
+        return activations + Double(weights) * (1 + rereads) + crossing + Double(callBytes * (runs * steps.count + 1))
     }
 }
 
 extension PlanProgram {
     /// What each step moves; `weightBytes` by step.
     func traffic(block: Int, weightBytes: [Int]) -> [StepTraffic] {
-        let canStart = regroupingPoints()
+        let alive = aliveBytes(block: block)
         return steps.indices.map { index in
             let step = steps[index]
             let touched = step.inputs + (step.output.map { [$0] } ?? [])
             return StepTraffic(
-                activationBytes: touched.reduce(0) { $0 + values[$1].floats(block: block) * 4 },
-                weightBytes: weightBytes[index], canStartSegment: canStart[index])
+                activationBytes: touched.reduce(0) { $0 + values[base($1)].floats(block: block) * 4 },
+                weightBytes: weightBytes[index], aliveBytes: alive[index])
         }
     }
 
-    /// Steps before which at most one buffer is alive.
-    private func regroupingPoints() -> [Bool] {
-        var firstStep: [Int: Int] = [:]
-        var lastStep: [Int: Int] = [:]
+    /// Bytes alive before each step; nil where more than one buffer is, or where an export would part from its value.
+    private func aliveBytes(block: Int) -> [Int?] {
+        var lastRead: [Int: Int] = [:]
         for (index, step) in steps.enumerated() {
-            for value in step.inputs where values[base(value)].layout != .picture { lastStep[base(value)] = index }
-            if let output = step.output { firstStep[output] = index }
+            for value in step.inputs where values[base(value)].layout != .picture { lastRead[base(value)] = index }
         }
-        var changes = Array(repeating: 0, count: steps.count + 1)
-        for (value, first) in firstStep {
-            guard let last = lastStep[value] else { continue }
-            changes[first + 1] += 1
-            changes[last + 1] -= 1
-        }
-        var alive = 0
-        return steps.indices.map { index in
-            alive += changes[index]
-            if case .export = steps[index].kind { return false }
-            return alive <= 1
+        var alive: Set<Int> = []
+        return steps.enumerated().map { index, step in
+            alive = alive.filter { lastRead[$0]! >= index }
+            defer { if let output = step.output, lastRead[output] != nil { alive.insert(output) } }
+            if case .export = step.kind { return nil }
+            return alive.count > 1 ? nil : alive.reduce(0) { $0 + values[$1].floats(block: block) * 4 }
         }
     }
 }
