@@ -41,7 +41,7 @@ extension ConvolutionOracle {
     }
 
     /// The input as the plan's layout wants it; blocked buffers are aligned, plain ones end exactly at the guard page.
-    private func source(_ placement: GuardedBuffer<Float>.Placement) -> (UnsafeRawPointer, keepAlive: AnyObject) {
+    func source(_ placement: GuardedBuffer<Float>.Placement) -> (UnsafeRawPointer, keepAlive: AnyObject) {
         switch layout {
         case CK_NHWC8:
             let buffer = GuardedBuffer(pixels, alignment: 1, placement: placement == .end ? .end : .start)

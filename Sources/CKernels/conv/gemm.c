@@ -6,7 +6,7 @@
 #include <cblas.h>
 #include <string.h>
 
-#include "conv/plan.h"
+#include "conv/gemm.h"
 
 enum { CHUNK = 256 };
 
@@ -51,8 +51,8 @@ static ptrdiff_t channel_at(const ck_conv_plan *plan, int32_t image, int32_t c, 
     }
 }
 
-static void im2col(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t group, int64_t first,
-                   int32_t count, float *column) {
+void ck_im2col(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t group, int64_t first,
+               int32_t count, float *column) {
     const ck_conv_desc *d = &plan->d;
     const int32_t channels = d->in_channels / d->groups;
     for (int32_t c = group * channels; c < (group + 1) * channels; c++) {
@@ -115,7 +115,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         const int32_t group = (int32_t)(job / chunks % groups), image = (int32_t)(job / chunks / groups);
         float *column = (float *)args->workspace + ck_thread() * thread_floats(plan),
               *result = column + CHUNK * depth(plan);
-        im2col(plan, args, image, group, first, count, column);
+        ck_im2col(plan, args, image, group, first, count, column);
         const float *filters = (const float *)args->packed + (ptrdiff_t)group * own * depth(plan);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, own, count, (int)depth(plan), 1, filters,
                     (int)depth(plan), column, count, 0, result, count);

@@ -7,10 +7,11 @@
 
 #include "core/dispatch.h"
 
-/* In order of preference where the estimates tie. */
-static const ck_conv_algorithm *const algorithms[] = {&ck_conv_stem,      &ck_conv_pointwise, &ck_conv_winograd4,
-                                                      &ck_conv_winograd2, &ck_conv_direct,    &ck_conv_gemm};
-enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
+/* In order of preference where the estimates tie; NULL ends a list. */
+static const ck_conv_algorithm *const forward[] = {
+    &ck_conv_stem, &ck_conv_pointwise, &ck_conv_winograd4, &ck_conv_winograd2, &ck_conv_direct, &ck_conv_gemm, NULL};
+static const ck_conv_algorithm *const data_gradient[] = {&ck_conv_data_gemm, NULL};
+static const ck_conv_algorithm *const weight_gradient[] = {&ck_conv_weight_gemm, NULL};
 
 const char *ck_algorithm_name(ck_algorithm algorithm) {
     static const char *const names[CK_ALGORITHM_COUNT] = {"auto",          "direct",        "pointwise", "stem",
@@ -43,7 +44,8 @@ static ck_status check(const ck_conv_desc *d) {
     if (height < (int64_t)d->dilation_height * (d->kernel_height - 1) + 1 ||
         width < (int64_t)d->dilation_width * (d->kernel_width - 1) + 1)
         return CK_INVALID_ARGUMENT;
-    if (d->pass != CK_FORWARD && (d->epilogue & ~(uint32_t)CK_RESIDUAL)) return CK_INVALID_ARGUMENT;
+    const uint32_t allowed = d->pass == CK_FORWARD ? known : d->pass == CK_DATA_GRADIENT ? CK_RESIDUAL : 0;
+    if (d->epilogue & ~allowed) return CK_INVALID_ARGUMENT;
     const int pools = !!(d->epilogue & CK_MAX_POOL_3X3_S2) + !!(d->epilogue & CK_GLOBAL_AVERAGE);
     if (pools > 1 || (pools && (d->epilogue & CK_RESIDUAL))) return CK_UNSUPPORTED;
     return CK_OK;
@@ -54,29 +56,29 @@ static int32_t output_size(int32_t in, int32_t pad, int32_t dilation, int32_t ke
 }
 
 /* The data gradient of a stride-1 convolution is a forward convolution of dy with the filters turned round and the
- * channels exchanged. */
-static ck_status turn_round(ck_conv_desc *d, int32_t out_height, int32_t out_width) {
-    if (d->stride_height != 1 || d->stride_width != 1) return CK_UNSUPPORTED;
+ * channels exchanged: returns 1. Where it is not (a larger stride, padding beyond the kernel's reach) returns 0; then
+ * only shapes and channels are exchanged, and stride and padding stay those of the convolution. */
+static int turn_round(ck_conv_desc *d, int32_t out_height, int32_t out_width) {
     const int32_t pad_height = d->dilation_height * (d->kernel_height - 1) - d->pad_height;
     const int32_t pad_width = d->dilation_width * (d->kernel_width - 1) - d->pad_width;
-    if (pad_height < 0 || pad_width < 0) return CK_UNSUPPORTED;
     const int32_t channels = d->in_channels;
     d->in_channels = d->out_channels;
     d->out_channels = channels;
     d->in_height = out_height;
     d->in_width = out_width;
+    d->src_layout = CK_NCHWC;
+    if (d->stride_height != 1 || d->stride_width != 1 || pad_height < 0 || pad_width < 0) return 0;
     d->pad_height = pad_height;
     d->pad_width = pad_width;
-    d->src_layout = CK_NCHWC;
-    return CK_OK;
+    return 1;
 }
 
 /* The estimate decides; a tie goes to the earlier one in the list. */
-static ck_status choose(ck_conv_plan *plan) {
+static ck_status choose(ck_conv_plan *plan, const ck_conv_algorithm *const *list) {
     double best = 0;
     ck_conv_plan chosen = *plan;
-    for (int i = 0; i < ALGORITHMS; i++) {
-        const ck_conv_algorithm *algorithm = algorithms[i];
+    for (; *list; list++) {
+        const ck_conv_algorithm *algorithm = *list;
         if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id) continue;
         const int winograd = algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4;
         if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd) continue;
@@ -107,11 +109,10 @@ ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
     if (status != CK_OK) return status;
     p.out_height = output_size(d->in_height, d->pad_height, d->dilation_height, d->kernel_height, d->stride_height);
     p.out_width = output_size(d->in_width, d->pad_width, d->dilation_width, d->kernel_width, d->stride_width);
-    if (d->pass == CK_WEIGHT_GRADIENT) return CK_UNSUPPORTED;
+    const ck_conv_algorithm *const *list = d->pass == CK_WEIGHT_GRADIENT ? weight_gradient : forward;
     if (d->pass == CK_DATA_GRADIENT) {
         const int32_t in_height = d->in_height, in_width = d->in_width;
-        status = turn_round(d, p.out_height, p.out_width);
-        if (status != CK_OK) return status;
+        if (!turn_round(d, p.out_height, p.out_width)) list = data_gradient;
         p.out_height = in_height;
         p.out_width = in_width;
     }
@@ -120,7 +121,7 @@ ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
     p.out_blocks = (d->out_channels + p.block - 1) / p.block;
     p.threads = ck_threads(d->threads);
     p.groups = d->groups;
-    status = choose(&p);
+    status = choose(&p, list);
     if (status != CK_OK) return status;
     ck_conv_plan *made = malloc(sizeof *made);
     if (!made) return CK_OUT_OF_MEMORY;
@@ -138,6 +139,8 @@ static size_t averaged_bytes(const ck_conv_plan *plan) {
                        64);
 }
 
+size_t ck_nothing_packed(const ck_conv_plan *plan) { return 0 * (size_t)plan->threads; }
+
 size_t ck_conv_packed_size(const ck_conv_plan *plan) {
     return plan ? ck_round_up(plan->algorithm->packed_size(plan), 64) : 0;
 }
@@ -148,22 +151,28 @@ size_t ck_conv_workspace_size(const ck_conv_plan *plan) {
 
 ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
     if (!plan || !oihw || !packed || (uintptr_t)packed % 64) return CK_INVALID_ARGUMENT;
+    if (!plan->algorithm->pack) return CK_UNSUPPORTED;
     plan->algorithm->pack(plan, oihw, scale, packed);
     return CK_OK;
 }
 
+/* Blocked buffers are aligned; what the description asks for is there. */
+static int bad_args(const ck_conv_plan *plan, const ck_conv_args *a, int32_t batch) {
+    const uint32_t epilogue = plan->d.epilogue;
+    const int weights = plan->d.pass == CK_WEIGHT_GRADIENT;
+    return !a->src || !a->dst || batch < 1 || batch > plan->d.batch ||
+           (weights ? !a->grad || (uintptr_t)a->grad % 64 : (uintptr_t)a->dst % 64) || (uintptr_t)a->workspace % 64 ||
+           (uintptr_t)a->packed % 64 || (!weights && !a->packed) || ((epilogue & CK_BIAS) && !a->bias) ||
+           ((epilogue & CK_RESIDUAL) && !a->residual) || (plan->d.src_layout == CK_NCHWC && (uintptr_t)a->src % 64) ||
+           (plan->d.src_layout == CK_NHWC8 && (!a->src_scale || !a->src_shift)) ||
+           (ck_conv_workspace_size(plan) && !a->workspace);
+}
+
 ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args) {
-    if (!plan || !args || !args->src || !args->packed || !args->dst) return CK_INVALID_ARGUMENT;
+    if (!plan || !args) return CK_INVALID_ARGUMENT;
     const uint32_t epilogue = plan->d.epilogue;
     const int32_t batch = args->batch ? args->batch : plan->d.batch;
-    const size_t vector = (size_t)plan->block * sizeof(float); /* an image of a larger buffer starts at any vector */
-    if (batch < 1 || batch > plan->d.batch || (uintptr_t)args->dst % vector || (uintptr_t)args->workspace % 64 ||
-        (uintptr_t)args->packed % 64 || ((epilogue & CK_BIAS) && !args->bias) ||
-        ((epilogue & CK_RESIDUAL) && !args->residual) ||
-        (plan->d.src_layout == CK_NCHWC && (uintptr_t)args->src % vector) ||
-        (plan->d.src_layout == CK_NHWC8 && (!args->src_scale || !args->src_shift)) ||
-        (ck_conv_workspace_size(plan) && !args->workspace))
-        return CK_INVALID_ARGUMENT;
+    if (bad_args(plan, args, batch)) return CK_INVALID_ARGUMENT;
     ck_conv_args clean = *args;
     if (!(epilogue & CK_BIAS)) clean.bias = NULL;
     if (!(epilogue & CK_RESIDUAL)) clean.residual = NULL;
