@@ -66,9 +66,7 @@ public enum PictureFiles {
     private static func isPicture(_ path: String, _ criterion: Criterion) -> Bool {
         switch criterion {
         case .name:
-            guard let dot = path.utf8.lastIndex(of: UInt8(ascii: ".")) else { return false }
-            let suffix = path[dot...].dropFirst().lowercased()
-            return ["jpg", "jpeg", "jpe", "jfif", "png"].contains(suffix)
+            return hasPictureName(path)
         case .content:
             let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
             guard descriptor >= 0 else { return false }
@@ -78,5 +76,11 @@ public enum PictureFiles {
             return count >= 3 && start.starts(with: [0xff, 0xd8, 0xff])
                 || count == 8 && start == [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
         }
+    }
+
+    /// Extension jpg, jpeg, jpe, jfif or png, in any case.
+    static func hasPictureName(_ path: String) -> Bool {
+        guard let dot = path.utf8.lastIndex(of: UInt8(ascii: ".")) else { return false }
+        return ["jpg", "jpeg", "jpe", "jfif", "png"].contains(path[dot...].dropFirst().lowercased())
     }
 }

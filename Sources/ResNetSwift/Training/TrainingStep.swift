@@ -7,45 +7,6 @@
 // What is the same for a whole run stands in `OptimizationPlan`, given to the backend when it is made; what changes from
 // step to step stands in `StepSettings`. Means and signs are PyTorch's.
 
-/// What a network reads for one batch.
-public enum BatchInput: Sendable {
-    /// Bytes (N, H, W, C) with the affine map of each channel.
-    case pictures(PictureBatch)
-    /// Floats (N, C, H, W).
-    case floats(Tensor)
-    /// What the graph's features node yields, (N, features): the backbone has been computed before.
-    case features(Tensor)
-
-    public var count: Int {
-        switch self {
-        case .pictures(let batch): batch.count
-        case .floats(let tensor), .features(let tensor): tensor.shape[0]
-        }
-    }
-}
-
-/// What the network should have said.
-public enum BatchLabels: Sendable {
-    /// A class index for each sample; the loss's `ignoreIndex` marks samples that do not count.
-    case classes([Int32])
-    /// Probabilities (N, classes), rows of sum 1: mixup, cutmix.
-    case probabilities(Tensor)
-    /// 0 or 1 for every label of every sample, (N, labels); values between are allowed.
-    case multiHot(Tensor)
-}
-
-public struct TrainingBatch: Sendable {
-    public var input: BatchInput
-    public var labels: BatchLabels
-
-    public init(input: BatchInput, labels: BatchLabels) {
-        self.input = input
-        self.labels = labels
-    }
-
-    public var count: Int { input.count }
-}
-
 /// What is minimised. Both are means as PyTorch takes them.
 public enum Loss: Sendable, Hashable {
     /// Softmax cross-entropy of `.classes` or `.probabilities`: torch.nn.CrossEntropyLoss. With class weights and class
@@ -185,6 +146,8 @@ public protocol TrainingBackend: AnyObject {
     /// a features node and all upstream of it is frozen.
     func features(_ input: BatchInput) throws -> Tensor
 
+    /// Every key of `graph.parameters`, as `exportState` gives them.
+    func exportParameters() throws -> [String: Tensor]
     /// Copies; later steps do not change them. Called between updates only.
     func exportState() throws -> TrainingState
     /// - Throws: where keys or shapes are not this backend's; then nothing has changed.

@@ -104,6 +104,29 @@ public final class WeightFile: Sendable {
         file.discardPages(range)
     }
 
+    /// The values of a tensor of type uint8, row-major: pictures, which would be four times as large as floats.
+    public func bytes(_ key: String) throws(WeightFileError) -> [UInt8] {
+        guard let index = indexOfKey[key] else { throw WeightFileError(path: path, fault: .noSuchKey(key)) }
+        let tensor = stored[index]
+        guard tensor.type == .uint8, tensor.geometry.isContiguous else {
+            return try self.tensor(key).values.map { UInt8(min(max($0, 0), 255)) }
+        }
+        return try naming(path) { () throws(WeightFault) in
+            let wanted = tensor.geometry.offset..<tensor.geometry.offset + tensor.geometry.count
+            switch tensor.payload {
+            case .raw(let range):
+                guard let storage = file.bytes.slice(range), let bytes = storage.slice(wanted) else {
+                    throw .truncated(part: key, needed: range.upperBound, available: file.bytes.count)
+                }
+                defer { file.discardPages(range) }
+                return Array(bytes)
+            case .deflated(let member, let skip):
+                let contents = try member.contents(of: file.bytes, limit: Int.max)
+                return Array(contents[(skip + wanted.lowerBound)..<(skip + wanted.upperBound)])
+            }
+        }
+    }
+
     // MARK: - Loading
 
     /// The bytes of a tensor that can be used where they lie, or nil.

@@ -1,0 +1,142 @@
+// Samples with labels, as a value: where the pictures are, and what each of them shows. Nothing is decoded until a loader
+// asks for a sample.
+
+/// What the samples of a data set show.
+public enum DatasetLabels: Sendable, Hashable {
+    /// One class index a sample.
+    case classes([Int])
+    /// The indices of the labels that a sample has: none, one or several, ascending.
+    case multiLabel([[Int]])
+
+    public var count: Int {
+        switch self {
+        case .classes(let labels): labels.count
+        case .multiLabel(let labels): labels.count
+        }
+    }
+}
+
+/// Where the samples are.
+public enum SampleSource: Sendable {
+    /// One picture file a sample.
+    case files([String])
+    /// Several grey picture files a sample, one a channel.
+    case stacks([[String]])
+    /// Bytes in memory, (N, H, W, C).
+    case pictures(ByteImages)
+    /// Floats in memory, (N, C, H, W), given to the network as they are: no transform applies to them.
+    case floats(Tensor)
+
+    public var count: Int {
+        switch self {
+        case .files(let paths): paths.count
+        case .stacks(let stacks): stacks.count
+        case .pictures(let images): images.count
+        case .floats(let tensor): tensor.shape[0]
+        }
+    }
+}
+
+/// Pictures of one size in memory, (N, H, W, C).
+public struct ByteImages: Sendable {
+    public let count: Int
+    public let height: Int
+    public let width: Int
+    public let channels: Int
+    public let pixels: [UInt8]
+
+    /// - Precondition: `pixels` holds exactly that many bytes.
+    public init(count: Int, height: Int, width: Int, channels: Int, pixels: [UInt8]) {
+        precondition(
+            pixels.count == count * height * width * channels, "\(pixels.count) bytes are not \(count) such pictures")
+        self.count = count
+        self.height = height
+        self.width = width
+        self.channels = channels
+        self.pixels = pixels
+    }
+}
+
+public struct Dataset: Sendable {
+    /// In the order of the logits.
+    public let classNames: [String]
+    public let labels: DatasetLabels
+    public let source: SampleSource
+    /// What was passed over while the data set was put together; usually empty.
+    public let notes: [String]
+
+    /// - Precondition: every sample has a label, and every label a class name.
+    public init(classNames: [String], labels: DatasetLabels, source: SampleSource, notes: [String] = []) {
+        precondition(labels.count == source.count, "\(labels.count) labels for \(source.count) samples")
+        let largest =
+            switch labels {
+            case .classes(let labels): labels.max()
+            case .multiLabel(let labels): labels.joined().max()
+            }
+        precondition(largest ?? -1 < classNames.count, "label \(largest ?? -1) of \(classNames.count) classes")
+        self.classNames = classNames
+        self.labels = labels
+        self.source = source
+        self.notes = notes
+    }
+
+    public var count: Int { labels.count }
+
+    public var isMultiLabel: Bool { if case .multiLabel = labels { true } else { false } }
+
+    /// A file's path, or the place in an array.
+    public func name(of sample: Int) -> String {
+        switch source {
+        case .files(let paths): paths[sample]
+        case .stacks(let stacks): stacks[sample].first ?? "sample \(sample)"
+        case .pictures, .floats: "picture \(sample)"
+        }
+    }
+
+    /// The picture of a sample before any step of the transform.
+    /// - Precondition: the samples are pictures, not floats.
+    func picture(_ sample: Int, for transform: ImageTransform) throws(PictureError) -> Picture {
+        switch source {
+        case .files(let paths): return try transform.picture(contentsOf: paths[sample])
+        case .stacks(let stacks):
+            var parts: [Picture] = []
+            for path in stacks[sample] {
+                let part = try Picture(contentsOf: path, exif: transform.exif, channels: 1)
+                if let first = parts.first, first.height != part.height || first.width != part.width {
+                    throw PictureError(
+                        path: path,
+                        fault: .corrupt(
+                            "\(part.width) x \(part.height), its first channel \(first.width) x \(first.height)"))
+                }
+                parts.append(part)
+            }
+            return Picture(stacking: parts)
+        case .pictures(let images):
+            let size = images.height * images.width * images.channels
+            let picture = Picture(
+                height: images.height, width: images.width, channels: images.channels,
+                pixels: Array(images.pixels[sample * size..<(sample + 1) * size]))
+            return picture.converted(toChannels: transform.channels) ?? picture
+        case .floats: preconditionFailure("samples of floats are no pictures")
+        }
+    }
+
+    /// All samples in order.
+    public var all: DatasetSlice { DatasetSlice(dataset: self, samples: Array(0..<count)) }
+}
+
+/// Some samples of a data set: a training split, say.
+public struct DatasetSlice: Sendable {
+    public let dataset: Dataset
+    /// Indices in the data set.
+    public let samples: [Int]
+
+    /// - Precondition: the data set has these samples.
+    public init(dataset: Dataset, samples: [Int]) {
+        precondition(samples.allSatisfy { 0..<dataset.count ~= $0 }, "a sample that the data set does not have")
+        self.dataset = dataset
+        self.samples = samples
+    }
+
+    public var count: Int { samples.count }
+}

@@ -1,0 +1,76 @@
+// Plain threads and the lock they share, for work that blocks and computes: decoding pictures has no place on Swift's
+// cooperative pool.
+
+import Glibc
+
+/// A mutex with one condition, which all waiters share.
+final class ConditionLock: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(changed, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(changed)
+        pthread_mutex_destroy(mutex)
+        changed.deallocate()
+        mutex.deallocate()
+    }
+
+    func locked<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return try body()
+    }
+
+    /// Sleeps until somebody calls `broadcast`; inside `locked` only.
+    func wait() { pthread_cond_wait(changed, mutex) }
+
+    func broadcast() { pthread_cond_broadcast(changed) }
+}
+
+/// Threads that run one closure each, joined by `join`.
+final class WorkerThreads: @unchecked Sendable {
+    private var handles: [pthread_t] = []
+
+    /// Fewer threads start where the system has no more; at least one is required.
+    /// - Returns: nil if there is not even one.
+    init?(count: Int, _ body: @escaping @Sendable () -> Void) {
+        // Signals are for the threads of the host.
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        for _ in 0..<count {
+            let job = Unmanaged.passRetained(Job(body))
+            var handle = pthread_t()
+            let error = pthread_create(
+                &handle, nil,
+                { context in
+                    Unmanaged<Job>.fromOpaque(context!).takeRetainedValue().body()
+                    return nil
+                }, job.toOpaque())
+            guard error == 0 else {
+                job.release()
+                break
+            }
+            handles.append(handle)
+        }
+        if handles.isEmpty { return nil }
+    }
+
+    /// Waits for the end of all; call it once.
+    func join() {
+        for handle in handles { pthread_join(handle, nil) }
+        handles = []
+    }
+
+    private final class Job: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+}
