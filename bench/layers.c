@@ -3,7 +3,7 @@
  *     layers [--batch N] [--threads N] [--seconds S] [--cold] [--algorithm NAME] shapes/resnet18.txt ...
  *
  * Prints milliseconds (median and fastest), GFLOP/s with the operations of a direct convolution counted whatever the
- * algorithm does, that as a share of the FMA peak measured just before, and the largest difference from the first
+ * algorithm does, that as a share of the highest FMA peak measured so far, and the largest difference from the first
  * algorithm relative to the largest output. So a Winograd algorithm may show more than 100 %.
  *
  * The algorithms of one shape take turns. --cold touches 64 MiB on every thread before each run: the weights then come
@@ -52,8 +52,7 @@ static void fail(const char *what, ck_status status) {
 
 static void *allocate(size_t bytes) {
     void *memory = ck_alloc(bytes ? bytes : 64);
-    if (!memory)
-        fail("allocation", CK_OUT_OF_MEMORY);
+    if (!memory) fail("allocation", CK_OUT_OF_MEMORY);
     return memory;
 }
 
@@ -101,8 +100,7 @@ static data make_data(const shape *s, int batch) {
     float bound = sqrtf(6.0f / (float)(s->c * s->kh * s->kw));
     for (size_t i = 0; i < d.weight_count; i++)
         d.weights[i] = bound * ((float)(next_random() >> 8) * (2.0f / 16777216) - 1);
-    for (int i = 0; i < s->k; i++)
-        d.bias[i] = 0.1f * ((float)(next_random() >> 8) * (2.0f / 16777216) - 1);
+    for (int i = 0; i < s->k; i++) d.bias[i] = 0.1f * ((float)(next_random() >> 8) * (2.0f / 16777216) - 1);
     for (int i = 0; i < s->c; i++) {
         d.scale[i] = 1.0f / 128;
         d.shift[i] = -1;
@@ -141,10 +139,8 @@ static int make_way(const shape *s, const options *o, const data *d, ck_algorith
         .algorithm = algorithm,
     };
     ck_status status = ck_conv_plan_create(&w->desc, &w->plan);
-    if (status == CK_UNSUPPORTED)
-        return 0;
-    if (status != CK_OK)
-        fail("ck_conv_plan_create", status);
+    if (status == CK_UNSUPPORTED) return 0;
+    if (status != CK_OK) fail("ck_conv_plan_create", status);
     int oh = output_size(s->h, s->kh, s->stride, s->pad), ow = output_size(s->w, s->kw, s->stride, s->pad);
     if (epilogue & CK_MAX_POOL_3X3_S2) {
         oh = output_size(oh, 3, 2, 1);
@@ -160,12 +156,10 @@ static int make_way(const shape *s, const options *o, const data *d, ck_algorith
         w->src_bytes = ck_blocked_count(o->batch, s->c, s->h, s->w) * sizeof(float);
         w->src = allocate(w->src_bytes);
         status = ck_nchw_to_blocked(d->nchw, o->batch, s->c, s->h, s->w, w->src, o->threads);
-        if (status != CK_OK)
-            fail("ck_nchw_to_blocked", status);
+        if (status != CK_OK) fail("ck_nchw_to_blocked", status);
     }
     status = ck_conv_pack(w->plan, d->weights, NULL, w->packed);
-    if (status != CK_OK)
-        fail("ck_conv_pack", status);
+    if (status != CK_OK) fail("ck_conv_pack", status);
     w->args = (ck_conv_args){
         .src = layout == CK_NCHWC  ? w->src
                : layout == CK_NCHW ? (const void *)d->nchw
@@ -185,26 +179,22 @@ static void free_way(way *w) {
     ck_free(w->packed, w->packed_bytes ? w->packed_bytes : 64);
     ck_free(w->workspace, w->workspace_bytes ? w->workspace_bytes : 64);
     ck_free(w->dst, w->dst_bytes);
-    if (w->src)
-        ck_free(w->src, w->src_bytes);
+    if (w->src) ck_free(w->src, w->src_bytes);
 }
 
 /* Writes 64 MiB on every thread of the team that computes: their L2 caches and the shared one hold nothing of ours
  * then. */
 static void evict(int threads) {
 #pragma omp parallel num_threads(threads)
-    for (size_t i = 0; i < EVICT_BYTES; i += 64)
-        ((volatile char *)evict_memory)[i] = 1;
+    for (size_t i = 0; i < EVICT_BYTES; i += 64) ((volatile char *)evict_memory)[i] = 1;
 }
 
 static double run(way *w, const options *o) {
-    if (o->cold)
-        evict(o->threads);
+    if (o->cold) evict(o->threads);
     double start = roofline_now();
     ck_status status = ck_conv_run(w->plan, &w->args);
     double ms = (roofline_now() - start) * 1e3;
-    if (status != CK_OK)
-        fail("ck_conv_run", status);
+    if (status != CK_OK) fail("ck_conv_run", status);
     return ms;
 }
 
@@ -215,14 +205,11 @@ static int ascending(const void *a, const void *b) {
 
 /* All ways in turns until each has had its time. */
 static void measure(way *ways, int count, const options *o) {
-    for (int i = 0; i < count; i++)
-        run(&ways[i], o);
+    for (int i = 0; i < count; i++) run(&ways[i], o);
     double end = roofline_now() + o->seconds * count;
     for (int turn = 0; turn < MAX_RUNS && (turn < 3 || roofline_now() < end); turn++)
-        for (int i = 0; i < count; i++)
-            ways[i].ms[ways[i].runs++] = run(&ways[i], o);
-    for (int i = 0; i < count; i++)
-        qsort(ways[i].ms, (size_t)ways[i].runs, sizeof(double), ascending);
+        for (int i = 0; i < count; i++) ways[i].ms[ways[i].runs++] = run(&ways[i], o);
+    for (int i = 0; i < count; i++) qsort(ways[i].ms, (size_t)ways[i].runs, sizeof(double), ascending);
 }
 
 static double difference(const way *a, const way *b) {
@@ -234,11 +221,12 @@ static double difference(const way *a, const way *b) {
     return largest > 0 ? worst / largest : worst;
 }
 
+/* The highest peak seen so far: a peak is what nothing exceeds, and others may use the machine meanwhile. */
 static double peak_now(const options *o) {
     roofline_width width = ck_isa_active() == CK_ISA_AVX512 ? ROOFLINE_512 : ROOFLINE_256;
-    while (width > ROOFLINE_128 && !roofline_has(width))
-        width--;
-    return roofline_fma(width, o->threads, 0.1);
+    while (width > ROOFLINE_128 && !roofline_has(width)) width--;
+    static double highest;
+    return highest = fmax(highest, roofline_fma(width, o->threads, 0.1));
 }
 
 /* Prints the ways of one shape; returns the milliseconds of the best. */
@@ -248,8 +236,7 @@ static double shape_report(const shape *s, const options *o) {
     data d = make_data(s, o->batch);
     int count = 0, first_layer = s->c <= 8;
     for (int a = CK_AUTO + 1; a < CK_ALGORITHM_COUNT; a++) {
-        if (o->only != CK_AUTO && (ck_algorithm)a != o->only)
-            continue;
+        if (o->only != CK_AUTO && (ck_algorithm)a != o->only) continue;
         for (int layout = first_layer ? CK_NCHW : CK_NCHWC; layout <= (first_layer ? CK_NHWC8 : CK_NCHWC); layout++)
             for (int pool = 0; pool <= (a == CK_STEM); pool++) {
                 uint32_t epilogue = CK_BIAS | CK_RELU | (pool ? CK_MAX_POOL_3X3_S2 : 0);
@@ -270,18 +257,14 @@ static double shape_report(const shape *s, const options *o) {
         double median = w->ms[w->runs / 2];
         int pooled = (w->desc.epilogue & CK_MAX_POOL_3X3_S2) != 0;
         ck_conv_plan_describe(w->plan, text, sizeof text);
-        printf("    %-72s%-7s%9.3f ms  fastest %9.3f  %7.1f GFLOP/s  %5.1f %%", text, layout_names[w->desc.src_layout],
+        printf("    %-76s%-7s%9.3f ms  fastest %9.3f  %7.1f GFLOP/s  %5.1f %%", text, layout_names[w->desc.src_layout],
                median, w->ms[0], operations / median * 1e-6, operations / median * 1e-4 / peak);
-        if (i > 0 && w->dst_bytes == ways[0].dst_bytes)
-            printf("  differs by %.1e", difference(w, &ways[0]));
+        if (i > 0 && w->dst_bytes == ways[0].dst_bytes) printf("  differs by %.1e", difference(w, &ways[0]));
         printf("\n");
-        if (median < best && !pooled)
-            best = median;
+        if (median < best && !pooled) best = median;
     }
-    if (count == 0)
-        printf("    no algorithm applies\n");
-    for (int i = 0; i < count; i++)
-        free_way(&ways[i]);
+    if (count == 0) printf("    no algorithm applies\n");
+    for (int i = 0; i < count; i++) free_way(&ways[i]);
     free_data(&d);
     return best;
 }
@@ -298,8 +281,7 @@ static void file_report(const char *path, const options *o) {
            o->cold ? ", cold" : "");
     for (int number = 1; fgets(line, sizeof line, file); number++) {
         shape s;
-        if (line[0] == '#' || line[0] == '\n')
-            continue;
+        if (line[0] == '#' || line[0] == '\n') continue;
         if (sscanf(line, "%d %d %d %d %d %d %d %d %d", &s.count, &s.c, &s.h, &s.w, &s.k, &s.kh, &s.kw, &s.stride,
                    &s.pad) != 9) {
             fprintf(stderr, "%s:%d: nine numbers expected\n", path, number);
@@ -315,19 +297,16 @@ static void file_report(const char *path, const options *o) {
 
 static ck_algorithm algorithm_named(const char *name) {
     for (int a = CK_AUTO + 1; a < CK_ALGORITHM_COUNT; a++)
-        if (strcmp(name, ck_algorithm_name((ck_algorithm)a)) == 0)
-            return (ck_algorithm)a;
+        if (strcmp(name, ck_algorithm_name((ck_algorithm)a)) == 0) return (ck_algorithm)a;
     fprintf(stderr, "layers: no algorithm %s; there are:", name);
-    for (int a = CK_AUTO + 1; a < CK_ALGORITHM_COUNT; a++)
-        fprintf(stderr, " %s", ck_algorithm_name((ck_algorithm)a));
+    for (int a = CK_AUTO + 1; a < CK_ALGORITHM_COUNT; a++) fprintf(stderr, " %s", ck_algorithm_name((ck_algorithm)a));
     fprintf(stderr, "\n");
     exit(2);
 }
 
 int main(int argc, char **argv) {
     ck_status status = ck_init();
-    if (status != CK_OK)
-        fail("ck_init", status);
+    if (status != CK_OK) fail("ck_init", status);
     options o = {.batch = 1, .threads = ck_default_threads(), .seconds = 0.3};
     int i = 1;
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
@@ -354,8 +333,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     evict_memory = allocate(EVICT_BYTES);
-    for (; i < argc; i++)
-        file_report(argv[i], &o);
+    for (; i < argc; i++) file_report(argv[i], &o);
     ck_free(evict_memory, EVICT_BYTES);
     return 0;
 }

@@ -18,6 +18,14 @@ REGISTRY = {
     "mnn": ("mnn_session", "MnnSession", "MNN"),
 }
 
+# Ways to train in PyTorch; compare_training.py's peers.
+TRAINING = {
+    "eager": ("pytorch_training", "EagerContiguous", "PyTorch"),
+    "eager-channels-last": ("pytorch_training", "EagerChannelsLast", "PyTorch, channels_last"),
+    "compiled": ("pytorch_training", "CompiledContiguous", "torch.compile"),
+    "compiled-channels-last": ("pytorch_training", "CompiledChannelsLast", "torch.compile, channels_last"),
+}
+
 # Peers that can be held to AVX2 from outside. The others choose their kernels from CPUID and offer no switch.
 AVX2_CAPABLE = ("pytorch", "compile", "openvino", "openvino-streams")
 
@@ -29,9 +37,9 @@ NEEDS_BATCH = ("ncnn-images",)
 
 
 def title(key):
-    return REGISTRY[key][2]
+    return (REGISTRY | TRAINING)[key][2]
 
 
 def create(key):
-    module, name, _ = REGISTRY[key]
+    module, name, _ = (REGISTRY | TRAINING)[key]
     return getattr(import_module(f"peers.{module}"), name)()

@@ -2,6 +2,7 @@
 
     {"do": "load", "job": {...}}                            -> {"note": ...}
     {"do": "check", "input": x.npy, "output": y.npy}        -> {}
+    {"do": "losses", "steps": 3}                            -> {"losses": [...]}; training peers only
     {"do": "measure", "seconds": 1.0}                       -> {"times": [ms, ...], "peak_rss_mib": ..., "quiet_s": ...}
     {"do": "quit"}
 
@@ -52,6 +53,8 @@ def answer(peer, request):
         peer.run()  # a second time: a peer that spoils its own input shows it now
         np.save(request["output"], peer.logits())
         return {"quiet_s": wait_until_quiet()}
+    if action == "losses":
+        return {"losses": peer.losses(request["steps"]), "quiet_s": wait_until_quiet()}
     if action == "measure":
         times = peer.measure(request["seconds"])
         return {"times": times, "quiet_s": wait_until_quiet(), "peak_rss_mib": peak_rss_mib()}

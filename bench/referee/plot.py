@@ -14,6 +14,7 @@ from referee.report import columns  # noqa: E402
 OURS = "#d1350f"
 # Relatives share a hue.
 COLOURS = {
+    Ours.key: OURS,
     "pytorch": "#8c6bb1",
     "compile": "#c1a6d6",
     "onnxruntime": "#4d4d4d",
@@ -22,7 +23,10 @@ COLOURS = {
     "ncnn": "#2f8f4e",
     "ncnn-images": "#9fd3a0",
     "mnn": "#c9a227",
-    Ours.key: OURS,
+    "eager": "#8c6bb1",
+    "eager-channels-last": "#c1a6d6",
+    "compiled": "#1f78b4",
+    "compiled-channels-last": "#92c5de",
 }
 
 
@@ -69,7 +73,7 @@ def tidy(axes):
         axes.spines[side].set_visible(False)
 
 
-def draw_threads(result, threads, path):
+def draw_threads(result, threads, path, what):
     cells = [cell for cell in result["cells"] if cell["threads"] == threads]
     keys = columns(cells)
     models = list(dict.fromkeys(cell["model"] for cell in cells))
@@ -85,7 +89,7 @@ def draw_threads(result, threads, path):
         axes.axis("off")
     top = 1 - 0.75 / figure.get_figheight()
     figure.suptitle(
-        f"ResNet inference on {threads} thread{'s' if threads > 1 else ''}",
+        f"{what} on {threads} thread{'s' if threads > 1 else ''}",
         x=0.02,
         y=1 - 0.12 / figure.get_figheight(),
         va="top",
@@ -158,14 +162,23 @@ def draw_start(result, path):
     plt.close(figure)
 
 
-def draw(result, out):
-    """Writes OUT.png (most threads), OUT-Nthreads.png for the other thread counts, and OUT-start.png."""
+def draw_all(result, out, what):
+    """OUT.png for the most threads, OUT-Nthreads.png for the others."""
     paths = []
     counts = sorted({cell["threads"] for cell in result["cells"]}, reverse=True)
     for place, threads in enumerate(counts):
         paths.append(Path(f"{out}.png" if place == 0 else f"{out}-{threads}thread{'s' if threads > 1 else ''}.png"))
-        draw_threads(result, threads, paths[-1])
+        draw_threads(result, threads, paths[-1], what)
+    return paths
+
+
+def draw(result, out):
+    paths = draw_all(result, out, "ResNet inference")
     if any(group["batch"] == 1 for group in result["starts"]):
         paths.append(Path(f"{out}-start.png"))
         draw_start(result, paths[-1])
     return paths
+
+
+def draw_training(result, out):
+    return draw_all(result, out, "ResNet training steps")

@@ -1,13 +1,14 @@
 """The Markdown of a run: tables of throughput, fastest runs, start and memory, and what is needed to judge them."""
 
-from peers import REGISTRY
+from peers import REGISTRY, TRAINING
+from peers import title as peer_title
 from referee.ours import Ours
 
 
 def columns(groups):
     """(key, title) of everybody who appears in these cells, ours first, then in the registry's order."""
     present = {key: entry["title"] for group in groups for key, entry in group["peers"].items()}
-    order = [Ours.key, *REGISTRY]
+    order = [Ours.key, *REGISTRY, *TRAINING]
     return [(key, present[key]) for key in order if key in present]
 
 
@@ -32,23 +33,20 @@ def cell_row(cell, keys, value, better):
 
 
 def throughput(cells, keys):
-    header = [
-        "images/s",
-        *(title for _, title in keys),
-        "ratio to best peer",
-        "by round",
-        "FMA peak, GFLOP/s",
-        "of peak: ours / best",
-    ]
+    """Images per second, the ratio to the best peer, and, where multiply-adds are counted, shares of the FMA peak."""
+    counted = all(cell["macs"] for cell in cells)
+    header = ["images/s", *(title for _, title in keys), "ratio to best peer", "by round"]
+    header += ["FMA peak, GFLOP/s", "of peak: ours / best"] if counted else []
     rows = []
     for cell in cells:
         row = cell_row(cell, keys, lambda c, e: e["images_per_s"], max)
         rounds = cell.get("ratio_by_round", [])
-        ours, best = cell["peers"].get(Ours.key), cell["peers"].get(cell.get("best_peer"))
         row.append(f"**{cell['ratio']:.2f}**" if "ratio" in cell else "-")
         row.append(f"{min(rounds):.2f} to {max(rounds):.2f}" if rounds else "-")
-        row.append(f"{cell['peak_gflops']:.0f}")
-        row.append(" / ".join(f"{entry['of_peak']:.0%}" if entry else "-" for entry in (ours, best)))
+        if counted:
+            both = cell["peers"].get(Ours.key), cell["peers"].get(cell.get("best_peer"))
+            row.append(f"{cell['peak_gflops']:.0f}")
+            row.append(" / ".join(f"{entry['of_peak']:.0%}" if entry else "-" for entry in both))
         rows.append(row)
     return table(header, rows)
 
@@ -77,49 +75,42 @@ def accuracy(cells, keys):
 
 
 def starts(groups, keys):
-    parts = []
     first = [group for group in groups if group["batch"] == 1]
-    if first:
-        header = ["seconds, process start to logits", *(title for _, title in keys)]
-        rows = [
-            [
-                f"{g['model']}, batch 1, {g['threads']} threads",
-                *(
-                    f"{g['peers'][k]['median_s']:.2f} (fastest {g['peers'][k]['min_s']:.2f})"
-                    if k in g["peers"]
-                    else "-"
-                    for k, _ in keys
-                ),
-            ]
-            for g in first
-        ]
-        parts.append(table(header, rows))
-    header = ["peak RSS, MiB", *(title for _, title in keys)]
-    rows = [
-        [
-            f"{g['model']}, batch {g['batch']}",
-            *(f"{g['peers'][k]['peak_rss_mib']:.0f}" if k in g["peers"] else "-" for k, _ in keys),
-        ]
-        for g in groups
-    ]
-    parts.append(table(header, rows))
-    return "\n\n".join(parts)
+    header = ["seconds, process start to logits (fastest)", *(title for _, title in keys)]
+    rows = []
+    for group in first:
+        found = [group["peers"].get(key) for key, _ in keys]
+        texts = (f"{entry['median_s']:.2f} ({entry['min_s']:.2f})" if entry else "-" for entry in found)
+        rows.append([f"{group['model']}, batch 1, {group['threads']} threads", *texts])
+    return table(header, rows)
+
+
+def memory(groups, keys):
+    header = ["peak RSS, MiB", *(title for _, title in keys), "ours / smallest peer"]
+    rows = []
+    for group in groups:
+        found = [group["peers"].get(key) for key, _ in keys]
+        row = [f"{group['model']}, batch {group['batch']}"]
+        row += [f"{entry['peak_rss_mib']:.0f}" if entry else "-" for entry in found]
+        others = [entry["peak_rss_mib"] for key, entry in group["peers"].items() if key != Ours.key]
+        ours = group["peers"].get(Ours.key)
+        row.append(f"{ours['peak_rss_mib'] / min(others):.2f}" if ours and others else "-")
+        rows.append(row)
+    return table(header, rows)
 
 
 def disturbance(cells):
-    worst = {"waiting": 0.0, "others": 0.0, "stolen": 0.0}
-    total = dict(worst)
-    turns = 0
-    for cell in cells:
-        for entry in cell["peers"].values():
-            for one in entry["rounds"]:
-                turns += 1
-                for name in worst:
-                    worst[name] = max(worst[name], one["cores_used"][name])
-                    total[name] += one["cores_used"][name]
-    mean = {name: value / max(turns, 1) for name, value in total.items()}
+    """Who else used the cores; said in bold when it was enough to spoil the figures."""
+    rounds = [one["cores_used"] for cell in cells for entry in cell["peers"].values() for one in entry["rounds"]]
     words = {"waiting": "waiting peers", "others": "other programs", "stolen": "taken by the hypervisor"}
-    return "; ".join(f"{words[n]} {mean[n]:.3f} cores on average, {worst[n]:.2f} in the worst turn" for n in words)
+    parts, spoiled = [], False
+    for name, title in words.items():
+        used = [one[name] for one in rounds] or [0.0]
+        mean = sum(used) / len(used)
+        spoiled = spoiled or mean > 0.05
+        parts.append(f"{title} {mean:.3f} on average, {max(used):.2f} in the worst turn")
+    verdict = " **The machine was not quiet: do not trust these figures.**" if spoiled else ""
+    return "Cores used by anybody else during a turn: " + "; ".join(parts) + "." + verdict
 
 
 def notes(cells):
@@ -131,7 +122,7 @@ def notes(cells):
         for left in cell["left_out"]:
             lines.append(
                 f"- left out of {cell['model']}, batch {cell['batch']}, {cell['threads']} threads: "
-                f"{REGISTRY[left['peer']][2]}: {left['why']}"
+                f"{peer_title(left['peer'])}: {left['why']}"
             )
     return "\n".join(lines)
 
@@ -156,31 +147,45 @@ def setting(result):
     return "\n".join(f"- {line}" for line in lines)
 
 
-def markdown(result, name):
-    cells = result["cells"]
-    parts = [f"# {name}: ResNet inference, fp32, peers in turns", setting(result)]
+def by_threads(cells):
+    parts = []
     for threads in sorted({cell["threads"] for cell in cells}):
         group = [cell for cell in cells if cell["threads"] == threads]
         keys = columns(group)
-        plural = "threads" if threads > 1 else "thread"
         parts += [
-            f"## {threads} {plural}",
+            f"## {threads} thread{'s' if threads > 1 else ''}",
             "Medians over rounds; * marks the fastest peer of a row; ratio above 1: we are faster.",
             throughput(group, keys),
             fastest(group, keys),
         ]
-    if result["starts"]:
+    return parts
+
+
+def markdown(result, name):
+    cells, groups = result["cells"], result["starts"]
+    parts = [f"# {name}: ResNet inference, fp32, peers in turns", setting(result), *by_threads(cells)]
+    if groups:
         parts += [
             "## Start and memory",
-            "Fresh processes in turns, page cache warm, weights on disk; the time runs from "
-            "process start through loading, one batch and written logits to the end of the process. Plain malloc.",
-            starts(result["starts"], columns(result["starts"])),
+            "Fresh processes in turns, page cache warm, weights on disk; the time runs from process start through "
+            "loading, one batch and written logits to the end of the process. Plain malloc.",
+            starts(groups, columns(groups)),
+            memory(groups, columns(groups)),
         ]
     if cells:
         parts += [
             "## Checks",
             accuracy(cells, columns(cells)),
-            "Cores used by anybody else during a turn: " + disturbance(cells) + ".",
+            disturbance(cells),
             notes(cells),
         ]
+    return "\n\n".join(parts) + "\n"
+
+
+def training_markdown(result, name):
+    cells, groups = result["cells"], result["starts"]
+    parts = [f"# {name}: training steps, fp32, PyTorch's ways in turns", setting(result), *by_threads(cells)]
+    if groups:
+        parts += ["## Memory", "Fresh processes that take a few steps. Plain malloc.", memory(groups, columns(groups))]
+    parts += ["## Checks", disturbance(cells), notes(cells)]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,7 @@
-"""One cell of the table: a model, a batch size, a thread count; every peer loaded, checked, then measured in turns."""
+"""One cell of a table: everybody loaded and checked, then measured in turns, A B C A B C.
+
+`Cell` has the turns; inference.py and training.py say how a peer is loaded and checked.
+"""
 
 import statistics
 import tempfile
@@ -6,31 +9,38 @@ from pathlib import Path
 
 import peers
 from referee import machine
-from referee.logits import TOLERANCE, error_of, input_of
-from referee.ours import Ours
+from referee.ours import Ours, OursError
 from referee.workers import Worker, WorkerError
 
-LOAD_SECONDS = 1200
 ROOFLINE_SECONDS = 0.2
 
 
 class Cell:
-    def __init__(self, run, model, batch, threads):
-        self.run, self.model, self.batch, self.threads = run, model, batch, threads
-        self.folder = run.folder(model)
+    def __init__(self, run, name, batch, threads):
+        self.run, self.name, self.batch, self.threads = run, name, batch, threads
         self.workers = {}
         self.entries = {}
         self.left_out = []
         self.scratch = Path(tempfile.mkdtemp(prefix="resnetswift-bench-"))
 
-    def job(self):
-        return {
-            "model": self.model,
-            "batch": self.batch,
-            "threads": self.threads,
-            "folder": str(self.folder),
-            "isa": self.run.isa,
-        }
+    def load(self):
+        """Starts a worker for each peer, checks it, and makes an entry for everybody who passes."""
+        raise NotImplementedError
+
+    def measure_ours(self, seconds):
+        """What `resnet time --json` says."""
+        raise NotImplementedError
+
+    def multiply_adds(self):
+        """Per image; None if it is not counted."""
+        return None
+
+    def start(self, key):
+        self.workers[key] = Worker(key, self.run.venv, self.threads, self.run.isa, self.run.log)
+        return self.workers[key]
+
+    def enter(self, key, title, **facts):
+        self.entries[key] = {"title": title, "note": "", **facts, "rounds": []}
 
     def leave_out(self, key, why):
         self.run.say(f"  {peers.title(key)} is left out: {why}")
@@ -39,50 +49,14 @@ class Cell:
             self.workers.pop(key).close()
         self.entries.pop(key, None)
 
-    def wanted(self, key):
-        if self.threads == 1 and key in peers.NEEDS_THREADS:
-            return False
-        return not (self.batch == 1 and key in peers.NEEDS_BATCH)
-
-    def load(self):
-        for key in filter(self.wanted, self.run.peers):
-            worker = Worker(key, self.run.venv, self.threads, self.run.isa, self.run.log)
-            self.workers[key] = worker
-            try:
-                note = worker.ask({"do": "load", "job": self.job()}, LOAD_SECONDS)["note"]
-                output = str(self.scratch / f"{key}.npy")
-                worker.ask({"do": "check", "input": str(self.folder / "input.npy"), "output": output}, 300)
-                error = error_of(self.folder, self.batch, output)
-            except (WorkerError, ValueError) as failure:
-                self.leave_out(key, failure)
-                continue
-            if error > TOLERANCE:
-                self.leave_out(key, f"its logits are off by {error:.1e} of the largest: not true fp32")
-                continue
-            self.entries[key] = {"title": worker.title, "note": note, "logit_error": error, "rounds": []}
-        if self.run.ours:
-            output = self.scratch / "ours.npy"
-            self.run.ours.check(
-                self.folder / "weights.safetensors", input_of(self.folder, self.batch), output, self.threads
-            )
-            error = error_of(self.folder, self.batch, output)
-            if error > TOLERANCE:
-                raise SystemExit(
-                    f"error: our logits for {self.model} are off by {error:.1e} of the largest (limit {TOLERANCE:.0e})"
-                )
-            self.entries[Ours.key] = {"title": Ours.title, "note": "", "logit_error": error, "rounds": []}
-
-    def measure_ours(self, seconds):
-        answer = self.run.ours.measure(
-            self.model, self.folder / "weights.safetensors", self.batch, self.threads, seconds
-        )
+    def turn_of_ours(self, seconds):
+        answer = self.measure_ours(seconds)
+        if answer["batch"] != self.batch or answer["threads"] != self.threads:
+            raise OursError(f"asked for batch {self.batch} on {self.threads} threads, got {answer}")
+        if self.run.isa == "avx2" and answer["isa"] != "avx2":
+            raise OursError(f"asked for avx2, ran {answer['isa']}")
         self.entries[Ours.key]["note"] = f"{answer['isa']}, {answer['dtype']}"
-        return {
-            "median_ms": answer["median_ms"],
-            "min_ms": answer["min_ms"],
-            "samples": answer["samples"],
-            "peak_rss_mib": answer["peak_rss_mib"],
-        }
+        return {name: answer[name] for name in ("median_ms", "min_ms", "samples", "peak_rss_mib")}
 
     def measure_peer(self, key, seconds):
         reply = self.workers[key].ask({"do": "measure", "seconds": seconds}, 60 + 60 * seconds)
@@ -99,7 +73,7 @@ class Cell:
         active = [self.workers[key].process.pid] if key in self.workers else []
         waiting = [worker.process.pid for name, worker in self.workers.items() if name != key]
         watch = machine.Watch(waiting, active)
-        result = self.measure_ours(seconds) if key == Ours.key else self.measure_peer(key, seconds)
+        result = self.turn_of_ours(seconds) if key == Ours.key else self.measure_peer(key, seconds)
         result["cores_used"] = watch.stop()
         return result
 
@@ -108,11 +82,9 @@ class Cell:
         return f"{entry['title']} {self.batch / entry['rounds'][-1]['median_ms'] * 1e3:.1f}"
 
     def measure(self):
-        """A B C A B C ...: every round gives each one turn, ours between the peers, and measures the roofline."""
+        """A B C A B C ...: every round measures the roofline and gives each one turn."""
         rooflines = []
-        order = sorted(
-            self.entries, key=lambda key: (key != Ours.key, self.run.peers.index(key) if key in self.run.peers else 0)
-        )
+        order = list(self.entries)
         for number in range(self.run.rounds):
             rooflines.append(machine.roofline(self.run.roofline, self.threads, ROOFLINE_SECONDS))
             for key in list(order):
@@ -125,7 +97,7 @@ class Cell:
         return rooflines
 
     def execute(self):
-        self.run.say(f"{self.model}, batch {self.batch}, {self.threads} thread(s): loading and checking")
+        self.run.say(f"{self.name}, batch {self.batch}, {self.threads} thread(s): loading and checking")
         try:
             self.load()
             rooflines = self.measure()
@@ -136,10 +108,10 @@ class Cell:
                 left.unlink()
             self.scratch.rmdir()
         cell = {
-            "model": self.model,
+            "model": self.name,
             "batch": self.batch,
             "threads": self.threads,
-            "macs": self.run.macs(self.model),
+            "macs": self.multiply_adds(),
             "rooflines": rooflines,
             "peers": self.entries,
             "left_out": self.left_out,
@@ -149,14 +121,15 @@ class Cell:
 
 def summarise(cell, isa):
     """Adds medians over rounds, minima, the best peer and the ratios to a cell's raw rounds."""
-    cell["peak_gflops"] = statistics.median(machine.peak_of(line, isa) for line in cell["rooflines"])
+    cell["peak_gflops"] = max(machine.peak_of(line, isa) for line in cell["rooflines"])
     cell["read_gb_s"] = statistics.median(line["read_gb_s"] for line in cell["rooflines"])
     for entry in cell["peers"].values():
         rounds = entry["rounds"]
         entry["median_ms"] = statistics.median(r["median_ms"] for r in rounds)
         entry["min_ms"] = min(r["min_ms"] for r in rounds)
         entry["images_per_s"] = cell["batch"] / entry["median_ms"] * 1e3
-        entry["of_peak"] = entry["images_per_s"] * cell["macs"] * 2e-9 / cell["peak_gflops"]
+        if cell["macs"]:
+            entry["of_peak"] = entry["images_per_s"] * cell["macs"] * 2e-9 / cell["peak_gflops"]
     others = {key: entry for key, entry in cell["peers"].items() if key != Ours.key}
     ours = cell["peers"].get(Ours.key)
     if others:

@@ -9,10 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from peers import title
+from peers import TRAINING, title
 from referee.environment import BENCH, python_of
 
-PYTORCH = ("pytorch", "compile")
+LOAD_SECONDS = 1200  # torch.compile on a slow machine
+PYTORCH = ("pytorch", "compile", *TRAINING)
 
 
 class WorkerError(Exception):
@@ -55,7 +56,7 @@ def surroundings(key, threads, isa, malloc):
         PYTHONPATH=str(BENCH),
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONWARNINGS="ignore",
-        HF_HUB_OFFLINE="1",
+        TORCHINDUCTOR_COMPILE_THREADS="1",
     )
     if isa == "avx2":
         env.update(ONEDNN_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2")
