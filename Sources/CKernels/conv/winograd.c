@@ -39,11 +39,21 @@ static size_t stored_bytes(const ck_conv_plan *plan) {
     return (size_t)points(plan) * channels(plan) * plan->out_blocks * plan->block * 4;
 }
 
+/* Up to four tiles, F(4): filter transform and product are one kernel, and U does not exist. */
+static int is_fused(const ck_conv_plan *plan) {
+    return plan->on_the_fly && plan->tile == 4 && plan->tiles_a_block <= 4;
+}
+
 /* On the fly, how the filters of a panel are cut: a group of points of a few input blocks at a time. The fewer the
  * tiles, the more the transform costs beside the product, and the closer its result should stay; the more tiles, the
  * more it costs to add to M between chunks. */
 static void choose_chunk(ck_conv_plan *plan) {
     const int32_t tiles = plan->tiles_a_block, v = plan->block;
+    if (is_fused(plan)) {
+        plan->panel_blocks = 1;
+        plan->chunk_blocks = plan->in_blocks < 2 ? 1 : 2;
+        return;
+    }
     plan->panel_blocks = plan->out_blocks >= 2 ? 2 : 1;
     const int32_t bytes = group_points(plan) * v * plan->panel_blocks * v * 4; /* of one block of channels */
     const int32_t room = tiles <= 8 ? 26 << 10 : tiles <= 32 ? 104 << 10 : 400 << 10;
@@ -82,10 +92,14 @@ static void choose(ck_conv_plan *plan) {
 static double cost(const ck_conv_plan *plan) {
     const double tiles = (double)tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks,
                  e = points(plan);
-    const double product = ck_panel_cycles(plan->kernels, plan->tiles_a_block, plan->panel_blocks) /
-                           plan->panel_blocks / plan->tiles_a_block * tiles * e * in * plan->block * out;
+    /* Fused: six rows of 6 (tiles + 2) multiply-adds or so, two a cycle, for each input channel. */
+    const double fused = 18 * (plan->tiles_a_block + 2) / (double)plan->tiles_a_block;
+    const double unfused = e / plan->tiles_a_block / plan->panel_blocks *
+                           ck_panel_cycles(plan->kernels, plan->tiles_a_block, plan->panel_blocks);
+    const double product = (is_fused(plan) ? fused : unfused) * tiles * in * plan->block * out;
     const double transforms = tiles * e * (3.2 * in + 3 * out);
-    const double filters = plan->on_the_fly ? ceil(tiles / plan->tiles_a_block) * in * plan->block * out * e * 1.2 : 0;
+    const double filters =
+        plan->on_the_fly && !is_fused(plan) ? ceil(tiles / plan->tiles_a_block) * in * plan->block * out * e * 1.2 : 0;
     return 1.05 * (product + transforms + filters);
 }
 
@@ -333,6 +347,32 @@ static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64
     }
 }
 
+/* The same where transform and product are one: chunks of input channels whose taps stay in L1 over the six rows. */
+static void run_fused(const ck_conv_plan *plan, const ck_conv_args *args, int64_t begin, int64_t end, int64_t panel,
+                      int64_t panel_end, const float *v_buffer, float *m_buffer) {
+    const int32_t v = plan->block, in = channels(plan), chunk = plan->chunk_blocks;
+    ck_winograd_fused f = {.tiles = (int32_t)(end - begin),
+                           .v_point = v_point(plan),
+                           .v_block = (ptrdiff_t)plan->tiles_a_block * v,
+                           .dst_point = m_point(plan)};
+    for (; panel < panel_end; panel++) {
+        f.taps = (const float *)args->packed + panel * v * in * 9;
+        fetch_output(plan, args, (int32_t)panel, 1, begin, end);
+        for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
+            f.blocks = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
+            f.next = f.taps + (ptrdiff_t)f.blocks * v * 9 * v;
+            f.accumulate = from > 0;
+            for (f.row = 0; f.row < 6; f.row++) {
+                f.v = v_buffer + f.row * 6 * f.v_point + from * f.v_block;
+                f.dst = m_buffer + f.row * 6 * f.dst_point;
+                plan->kernels->winograd4_fused(&f);
+            }
+            f.taps = f.next;
+        }
+        output_tiles(plan, args, (int32_t)panel, 1, begin, end, m_buffer);
+    }
+}
+
 /* Tiles begin...end of the block that starts at tile `origin`, panels panel...panel_end. */
 static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, int64_t origin, int64_t begin,
                            int64_t end, int64_t panel, int64_t panel_end, const float *v_buffer, float *m_buffer,
@@ -408,7 +448,10 @@ static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *arg
                 int64_t begin, end, panel, panel_end;
                 ck_split(last - first, cell / grid.deep, grid.across, &begin, &end);
                 ck_split(panels, cell % grid.deep, grid.deep, &panel, &panel_end);
-                if (begin < end)
+                if (begin >= end) continue;
+                if (is_fused(plan))
+                    run_fused(plan, args, begin + first, end + first, panel, panel_end, v_buffer, m_buffer);
+                else
                     run_on_the_fly(plan, args, first, first + begin, first + end, panel, panel_end, v_buffer, m_buffer,
                                    u_buffer);
             }

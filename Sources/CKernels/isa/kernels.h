@@ -73,6 +73,22 @@ typedef struct ck_winograd_filter {
     ptrdiff_t dst_point;
 } ck_winograd_filter;
 
+/* Winograd product with the filter transform fused in, for the few tiles of a small picture: row `row` of the square of
+ * points (m + 2 of them), one output channel block, `blocks` input blocks.
+ *     dst[point][tile][V] = or += sum over c of v[point][c][tile] * (row of G g G^T)[point] */
+typedef struct ck_winograd_fused {
+    int32_t row;
+    int32_t blocks;
+    int32_t tiles;     /* 1...4 */
+    const float *taps; /* (blocks * V, 9, V) */
+    const float *next; /* taps to fetch meanwhile, as many */
+    const float *v;    /* first point of the row; point e at + e * v_point, block b at + b * v_block, (tile, V) there */
+    ptrdiff_t v_point, v_block;
+    float *dst; /* point e, tile t at + e * dst_point + t * V */
+    ptrdiff_t dst_point;
+    int32_t accumulate;
+} ck_winograd_fused;
+
 /* One row of a max pool on blocked pixels: dst[x] = max over the given rows (count, none NULL) and columns
  * x * stride - pad ... + kernel - 1 inside 0...width-1. */
 typedef struct ck_pool_row {
@@ -217,6 +233,7 @@ typedef struct ck_combination {
     X(winograd4_output, const ck_winograd_output *)                                                                    \
     X(winograd2_filter, const ck_winograd_filter *)                                                                    \
     X(winograd4_filter, const ck_winograd_filter *)                                                                    \
+    X(winograd4_fused, const ck_winograd_fused *)                                                                      \
     X(pool_row, const ck_pool_row *)                                                                                   \
     X(byte_row, const ck_byte_row *)                                                                                   \
     X(max_pool_row, const ck_pool_window_row *)                                                                        \
