@@ -11,7 +11,7 @@
 
 #include "conv/plan.h"
 
-enum { CHANNELS_MOST = 8, ROWS_A_RUN = 8 };
+enum { CHANNELS_MOST = 8, ROWS_A_RUN = 4 };
 
 static int pooled(const ck_conv_plan *plan) { return !!(plan->d.epilogue & CK_MAX_POOL_3X3_S2); }
 static int32_t padded_width(const ck_conv_plan *plan) {
