@@ -184,4 +184,27 @@ enum ConvolutionCases {
         .square(n: 3, 64, 64, 4, 56, kernel: 3, pad: 1), .square(n: 3, 512, 512, 2, 7, kernel: 3, pad: 1),
         .square(n: 3, 256, 256, 3, 14, kernel: 3, pad: 1), .square(n: 3, 512, 256, 2, 7, kernel: 1),
     ]
+
+    /// Shapes that nobody thought of: seeded, small, of every kind at once. Half of them are square in all but the picture.
+    static func random(_ count: Int, seed: UInt64) -> [cr_conv] {
+        var generator = SeededGenerator(seed: seed)
+        func pick(_ range: ClosedRange<Int32>) -> Int32 { Int32.random(in: range, using: &generator) }
+        func pair(_ range: ClosedRange<Int32>, _ square: Bool) -> (Int32, Int32) {
+            let first = pick(range)
+            return (first, square ? first : pick(range))
+        }
+        return (0..<count).map { _ in
+            let square = pick(0...1) == 0
+            let groups = pick(0...3) == 0 ? pick(1...8) : 1
+            let kernel = pair(1...5, square)
+            let (stride, pad, dilation) = (pair(1...3, square), pair(0...4, square), pair(1...2, square))
+            let least = (
+                max(1, dilation.0 * (kernel.0 - 1) + 1 - 2 * pad.0), max(1, dilation.1 * (kernel.1 - 1) + 1 - 2 * pad.1)
+            )
+            return cr_conv(
+                n: pick(1...4), c: groups * pick(1...40 / groups), k: groups * pick(1...72 / groups),
+                h: least.0 + pick(0...16), w: least.1 + pick(0...33), kernel: kernel, stride: stride, pad: pad,
+                dilation: dilation, groups: groups)
+        }
+    }
 }

@@ -40,7 +40,8 @@ extension ConvolutionOracle {
         return desc
     }
 
-    /// The input as the plan's layout wants it; blocked buffers are aligned, plain ones end exactly at the guard page.
+    /// The input as the plan's layout wants it; blocked buffers are aligned to a block and end exactly at the
+    /// guard page, as plain ones do.
     func source(_ placement: GuardedBuffer<Float>.Placement) -> (UnsafeRawPointer, keepAlive: AnyObject) {
         switch layout {
         case CK_NHWC8:
@@ -51,7 +52,8 @@ extension ConvolutionOracle {
             return (UnsafeRawPointer(buffer.pointer), buffer)
         default:
             let buffer = GuardedBuffer(
-                blocked(input, n: shape.n, c: shape.c, plane: shape.inPlane), placement: placement)
+                blocked(input, n: shape.n, c: shape.c, plane: shape.inPlane), alignment: blockAlignment,
+                placement: placement)
             return (UnsafeRawPointer(buffer.pointer), buffer)
         }
     }
@@ -87,12 +89,14 @@ extension ConvolutionOracle {
         let residual =
             run.epilogue.has(Int(CK_RESIDUAL))
             ? GuardedBuffer(
-                blocked(self.residual, n: shape.n, c: shape.k, plane: shape.outPlane), placement: run.placement) : nil
+                blocked(self.residual, n: shape.n, c: shape.k, plane: shape.outPlane), alignment: blockAlignment,
+                placement: run.placement) : nil
         let dst =
             run.epilogue.inPlace
             ? residual!
             : GuardedBuffer<Float>(
-                count: cr_blocked_count(shape.n, shape.k, plane, ck_block()), placement: run.placement)
+                count: cr_blocked_count(shape.n, shape.k, plane, ck_block()), alignment: blockAlignment,
+                placement: run.placement)
         var args = ck_conv_args()
         args.batch = run.batch
         args.src = src

@@ -126,6 +126,28 @@ final class ConvolutionTableTests: XCTestCase {
         assertExercised([CK_GEMM, CK_DIRECT], atLeast: 150)
     }
 
+    /// Random shapes, each under every instruction set and algorithm with a random rest.
+    func testRandomShapes() {
+        var generator = SeededGenerator(seed: 11)
+        for (number, shape) in ConvolutionCases.random(250, seed: 12).enumerated() {
+            let layouts = shape.c <= 8 ? [CK_NCHWC, CK_NCHW, CK_NHWC8] : [CK_NCHWC]
+            let values: ConvolutionOracle.Values = number % 2 == 0 ? .uniform : .integers
+            let layout = layouts.randomElement(using: &generator)!
+            let oracle = ConvolutionOracle(shape, values, layout: layout, seed: UInt64(300 + number))
+            forEachISA { isa in
+                for algorithm in Self.forced + [CK_AUTO] {
+                    let run = ConvolutionRun(
+                        algorithm: algorithm,
+                        epilogue: (Epilogue.plain + Epilogue.pooled).randomElement(using: &generator)!,
+                        threads: .random(in: 1...5, using: &generator),
+                        batch: .random(in: 0...shape.n, using: &generator))
+                    check(oracle, run, isa)
+                }
+            }
+        }
+        assertExercised([CK_GEMM, CK_DIRECT, CK_AUTO], atLeast: 150)
+    }
+
     func testLargePictures() {
         let plain = Epilogue(Int(CK_BIAS | CK_RESIDUAL | CK_RELU), inPlace: true)
         let pooled = Epilogue(Int(CK_BIAS | CK_RELU | CK_MAX_POOL_3X3_S2))

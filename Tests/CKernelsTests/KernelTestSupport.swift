@@ -66,6 +66,9 @@ func unblocked(_ values: UnsafePointer<Float>, n: Int32, c: Int32, plane: Int) -
     return result
 }
 
+/// Bytes on whose multiples a blocked buffer may start.
+var blockAlignment: Int { Int(ck_block()) * MemoryLayout<Float>.stride }
+
 /// (C) with zeros up to a whole number of blocks.
 func padded(_ values: [Float]) -> [Float] {
     let block = Int(ck_block())
@@ -92,5 +95,20 @@ func assertClose(
 extension cr_difference {
     var text: String {
         "\(actual) at \(index), expected \(expected): \(worst) times the bound \(bound)"
+    }
+}
+
+/// Random numbers that are the same on every machine: elements 0, 1, 2... of the reference's seeded data.
+struct SeededGenerator: RandomNumberGenerator {
+    private let seed: UInt64
+    private var drawn: UInt64 = 0
+
+    init(seed: UInt64) { self.seed = seed }
+
+    mutating func next() -> UInt64 {
+        var bytes = [UInt8](repeating: 0, count: 8)
+        cr_fill_bytes(&bytes, 8, seed &* 0x9E37_79B9_7F4A_7C15 &+ drawn)
+        drawn += 1
+        return bytes.reduce(0) { $0 << 8 | UInt64($1) }
     }
 }

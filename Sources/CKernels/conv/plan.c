@@ -156,14 +156,17 @@ ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float 
     return CK_OK;
 }
 
-/* Blocked buffers are aligned; what the description asks for is there. */
+/* What the description asks for is there; blocked buffers are aligned to a vector, because an image of a larger buffer may
+ * start at any of them. */
 static int bad_args(const ck_conv_plan *plan, const ck_conv_args *a, int32_t batch) {
     const uint32_t epilogue = plan->d.epilogue;
     const int weights = plan->d.pass == CK_WEIGHT_GRADIENT;
+    const size_t vector = (size_t)plan->block * sizeof(float);
     return !a->src || !a->dst || batch < 1 || batch > plan->d.batch ||
-           (weights ? !a->grad || (uintptr_t)a->grad % 64 : (uintptr_t)a->dst % 64) || (uintptr_t)a->workspace % 64 ||
-           (uintptr_t)a->packed % 64 || (!weights && !a->packed) || ((epilogue & CK_BIAS) && !a->bias) ||
-           ((epilogue & CK_RESIDUAL) && !a->residual) || (plan->d.src_layout == CK_NCHWC && (uintptr_t)a->src % 64) ||
+           (weights ? !a->grad || (uintptr_t)a->grad % vector : (uintptr_t)a->dst % vector) ||
+           (uintptr_t)a->workspace % 64 || (uintptr_t)a->packed % 64 || (!weights && !a->packed) ||
+           ((epilogue & CK_BIAS) && !a->bias) || ((epilogue & CK_RESIDUAL) && !a->residual) ||
+           (plan->d.src_layout == CK_NCHWC && (uintptr_t)a->src % vector) ||
            (plan->d.src_layout == CK_NHWC8 && (!a->src_scale || !a->src_shift)) ||
            (ck_conv_workspace_size(plan) && !a->workspace);
 }
