@@ -102,16 +102,16 @@ extension InferencePlan {
     /// The plan as a table, with the sizes of its memory.
     public func describe() -> String {
         let mebibytes = { (bytes: Int) in fixed(Double(bytes) / 1_048_576, 1) + " MiB" }
-        var rows = [["step", "operations", "result", "images", "kernel", "place"]]
+        var table = TextTable(["step", "operations", "result", "images", "kernel", "place"], rightAligned: [3])
         for info in stepInfos {
-            rows.append([info.name, info.operations, info.result, "\(info.chunk)", info.kernel, info.place])
+            table.rows.append([info.name, info.operations, info.result, "\(info.chunk)", info.kernel, info.place])
         }
         return """
             \(graph.modelName) for \(inputText), at most \(batch) at a time, on \(threads) threads, \(isaName)
             arena \(mebibytes(memory.arenaBytes)), convolution workspace \(mebibytes(scratchBytes)), \
             weights \(mebibytes(constantBytes))
 
-            \(table(rows, rightAligned: [3]))
+            \(table.text)
             """
     }
 
@@ -161,40 +161,19 @@ extension InferencePlan {
     /// A profile as a table, slowest parts visible at a glance.
     public func table(_ timings: [StepTiming]) -> String {
         let total = timings.reduce(0) { $0 + $1.milliseconds }
-        var rows = [["step", "operations", "result", "kernel", "ms", "%", "GFLOP/s"]]
+        var table = TextTable(
+            ["step", "operations", "result", "kernel", "ms", "%", "GFLOP/s"], rightAligned: [4, 5, 6])
         for timing in timings {
             let step = timing.step
-            rows.append([
+            table.rows.append([
                 step.name, step.operations, step.result, step.kernel, fixed(timing.milliseconds, 3),
                 fixed(100 * timing.milliseconds / total, 1), step.flops == 0 ? "" : fixed(timing.gflops, 0),
             ])
         }
         let flops = timings.reduce(0) { $0 + $1.gflops * $1.milliseconds }
-        rows.append(["total", "", "", "", fixed(total, 3), "100.0", fixed(flops / total, 0)])
-        return table(rows, rightAligned: [4, 5, 6])
+        table.rows.append(["total", "", "", "", fixed(total, 3), "100.0", fixed(flops / total, 0)])
+        return table.text
     }
-
-    private func table(_ rows: [[String]], rightAligned: Set<Int>) -> String {
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            let cells = zip(row, widths).enumerated().map { column, cell in
-                let padding = String(repeating: " ", count: cell.1 - cell.0.count)
-                return rightAligned.contains(column) ? padding + cell.0 : cell.0 + padding
-            }
-            return String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed())
-        }.joined(separator: "\n")
-    }
-}
-
-/// Decimal text with `digits` after the point.
-private func fixed(_ value: Double, _ digits: Int) -> String {
-    let scale = pow(10, Double(digits))
-    let rounded = (value * scale).rounded()
-    guard digits > 0 else { return "\(Int(rounded))" }
-    let fraction = "\(Int(rounded.magnitude) % Int(scale))"
-    let sign = rounded < 0 ? "-" : ""
-    return sign + "\(Int(rounded.magnitude) / Int(scale))."
-        + String(repeating: "0", count: digits - fraction.count) + fraction
 }
 
 func monotonicNanoseconds() -> UInt64 {

@@ -15,29 +15,22 @@ extension Graph {
         for parameter in parameters {
             if parameter.role.isBuffer { buffers += parameter.count } else { owned[parameter.node] += parameter.count }
         }
-        var rows = [["Layer", "Kind", "Output", "Parameters", "MACs"]]
+        var table = TextTable(["Layer", "Kind", "Output", "Parameters", "MACs"], rightAligned: [3, 4])
         for (index, node) in nodes.enumerated() {
-            rows.append([
+            table.rows.append([
                 node.name, node.operation.kindText, shapes[index].description,
                 owned[index] == 0 ? "" : owned[index].grouped, macs[index] == 0 ? "" : macs[index].grouped,
             ])
         }
         let parameterTotal = owned.reduce(0, +)
         let macTotal = macs.reduce(0, +)
-        rows.append(["Total", "", "", parameterTotal.grouped, macTotal.grouped])
+        table.rows.append(["Total", "", "", parameterTotal.grouped, macTotal.grouped])
 
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max()! }
-        func line(_ row: [String]) -> String {
-            let cells = row.enumerated().map { column, cell in
-                let space = String(repeating: " ", count: widths[column] - cell.count)
-                return column < 3 ? cell + space : space + cell
-            }
-            return cells.joined(separator: "  ")
-        }
-        let rule = String(repeating: "-", count: widths.reduce(0, +) + 2 * (widths.count - 1))
-        var lines = ["\(modelName) for pictures of \(shapes[0])", rule, line(rows[0]), rule]
-        lines += rows[1..<(rows.count - 1)].map(line)
-        lines += [rule, line(rows[rows.count - 1]), rule]
+        let rows = table.lines
+        let rule = String(repeating: "-", count: table.widths.reduce(0, +) + 2 * (table.widths.count - 1))
+        var lines = ["\(modelName) for pictures of \(shapes[0])", rule, rows[0], rule]
+        lines += rows.dropFirst().dropLast()
+        lines += [rule, rows[rows.count - 1], rule]
         lines.append("Parameters  \(parameterTotal.grouped), \(mebibytes(parameterTotal)) in float32")
         lines.append("Buffers     \(buffers.grouped) (running statistics)")
         let macText =
@@ -45,7 +38,7 @@ extension Graph {
             ? "\(decimal(macTotal, unit: 1_000_000, places: 2)) M"
             : "\(decimal(macTotal, unit: 1_000_000_000, places: 2)) G"
         lines.append("MACs        \(macTotal.grouped) a picture, \(macText)")
-        return lines.map { $0.trimmingTrailingSpaces }.joined(separator: "\n") + "\n"
+        return lines.joined(separator: "\n") + "\n"
     }
 }
 
@@ -98,12 +91,4 @@ private func decimal(_ value: Int, unit: Int, places: Int) -> String {
     let scaled = (value * scale + unit / 2) / unit
     let fraction = String(scaled % scale)
     return "\(scaled / scale)." + String(repeating: "0", count: places - fraction.count) + fraction
-}
-
-extension String {
-    fileprivate var trimmingTrailingSpaces: String {
-        var end = endIndex
-        while end > startIndex, self[index(before: end)] == " " { end = index(before: end) }
-        return String(self[..<end])
-    }
 }

@@ -47,6 +47,11 @@ extension Model {
     }
 }
 
+extension WeightFile {
+    /// What would become of each tensor if a model of `graph` were loaded from this file; nothing is read.
+    public func report(for graph: Graph) -> LoadReport { LoadPlan(graph, self).report }
+}
+
 /// The comparison of a graph with a file, from shapes alone.
 private struct LoadPlan {
     var report = LoadReport()

@@ -7,31 +7,34 @@ extension Model {
     /// tell. Classes and input channels always follow the file's shapes.
     /// - Throws: `unsupported` where the model cannot be told, `doesNotFit` where the weights are not the model's.
     public init(from file: WeightFile, named name: ModelName? = nil) throws(WeightFileError) {
-        let told = try naming(file.path) { () throws(WeightFault) in
-            if let name { return name }
-            return try file.modelName()
-        }
-        let graph = try naming(file.path) { () throws(WeightFault) in try file.graph(of: told) }
+        let (graph, told) = try file.graph(named: name)
         try self.init(graph: graph, from: file)
-        metadata[MetadataKey.model] = told.rawValue
+        metadata[MetadataKey.model] = told
     }
 }
 
 extension WeightFile {
-    /// The model that the metadata names or the shapes tell.
-    fileprivate func modelName() throws(WeightFault) -> ModelName {
-        if let text = metadata[MetadataKey.model], let known = ModelName(rawValue: text) { return known }
-        let guess = try ModelGuess(entries)
-        guard let name = guess.name.flatMap(ModelName.init(rawValue:)) else {
-            throw .unsupported(
-                "a \(guess.block.rawValue) ResNet of \(guess.nBlocks) blocks with \(guess.channels) channels, "
-                    + "which is no model of this library")
+    /// The network that these weights are of, and what it is called: the one asked for; otherwise the one that the
+    /// metadata names; otherwise the one that the shapes tell, published or not. Its parameters need not be those of the
+    /// file: see `report(for:)`.
+    /// - Throws: `unsupported` where the model cannot be told.
+    public func graph(named name: ModelName? = nil) throws(WeightFileError) -> (graph: Graph, name: String) {
+        try naming(path) { () throws(WeightFault) in
+            let noted = metadata[MetadataKey.model]
+            if let known = name ?? noted.flatMap(ModelName.init(rawValue:)) {
+                return (try graph(of: known), known.rawValue)
+            }
+            let guess = try ModelGuess(entries)
+            if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
+                return (try graph(of: known), known.rawValue)
+            }
+            let graph = try guess.graph()
+            return (graph, noted ?? graph.modelName)
         }
-        return name
     }
 
     /// The graph of a model with as many classes and input channels as the file's first convolution and classifier have.
-    fileprivate func graph(of name: ModelName) throws(WeightFault) -> Graph {
+    private func graph(of name: ModelName) throws(WeightFault) -> Graph {
         do {
             let plain = try name.graph()
             let parameters = plain.parameters
@@ -43,5 +46,30 @@ extension WeightFile {
         } catch {
             throw .unsupported("\(error)")
         }
+    }
+}
+
+extension ModelGuess {
+    /// A ResNet of depths and widths that nobody published, in one of the two families.
+    fileprivate func graph() throws(WeightFault) -> Graph {
+        guard 1...1_000_000 ~= classes ?? 1, 1...4096 ~= inputChannels else {
+            throw .unsupported("a ResNet of \(classes ?? 0) classes and \(inputChannels) input channels")
+        }
+        do throws(ModelError) {
+            switch (stemKernel, block, channels.count) {
+            case (3, .basic, 3):
+                return try CIFARResNetConfig(nBlocks: nBlocks, channels: channels)
+                    .graph(classes: classes ?? 10, inputChannels: inputChannels)
+            case (7, _, 4):
+                return try ResNetConfig(
+                    block: block == .basic ? .basic : .bottleneck, nBlocks: nBlocks, channels: channels,
+                    groups: groups, widthPerGroup: widthPerGroup
+                ).graph(classes: classes ?? 1000, inputChannels: inputChannels)
+            default: break
+            }
+        } catch { throw .unsupported("\(error)") }
+        throw .unsupported(
+            "a \(block.rawValue) ResNet of \(nBlocks) blocks with \(channels) channels and a "
+                + "\(stemKernel)x\(stemKernel) first convolution, which is no model of this library")
     }
 }

@@ -1,0 +1,41 @@
+# make demo and make test need Swift 6.2 or newer; what else they need, `make deps` installs first.
+
+PREFIX ?= /usr/local
+PACKAGES = libopenblas-dev libomp-dev libturbojpeg0-dev libpng-dev zlib1g-dev
+# The Swift runtime goes into the program: it starts sooner and runs where no Swift is installed.
+RELEASE = -c release --static-swift-stdlib
+SWIFT_FILES = $$(git ls-files '*.swift')
+C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h')
+
+.DEFAULT_GOAL := help
+
+help: ## Shows this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Builds, classifies 20 handwritten digits, times a ResNet-50. Works offline once built.
+	@demo/run.sh .build/release/resnet
+
+test: deps ## Builds and runs all tests.
+	swift build --build-tests
+	swift test --skip-build
+
+build: deps ## Builds the release program .build/release/resnet.
+	swift build $(RELEASE) --product resnet
+
+bench: deps ## Compares with PyTorch, ONNX Runtime, OpenVINO and others; installs them for itself (see bench/README.md).
+	python3 bench/compare.py
+
+format: ## Formats all Swift and C sources in place.
+	swift format -i --configuration .swift-format Package.swift $(SWIFT_FILES)
+	clang-format -i $(C_FILES)
+
+install: build ## Installs the program to PREFIX/bin (PREFIX=/usr/local).
+	install -D -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
+
+deps: ## Installs the C libraries that are missing (apt); does nothing when all are there.
+	@scripts/install_deps.sh $(PACKAGES)
+
+clean: ## Removes what was built.
+	rm -rf .build
+
+.PHONY: help demo test build bench format install deps clean

@@ -1,0 +1,113 @@
+// resnet classify: what is on these pictures?
+
+import ArgumentParser
+import Glibc
+import ResNetSwift
+
+struct ClassifyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "classify",
+        abstract: "Tells what is on pictures.",
+        discussion: """
+            The model is told from the weights; transform and class names come with them where the file has them, and are \
+            ImageNet's otherwise. Pictures that cannot be read are reported and left out; the exit code is then 2.
+
+            EXAMPLES
+              resnet classify photo.jpg --weights resnet50.pth
+              resnet classify photos/ more/*.png --weights resnet18.safetensors --top 3 --threads 2
+              resnet classify photos/ --weights mine.npz --labels names.txt --json > results.jsonl
+              resnet classify demo/digits --weights demo/digits.safetensors --top 1
+            """)
+
+    @OptionGroup var pictures: PictureOptions
+    @OptionGroup var weights: WeightOptions
+    @Option(help: ArgumentHelp("Class names: one a line, or a JSON list.", valueName: "file"))
+    var labels: String?
+    @Option(help: ArgumentHelp("How many classes to show.", valueName: "n"))
+    var top = 5
+    @OptionGroup var batch: BatchOptions
+    @OptionGroup var compute: ComputeOptions
+    @Flag(help: "One JSON object a picture: path, model, top: [{class, index, probability}].")
+    var json = false
+
+    func validate() throws {
+        guard !pictures.images.isEmpty else { throw ValidationError("Give at least one picture or folder.") }
+        guard top >= 1 else { throw ValidationError("--top must be at least 1, not \(top).") }
+    }
+
+    func run() throws {
+        let loaded = try weights.load()
+        let names = try ClassNames(path: labels, for: loaded)
+        let paths = try pictures.paths()
+        let transform = try pictures.transform(for: loaded)
+        var runner = PictureRunner(loaded, transform, compute, batch: batch.batch)
+        let table = ScoreTable(paths: paths, names: names)
+        var isFirst = true
+        try runner.run(paths) { paths, prediction, progress in
+            progress.hide()
+            if isFirst && !json { print(table.header) }
+            isFirst = false
+            for (path, scores) in zip(paths, loaded.model.graph.topScores(prediction.logits, count: top)) {
+                print(json ? object(path, loaded.name, scores, names) : table.rows(path, scores))
+            }
+            fflush(nil)
+        }
+        try runner.finish(of: paths.count)
+    }
+
+    private func object(_ path: String, _ model: String, _ scores: [ClassScore], _ names: ClassNames) -> String {
+        let top = scores.map { score in
+            JSONValue(
+                ("class", .string(names[score.index])), ("index", .integer(score.index)),
+                ("probability", .number(score.probability)))
+        }
+        return JSONValue(("path", .string(path)), ("model", .string(model)), ("top", .array(top))).text
+    }
+}
+
+/// The results as people read them: a line a class, the path on the first.
+private struct ScoreTable {
+    private let names: ClassNames
+    private let widths: [Int]
+    private static let barWidth = 20
+
+    init(paths: [String], names: ClassNames) {
+        self.names = names
+        widths = [
+            min(max(paths.map(\.count).max() ?? 0, 7), 48), min(max(names.width, 5), 32), 7, Self.barWidth,
+        ]
+    }
+
+    var header: String { line(["picture", "class", "score", ""]) }
+
+    func rows(_ path: String, _ scores: [ClassScore]) -> String {
+        scores.enumerated().map { position, score in
+            line([
+                position == 0 ? Self.shortened(path, to: widths[0]) : "", names[score.index],
+                fixed(100 * score.probability, 2) + "%", Self.bar(score.probability),
+            ])
+        }.joined(separator: "\n")
+    }
+
+    private func line(_ cells: [String]) -> String { TextTable.line(cells, widths: widths, rightAligned: [2]) }
+
+    /// The end of a path tells files apart.
+    private static func shortened(_ path: String, to width: Int) -> String {
+        path.count <= width ? path : "…" + path.suffix(width - 1)
+    }
+
+    /// In eighths of a character.
+    private static func bar(_ share: Double) -> String {
+        guard share.isFinite else { return "" }
+        let eighths = Int((share * Double(barWidth * 8)).rounded())
+        let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8]
+        return String(repeating: "█", count: eighths / 8) + rest
+    }
+}
+
+extension JSONValue {
+    /// An object; the order is kept.
+    init(_ members: (String, JSONValue)...) {
+        self = .object(members.map { JSONMember(key: $0.0, value: $0.1) })
+    }
+}

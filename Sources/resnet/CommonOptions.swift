@@ -1,0 +1,86 @@
+// Options that several commands share, and what they turn into.
+
+import ArgumentParser
+import ResNetSwift
+
+struct WeightOptions: ParsableArguments {
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("Weights: PyTorch .pth, .safetensors or .npz, told by content.", valueName: "file"))
+    var weights: String
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("The model; otherwise the file's metadata or the shapes tell.", valueName: "name"))
+    var model: String?
+
+    func load() throws -> LoadedModel { try LoadedModel(weights: weights, named: model) }
+}
+
+/// A model by weights, or by name with random weights.
+struct AnyModelOptions: ParsableArguments {
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("Weights; without them the model gets random ones.", valueName: "file"))
+    var weights: String?
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The model, e.g. resnet50.", valueName: "name"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("Size of the pictures: 224, or HEIGHTxWIDTH.", valueName: "size"))
+    var inputSize: PictureSize?
+
+    func validate() throws {
+        if weights == nil && model == nil { throw ValidationError("Give --model, --weights or both.") }
+    }
+
+    func load() throws -> LoadedModel {
+        if let weights { return try LoadedModel(weights: weights, named: model) }
+        return try LoadedModel(randomWeightsOf: ModelName(named: model ?? ""), inputSize: inputSize?.size)
+    }
+}
+
+struct ComputeOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: ArgumentHelp("Threads; 0 means the physical cores.", valueName: "n"))
+    var threads = 0
+
+    @Option(
+        help: ArgumentHelp(
+            "strict: direct sums only; default: Winograd with good points; fast: whatever is fastest.",
+            valueName: "how"))
+    var accuracy = Accuracy.default
+
+    func validate() throws {
+        guard 0...1024 ~= threads else { throw ValidationError("--threads must be 0 to 1024, not \(threads).") }
+    }
+
+    func planOptions(input: InputKind = .floatNCHW) -> PlanOptions {
+        PlanOptions(threads: threads, accuracy: accuracy, input: input)
+    }
+}
+
+struct BatchOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: ArgumentHelp("Pictures at a time.", valueName: "n"))
+    var batch = 8
+
+    func validate() throws { try checkBatch(batch) }
+}
+
+func checkBatch(_ batch: Int) throws {
+    guard 1...4096 ~= batch else { throw ValidationError("--batch must be 1 to 4096, not \(batch).") }
+}
+
+/// `224` or `193x257`: height, width.
+struct PictureSize: ExpressibleByArgument {
+    let size: Size2
+
+    init?(argument: String) {
+        let sides = argument.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+        guard (1...2).contains(sides.count), let height = sides[0], let width = sides[sides.count - 1],
+            1...65536 ~= height, 1...65536 ~= width
+        else { return nil }
+        size = Size2(height, width)
+    }
+}
+
+extension Accuracy: ExpressibleByArgument {}

@@ -1,0 +1,56 @@
+// resnet embed: the feature vector h, which the last layer reads.
+
+import ArgumentParser
+import ResNetSwift
+
+struct EmbedCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "embed",
+        abstract: "Writes the feature vector h of pictures as a NumPy array.",
+        discussion: """
+            The input is pictures and folders, or one NumPy array (N, C, H, W). The output is (N, features). For pictures, \
+            the path of every row is printed; those that cannot be read have no row, and the exit code is then 2.
+
+            EXAMPLES
+              resnet embed photos/ --weights resnet18.safetensors --output h.npy > rows.txt
+              resnet embed x.npy --weights resnet50.pth --output h.npy
+            """)
+
+    @OptionGroup var pictures: PictureOptions
+    @Option(name: .shortAndLong, help: ArgumentHelp("Where h goes.", valueName: "npy"))
+    var output: String
+    @OptionGroup var weights: WeightOptions
+    @OptionGroup var batch: BatchOptions
+    @OptionGroup var compute: ComputeOptions
+
+    func validate() throws {
+        guard !pictures.images.isEmpty else { throw ValidationError("Give pictures, folders or one .npy file.") }
+    }
+
+    func run() throws {
+        let loaded = try weights.load()
+        guard loaded.model.graph.features != nil else {
+            throw ToolError("\(loaded.name): expected a model with a feature vector, found none before its logits")
+        }
+        if pictures.images.count == 1, pictures.images[0].hasSuffix(".npy") {
+            let features = try runArray(pictures.images[0], through: loaded, batch.batch, compute) { $0.features! }
+            return try WeightWriter.writeArray(features, to: output)
+        }
+        let paths = try pictures.paths()
+        var runner = PictureRunner(loaded, try pictures.transform(for: loaded), compute, batch: batch.batch)
+        var values: [Float] = []
+        var rows: [String] = []
+        var width = 0
+        try runner.run(paths) { paths, prediction, _ in
+            let features = prediction.features!
+            width = features.shape[1]
+            values += features.values
+            rows += paths
+        }
+        if !rows.isEmpty {
+            try WeightWriter.writeArray(Tensor(shape: [rows.count, width], values: values), to: output)
+            print(rows.joined(separator: "\n"))
+        }
+        try runner.finish(of: paths.count)
+    }
+}

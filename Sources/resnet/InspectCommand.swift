@@ -1,0 +1,103 @@
+// resnet inspect: what is in a weight file, and of which model it is.
+
+import ArgumentParser
+import Glibc
+import ResNetSwift
+
+struct InspectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect",
+        abstract: "Shows what is in a weight file: container, tensors, metadata, and the model it fits.",
+        discussion: """
+            Nothing is executed and no tensor is read. The container is told by content.
+
+            EXAMPLES
+              resnet inspect resnet50.pth
+              resnet inspect model.safetensors --model resnet18
+              resnet inspect model.npz --json
+            """)
+
+    @Argument(help: ArgumentHelp("A weight file.", valueName: "file"))
+    var file: String
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The model to compare with; otherwise it is told.", valueName: "name"))
+    var model: String?
+    @Flag(help: "One JSON object.")
+    var json = false
+
+    func run() throws {
+        let asked = try model.map { (name) throws(ModelError) in try ModelName(named: name) }
+        let opened = try WeightFile.open(file)
+        let match = Match(opened, asked)
+        print(json ? object(opened, match).text : text(opened, match))
+    }
+
+    /// The model of the file, or why there is none.
+    private struct Match {
+        var name: String?
+        var graph: Graph?
+        var report: LoadReport?
+        var refusal: String?
+
+        init(_ file: WeightFile, _ asked: ModelName?) {
+            do {
+                let (graph, name) = try file.graph(named: asked)
+                self.name = name
+                self.graph = graph
+                let report = file.report(for: graph)
+                self.report = report
+                if !report.isComplete { refusal = "does not fit the model: \(report)" }
+            } catch { refusal = "\(error.fault)" }
+        }
+    }
+
+    private var bytes: Int {
+        var about = stat()
+        return stat(file, &about) == 0 ? Int(about.st_size) : 0
+    }
+
+    private func text(_ opened: WeightFile, _ match: Match) -> String {
+        let values = opened.entries.reduce(0) { $0 + $1.count }
+        var lines = [
+            "\(file): \(opened.container.title), \(bytes.grouped) bytes, \(opened.entries.count) tensors, "
+                + "\(values.grouped) values"
+        ]
+        func fact(_ key: String, _ value: String) {
+            lines.append(key + String(repeating: " ", count: max(12 - key.count, 1)) + value)
+        }
+        if let name = match.name, let graph = match.graph {
+            let classes = graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0
+            fact("model", "\(name), \(graph.inputChannels ?? 0) input channels, \(classes) classes")
+        }
+        fact(match.refusal == nil ? "fits" : "refused", match.refusal ?? match.report.map { "\($0)" } ?? "")
+        if !opened.wrapper.isEmpty { fact("found under", opened.wrapper.joined(separator: " > ")) }
+        for (key, value) in opened.metadata.sorted(by: { $0.key < $1.key }) { fact(key, value) }
+        if !opened.ignored.isEmpty { fact("not read", opened.ignored.joined(separator: ", ")) }
+        var table = TextTable(["tensor", "type", "shape", "values", "access"], rightAligned: [3])
+        for entry in opened.entries {
+            let name = entry.key == entry.name ? entry.key : "\(entry.key) = \(entry.name)"
+            table.rows.append([
+                name, entry.type.rawValue, entry.shape.map(String.init).joined(separator: "x"), entry.count.grouped,
+                entry.isView ? "in place" : "converted",
+            ])
+        }
+        return (lines + ["", table.text]).joined(separator: "\n")
+    }
+
+    private func object(_ opened: WeightFile, _ match: Match) -> JSONValue {
+        let tensors = opened.entries.map { entry in
+            JSONValue(
+                ("key", .string(entry.key)), ("name", .string(entry.name)), ("type", .string(entry.type.rawValue)),
+                ("shape", .array(entry.shape.map(JSONValue.integer))), ("in_place", .bool(entry.isView)))
+        }
+        let metadata = opened.metadata.sorted { $0.key < $1.key }
+        return JSONValue(
+            ("path", .string(file)), ("container", .string(opened.container.rawValue)), ("bytes", .integer(bytes)),
+            ("model", match.name.map(JSONValue.string) ?? .null), ("fits", .bool(match.refusal == nil)),
+            ("refused", match.refusal.map(JSONValue.string) ?? .null),
+            ("wrapper", .array(opened.wrapper.map(JSONValue.string))),
+            ("ignored", .array(opened.ignored.map(JSONValue.string))),
+            ("metadata", .object(metadata.map { JSONMember(key: $0.key, value: .string($0.value)) })),
+            ("tensors", .array(tensors)))
+    }
+}

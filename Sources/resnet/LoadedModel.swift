@@ -1,0 +1,63 @@
+// A model as the commands use it: its name, where its weights are, and plans that let the file's pages go.
+
+import ResNetSwift
+
+struct LoadedModel {
+    let model: Model
+    let name: String
+    /// The file or `random weights`, for messages.
+    let origin: String
+    /// Side lengths for pictures when nobody says: the transform's, or the model's usual ones.
+    let usualSize: Size2
+
+    /// - Parameter named: the model, where the user says; the weights must fit it.
+    init(weights path: String, named: String?) throws {
+        let asked = try named.map { (name) throws(ModelError) in try ModelName(named: name) }
+        let file = try WeightFile.open(path)
+        model = try Model(from: file, named: asked)
+        name = model.metadata[MetadataKey.model] ?? model.graph.modelName
+        origin = path
+        usualSize = try Self.transform(in: model, origin: path)?.fixedOutputSize ?? Self.usualSize(name)
+    }
+
+    init(randomWeightsOf known: ModelName, inputSize: Size2?) throws {
+        model = try known.model(inputSize: inputSize, seed: 0)
+        name = known.rawValue
+        origin = "random weights"
+        usualSize = inputSize ?? known.defaultInputSize
+    }
+
+    private static func usualSize(_ name: String) -> Size2 {
+        if let known = ModelName(rawValue: name) { return known.defaultInputSize }
+        return name.lowercased().hasPrefix("cifar") ? 32 : 224
+    }
+
+    /// The transform that travels with the weights.
+    static func transform(in model: Model, origin: String) throws -> ImageTransform? {
+        guard let text = model.metadata[MetadataKey.transform] else { return nil }
+        do { return try ImageTransform(json: text) } catch { throw ToolError("\(origin): \(error)") }
+    }
+
+    var inputChannels: Int { model.graph.inputChannels ?? 3 }
+
+    var classCount: Int { model.graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0 }
+
+    /// Checks the instruction set first, so that a wrong CK_ISA is the first thing that is said.
+    func plan(size: Size2, batch: Int, _ options: PlanOptions) throws -> InferencePlan {
+        _ = try Machine.instructionSet()
+        let model = model
+        do {
+            return try InferencePlan(
+                model: model, input: ImageShape(channels: inputChannels, height: size.height, width: size.width),
+                batch: batch, options: options,
+                didConsume: { model[$0].storage.discardPages() })
+        } catch { throw ToolError("\(name) on pictures of \(size): \(error)") }
+    }
+
+    /// E.g. `resnet50 (resnet50.pth), 224x224, avx512, 2 threads`.
+    func announcement(_ plan: InferencePlan) throws -> String {
+        let threads = plan.threads == 1 ? "1 thread" : "\(plan.threads) threads"
+        let size = Size2(plan.input.height, plan.input.width)
+        return "\(name) (\(origin)), \(size), \(try Machine.instructionSet()), \(threads)"
+    }
+}

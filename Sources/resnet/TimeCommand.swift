@@ -1,0 +1,119 @@
+// resnet time: how fast, how soon, how much memory.
+
+import ArgumentParser
+import Glibc
+import ResNetSwift
+
+struct TimeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "time",
+        abstract: "Times a network: median, pictures a second, time to the first result, memory.",
+        discussion: """
+            The first result is computed right after planning and its time counts from the start of the process. Then \
+            follow a warm-up and runs until the seconds are over. JSON keys: model batch threads isa dtype median_ms min_ms \
+            images_per_s samples plan_s first_result_s peak_rss_mib.
+
+            EXAMPLES
+              resnet time --model resnet50 --batch 8 --threads 2
+              resnet time --weights resnet50.safetensors --seconds 10 --json
+            """)
+
+    @OptionGroup var model: AnyModelOptions
+    @Option(name: .shortAndLong, help: ArgumentHelp("Pictures at a time.", valueName: "n"))
+    var batch = 1
+    @Option(name: .shortAndLong, help: ArgumentHelp("How long to measure.", valueName: "s"))
+    var seconds = 5.0
+    @OptionGroup var compute: ComputeOptions
+    @Flag(help: "One JSON object.")
+    var json = false
+
+    func validate() throws {
+        try checkBatch(batch)
+        guard seconds >= 0, seconds <= 86400 else {
+            throw ValidationError("--seconds must be 0 to 86400, not \(seconds).")
+        }
+    }
+
+    /// Fewer runs have no median to speak of.
+    private static let fewestSamples = 5
+    private static let warmUpShare = 0.1
+
+    func run() throws {
+        let loaded = try model.load()
+        let planning = ProcessClock.now()
+        let plan = try loaded.plan(
+            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute.planOptions())
+        let planned = ProcessClock.now()
+        let workspace = try plan.makeWorkspace()
+        let pictures = randomPictures(plan.input.count * batch)
+        func once() throws {
+            try pictures.withUnsafeFloats { try plan.run($0, images: batch, in: workspace) }
+        }
+        try once()
+        let firstResult = ProcessClock.now() - ProcessClock.started
+
+        let warm = ProcessClock.now() + seconds * Self.warmUpShare
+        repeat { try once() } while ProcessClock.now() < warm
+        var samples: [Double] = []
+        var progress = Progress(total: max(Int(seconds), 1), unit: "seconds")
+        let began = ProcessClock.now()
+        var now = began
+        while now - began < seconds || samples.count < Self.fewestSamples {
+            try once()
+            let end = ProcessClock.now()
+            samples.append(end - now)
+            progress.advance(by: Int(end - began) - progress.done)
+            now = ProcessClock.now()
+        }
+        progress.hide()
+        samples.sort()
+        try report(
+            Measurement(
+                median: samples[samples.count / 2], minimum: samples[0], samples: samples.count,
+                planning: planned - planning, firstResult: firstResult),
+            loaded, plan)
+    }
+
+    /// Times in seconds.
+    private struct Measurement {
+        let median: Double
+        let minimum: Double
+        let samples: Int
+        let planning: Double
+        let firstResult: Double
+    }
+
+    private func report(_ measured: Measurement, _ loaded: LoadedModel, _ plan: InferencePlan) throws {
+        let rate = Double(batch) / measured.median
+        func rounded(_ value: Double) -> JSONValue { .number((value * 1e6).rounded() / 1e6) }
+        if json {
+            print(
+                JSONValue(
+                    ("model", .string(loaded.name)), ("batch", .integer(batch)), ("threads", .integer(plan.threads)),
+                    ("isa", .string(try Machine.instructionSet())), ("dtype", .string("float32")),
+                    ("median_ms", rounded(1000 * measured.median)), ("min_ms", rounded(1000 * measured.minimum)),
+                    ("images_per_s", rounded(rate)), ("samples", .integer(measured.samples)),
+                    ("plan_s", rounded(measured.planning)), ("first_result_s", rounded(measured.firstResult)),
+                    ("peak_rss_mib", rounded(ProcessClock.peakMemory))
+                ).text)
+            return
+        }
+        print(
+            """
+            \(try loaded.announcement(plan)), batch \(batch), float32
+            median        \(fixed(1000 * measured.median, 2)) ms of \(measured.samples) runs, \
+            fastest \(fixed(1000 * measured.minimum, 2)) ms
+            throughput    \(fixed(rate, 1)) pictures a second
+            plan          \(fixed(1000 * measured.planning, 0)) ms
+            first result  \(fixed(1000 * measured.firstResult, 0)) ms after the process started
+            memory        \(fixed(ProcessClock.peakMemory, 0)) MiB at most
+            """)
+    }
+
+    /// Values as normalised pictures have them: zeros would be kinder to a CPU than real work.
+    private func randomPictures(_ count: Int) -> Tensor {
+        Tensor(
+            shape: [count],
+            storage: FloatStorage(count: count) { CounterRandom(seed: 0).fillUniform($0, low: -2, high: 2) })
+    }
+}

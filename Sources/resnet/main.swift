@@ -1,2 +1,0 @@
-import ResNetSwift
-print("resnet")
