@@ -56,7 +56,7 @@ static void choose_chunk(ck_conv_plan *plan) {
     }
     plan->panel_blocks = plan->out_blocks >= 2 ? 2 : 1;
     const int32_t bytes = group_points(plan) * v * plan->panel_blocks * v * 4; /* of one block of channels */
-    const int32_t room = tiles <= 8 ? 26 << 10 : tiles <= 32 ? 104 << 10 : 400 << 10;
+    const int32_t room = tiles <= 8 ? 26 << 10 : 104 << 10;
     plan->chunk_blocks = room / bytes < 1 ? 1 : room / bytes < plan->in_blocks ? room / bytes : plan->in_blocks;
 }
 static ptrdiff_t u_point(const ck_conv_plan *plan) {
