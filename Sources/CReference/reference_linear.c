@@ -41,6 +41,11 @@ void cr_relu_backward(const float *y, const float *dy, size_t count, double *dx)
     for (size_t i = 0; i < count; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
+void cr_sigmoid_backward(const float *y, const float *dy, size_t count, double *dx) {
+    for (size_t i = 0; i < count; i++)
+        dx[i] = (double)dy[i] * y[i] * (1 - (double)y[i]);
+}
+
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
 void cr_sigmoid(const float *x, size_t count, double *y) {
@@ -78,6 +83,24 @@ double cr_cross_entropy(const float *x, const int32_t *labels, int rows, int n, 
             loss -= target[j] * log_p[j];
         }
         for (int j = 0; dx && j < n; j++) dx[(size_t)i * n + j] = mass * exp(log_p[j]) - target[j];
+    }
+    return loss;
+}
+
+double cr_soft_cross_entropy(const float *x, const float *targets, int rows, int n, const float *class_weights,
+                             double smoothing, double *dx) {
+    double loss = 0;
+    for (int i = 0; i < rows; i++) {
+        double log_p[n], target[n], mass = 0;
+        cr_log_softmax(x + (size_t)i * n, 1, n, log_p);
+        for (int j = 0; j < n; j++) {
+            double share = targets[(size_t)i * n + j] * (1 - smoothing) + smoothing / n;
+            target[j] = share * (class_weights ? class_weights[j] : 1) / rows;
+            mass += target[j];
+            loss -= target[j] * log_p[j];
+        }
+        for (int j = 0; dx && j < n; j++)
+            dx[(size_t)i * n + j] = mass * exp(log_p[j]) - target[j];
     }
     return loss;
 }

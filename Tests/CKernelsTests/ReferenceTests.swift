@@ -182,11 +182,29 @@ final class ReferenceTests: XCTestCase {
                 assertGradient(x, dx, "binary cross entropy") {
                     cr_bce_with_logits($0, targets, 3, 5, classWeights, nil)
                 }
+                _ = cr_soft_cross_entropy(x, targets, 3, 5, classWeights, smoothing, &dx)
+                assertGradient(x, dx, "soft cross entropy") {
+                    cr_soft_cross_entropy($0, targets, 3, 5, classWeights, smoothing, nil)
+                }
             }
         }
         let even = [Float](repeating: 0.5, count: 4)
         XCTAssertEqual(cr_cross_entropy(even, [3], 1, 4, nil, 0, -100, nil), 4.0.logarithm, accuracy: 1e-12)
         XCTAssertEqual(cr_bce_with_logits([0, 0], [0, 1], 1, 2, nil, nil), 2.0.logarithm, accuracy: 1e-12)
+    }
+
+    func testSigmoidGradient() {
+        let x = dyadic(9, seed: 8)
+        let dy = dyadic(9, seed: 9)
+        var y = [Double](repeating: 0, count: 9)
+        var dx = y
+        cr_sigmoid(x, 9, &y)
+        cr_sigmoid_backward(y.map(Float.init), dy, 9, &dx)
+        assertGradient(x, dx, "sigmoid") {
+            var y = [Double](repeating: 0, count: 9)
+            cr_sigmoid($0, 9, &y)
+            return dot(y, dy)
+        }
     }
 
     func testComparisonSeesWhatItShould() {

@@ -86,6 +86,8 @@ void cr_relu(const float *x, size_t count, double *y);
 /* dx = dy where y > 0. */
 void cr_relu_backward(const float *y, const float *dy, size_t count, double *dx);
 void cr_sigmoid(const float *x, size_t count, double *y);
+/* From the result y. */
+void cr_sigmoid_backward(const float *y, const float *dy, size_t count, double *dx);
 void cr_softmax(const float *x, int rows, int n, double *y);
 void cr_log_softmax(const float *x, int rows, int n, double *y);
 /* Mean over the rows whose label is not ignore_index, weighted by class_weights (n) if not NULL, of the cross entropy
@@ -93,6 +95,9 @@ void cr_log_softmax(const float *x, int rows, int n, double *y);
  * the loss; dx, if not NULL, gets its gradient. */
 double cr_cross_entropy(const float *x, const int32_t *labels, int rows, int n, const float *class_weights,
                         double smoothing, int32_t ignore_index, double *dx);
+/* The same with a distribution as the target of each row, (rows, n); the mean is over the rows. */
+double cr_soft_cross_entropy(const float *x, const float *targets, int rows, int n, const float *class_weights,
+                             double smoothing, double *dx);
 /* Mean over all rows * n of binary cross entropy with logits; positive_weights (n) may be NULL. */
 double cr_bce_with_logits(const float *x, const float *targets, int rows, int n, const float *positive_weights,
                           double *dx);
