@@ -145,7 +145,7 @@ def save_tar(name, state, views=()):
     dump(len(roots), storages)
     for storage_key, value in roots.items():
         dump((storage_key, "cpu", storage_class(value)), storages)
-        data = bytes(value.untyped_storage())
+        data = torch.tensor([], dtype=torch.uint8).set_(value.untyped_storage()).numpy().tobytes()
         storages.write(struct.pack("<q", len(data) // value.element_size()) + data)
     view_list, view_ids = [], {}
     for index, (key, root) in enumerate(views):

@@ -98,6 +98,11 @@ final class WeightFileMalformedPickleTests: XCTestCase {
             .init("odd-items", raw([0x7d, 0x28, 0x4e, 0x75]), "malformed", "a key without a value"),
             .init("through-mark", raw([0x4e, 0x28, 0x85]), "malformed", "the stack is empty"),
             .init("memo-unset", raw([0x68, 5]), "malformed", "memo 5 was never set"),
+            .init("memo-far", raw([0x4e, 0x72, 0xff, 0xff, 0, 0]), "exceedsLimit", "memo 65535 after 0"),
+            .init(
+                "memo-long",
+                raw([0x4e] + (0..<200_000).flatMap { [0x72] + littleEndianBytes(UInt32($0)) }), "exceedsLimit",
+                "memo 150000"),
             .init("memo-empty", raw([0x71, 5]), "malformed", "the stack is empty"),
             .init("text-long", raw([0x58, 0xff, 0xff, 0xff, 0xff]), "exceedsLimit", "4294967295 bytes"),
             .init("text-negative", raw([0x54, 0xff, 0xff, 0xff, 0xff]), "truncated", "data.pkl"),

@@ -1,5 +1,7 @@
 // Reading bytes that somebody else wrote: every read is checked against the end, and no number from a file is trusted.
 
+import Glibc
+
 /// A position in a byte range. `part` names the range in errors, e.g. `zip central directory`.
 struct ByteCursor {
     let bytes: UnsafeRawBufferPointer
@@ -48,7 +50,8 @@ extension UnsafeRawBufferPointer {
     func has(_ text: StaticString, at offset: Int = 0) -> Bool {
         text.withUTF8Buffer { wanted in
             guard offset >= 0, wanted.count <= count, offset <= count - wanted.count else { return false }
-            return self[offset..<offset + wanted.count].elementsEqual(wanted)
+            guard let base = baseAddress, let first = wanted.baseAddress else { return wanted.isEmpty }
+            return memcmp(base + offset, first, wanted.count) == 0
         }
     }
 

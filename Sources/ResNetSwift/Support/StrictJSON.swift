@@ -132,7 +132,13 @@ private struct JSONParser {
     private mutating func object(depthLeft: Int) throws(JSONError) -> JSONValue {
         offset += 1
         var members: [JSONMember] = []
+        // Small objects, as tensors' entries are, compare their few keys without hashing.
         var seen = Set<String>()
+        func isNew(_ key: String) -> Bool {
+            if members.count < 8 { return !members.contains { $0.key == key } }
+            if seen.isEmpty { seen = Set(members.map(\.key)) }
+            return seen.insert(key).inserted
+        }
         skipSpaces()
         if accept(UInt8(ascii: "}")) { return .object([]) }
         while true {
@@ -140,7 +146,7 @@ private struct JSONParser {
             guard next == UInt8(ascii: "\"") else { throw syntax("a key in quotes is expected") }
             let start = offset
             let key = try string()
-            guard seen.insert(key).inserted else {
+            guard isNew(key) else {
                 throw JSONError(kind: .duplicateKey(key), offset: start, problem: "the key \(key) occurs twice")
             }
             skipSpaces()
@@ -197,7 +203,10 @@ private struct JSONParser {
 
     private mutating func string() throws(JSONError) -> String {
         offset += 1
-        var result: [UInt8] = []
+        let start = offset
+        // Nearly every string is plain: it is taken as it lies, up to the first byte that needs a look.
+        while let byte = next, byte >= 0x20, byte != UInt8(ascii: "\\"), byte != UInt8(ascii: "\"") { offset += 1 }
+        var result = [UInt8](bytes[start..<offset])
         while let byte = next {
             switch byte {
             case UInt8(ascii: "\""):

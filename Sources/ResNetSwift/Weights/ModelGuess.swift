@@ -113,7 +113,7 @@ extension WeightFile {
 enum ResNetVariant {
     /// A sentence that names the variant, or nil.
     static func unsupported(_ tensors: [(name: String, shape: [Int])]) -> String? {
-        for (name, shape) in tensors {
+        for (name, shape) in tensors where name.hasSuffix(".weight") {
             if name.hasPrefix("conv1.") && name.dropFirst(6).first?.isNumber == true {
                 return "timm's deep stem of three convolutions (\(name)), as in resnet50d and resnetv1c"
             }

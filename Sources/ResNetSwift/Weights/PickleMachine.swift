@@ -15,12 +15,15 @@ struct PickleMachine {
     private var stack: [PickleValue] = []
     /// Heights of the stack where a MARK was set.
     private var marks: [Int] = []
-    private var memo: [Int: PickleValue] = [:]
+    /// Writers number the slots from 0 on.
+    private var memo: [PickleValue?] = []
     private var stepsLeft = Self.maximumSteps
 
     static let maximumSteps = 1_000_000
     static let maximumStack = 200_000
     static let maximumMemo = 150_000
+    /// Slots that may be left out: without a bound, two bytes could ask for a long memo again and again.
+    static let maximumMemoGap = 256
     static let maximumMarks = 1_000
     static let maximumText = 1 << 20
 
@@ -221,14 +224,15 @@ struct PickleMachine {
 
     private mutating func put(_ slot: Int) throws(WeightFault) {
         guard let value = stack.last else { throw fault("the stack is empty") }
-        guard memo.count < Self.maximumMemo || memo[slot] != nil else {
-            throw .exceedsLimit("\(cursor.part) memoises more than \(Self.maximumMemo) values")
+        guard slot < Self.maximumMemo, slot <= memo.count + Self.maximumMemoGap else {
+            throw .exceedsLimit("\(cursor.part) uses memo \(slot) after \(memo.count); writers count up from 0")
         }
+        if slot >= memo.count { memo.append(contentsOf: repeatElement(nil, count: slot + 1 - memo.count)) }
         memo[slot] = value
     }
 
     private mutating func get(_ slot: Int) throws(WeightFault) {
-        guard let value = memo[slot] else { throw fault("memo \(slot) was never set") }
+        guard slot < memo.count, let value = memo[slot] else { throw fault("memo \(slot) was never set") }
         try push(value)
     }
 
