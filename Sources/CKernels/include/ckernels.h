@@ -169,6 +169,10 @@ CK_API size_t ck_conv_workspace_size(const ck_conv_plan *plan);
 /* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding); packed:
  * ck_conv_packed_size bytes, 64-byte aligned. Packs on the plan's threads. */
 CK_API ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed);
+/* A number that plans share only if each may run what another packed: it stands for the filter's shape, the algorithm,
+ * the ISA and the order of the packed values, and changes when a release packs differently. For packed filters in
+ * files; 0 for NULL. */
+CK_API uint64_t ck_conv_packed_format(const ck_conv_plan *plan);
 CK_API ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args);
 CK_API ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan);
 /* Writes one line such as "winograd f4x4 avx512 14x32, 2 threads", NUL-terminated and cut to size; returns the whole

@@ -26,6 +26,9 @@ final class ConvPlan: @unchecked Sendable {
     var packedBytes: Int { ck_conv_packed_size(handle) }
     var workspaceBytes: Int { ck_conv_workspace_size(handle) }
 
+    /// Equal for plans that can run each other's packed filters.
+    var packedFormat: UInt64 { ck_conv_packed_format(handle) }
+
     /// One line, e.g. `winograd f4x4 avx512 14x32, 2 threads`.
     var text: String {
         let length = ck_conv_plan_describe(handle, nil, 0)

@@ -34,6 +34,7 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
     /// Pictures of another size or number than the plan takes.
     case input(expected: String, found: String)
     case noSuchNode(String)
+    case packedWeights(PackedWeightsError)
 
     public var description: String {
         switch self {
@@ -46,6 +47,7 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
                 + "make a workspace after the fork"
         case .input(let expected, let found): "the plan takes \(expected), not \(found)"
         case .noSuchNode(let name): "the model has no node \(name)"
+        case .packedWeights(let error): error.description
         }
     }
 }

@@ -31,6 +31,8 @@ public final class InferencePlan: Sendable {
     let portOffsets: [Int]
     let outputBytes: Int
     let shapes: [NodeShape]
+    /// What packed weights must agree with to be this plan's.
+    let packedKey: PackedKey
 
     private let identity: Int
     /// Workspaces of `predict` that nobody uses at the moment.
@@ -76,6 +78,7 @@ public final class InferencePlan: Sendable {
         scratchBytes = parts.convPlans.reduce(0) { max($0, $1?.workspaceBytes ?? 0) }
         (portOffsets, outputBytes) = parts.outputLayout
         shapes = parts.shapes
+        packedKey = parts.packedKey
         identity = Self.identities.add(1, ordering: .relaxed).newValue
         // The thread that packed the weights, with its OpenMP team, serves the first workspace.
         let core = try WorkspaceCore(

@@ -1,0 +1,167 @@
+// A plan's constants in a file, to be mapped back by a later process instead of packing the weights again.
+//
+//     0     "CKPACKED"
+//     8     format of this file, 32 bit; where the constants start, 32 bit, a multiple of 4096
+//     16    key, 64 bit: a hash of all that the constants' order depends on
+//     24    bytes of constants, 64 bit
+//     32    bytes of the following text, 32 bit; what the weights were packed for, for people
+//     ...   zeros
+//     4096  the constants as they lie in memory
+//
+// All numbers are little-endian. The file is a cache: made for one model, instruction set and plan, and refused by any
+// other. The weights themselves are no part of the key, so a file belongs beside the weights that it was made from.
+import CKernels
+import Glibc
+
+public struct PackedWeightsError: Error, Sendable, Hashable, CustomStringConvertible {
+    public enum Fault: Sendable, Hashable {
+        /// The operating system refused.
+        case file(String)
+        case notPackedWeights
+        /// Truncated, or with something behind.
+        case length(expected: Int, found: Int)
+        /// Packed for something else.
+        case madeFor(String, wanted: String)
+    }
+
+    public let path: String
+    public let fault: Fault
+
+    public var description: String {
+        switch fault {
+        case .file(let reason): "\(path): \(reason)"
+        case .notPackedWeights: "\(path): no file of packed weights"
+        case .length(let expected, let found): "\(path): \(found) bytes long instead of \(expected)"
+        case .madeFor(let made, let wanted): "\(path): packed for \(made), but needed is \(wanted)"
+        }
+    }
+}
+
+/// What packed constants depend on.
+struct PackedKey: Sendable {
+    let hash: UInt64
+    /// For people.
+    let text: String
+}
+
+extension PlanParts {
+    var packedKey: PackedKey {
+        var hash = FNV1a()
+        hash.add(String(cString: ck_version()))
+        hash.add(block)
+        hash.add(constantLayout.bytes)
+        if case .bytesNHWC(let scale, let shift) = options.input {
+            for value in scale + shift { hash.add(Int(value.bitPattern)) }
+        }
+        for (index, step) in program.steps.enumerated() {
+            let constants = constantLayout.steps[index]
+            guard let first = constants.first else { continue }
+            hash.add(first)
+            hash.add(constants.second ?? -1)
+            for node in step.nodes {
+                hash.add(graph.nodes[node].module)
+                if case .batchNorm(_, let eps, _) = graph.nodes[node].operation {
+                    hash.add(Int(truncatingIfNeeded: eps.bitPattern))
+                }
+            }
+            if let plan = convPlans[index] { hash.add(Int(truncatingIfNeeded: plan.packedFormat)) }
+        }
+        let isa = String(cString: ck_isa_name(isa))
+        return PackedKey(
+            hash: hash.value,
+            text: "\(graph.modelName) on \(isa), pictures \(NodeShape.map(input)), at most \(batch) at a time, "
+                + "\(options.accuracy.rawValue) accuracy, kernels \(String(cString: ck_version()))")
+    }
+}
+
+/// The 64-bit FNV-1a hash: equal in every process, unlike Swift's own.
+private struct FNV1a {
+    private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
+
+    mutating func add(_ number: Int) {
+        for shift in stride(from: 0, to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> shift)) }
+    }
+
+    mutating func add(_ text: String) {
+        for byte in text.utf8 { add(byte) }
+        add(UInt8(0))
+    }
+}
+
+private enum PackedHeader {
+    static let magic = Array("CKPACKED".utf8)
+    static let revision: UInt32 = 1
+    static let bytes = 4096
+
+    static func make(_ key: PackedKey, constantBytes: Int) -> [UInt8] {
+        let text = Array(key.text.utf8.prefix(bytes - 36))
+        var header = magic
+        header += littleEndianBytes(revision) + littleEndianBytes(UInt32(bytes)) + littleEndianBytes(key.hash)
+        header += littleEndianBytes(UInt64(constantBytes)) + littleEndianBytes(UInt32(text.count)) + text
+        return header + [UInt8](repeating: 0, count: bytes - header.count)
+    }
+
+    /// - Returns: the fault, or nil if the file is what the key wants.
+    static func fault(_ file: UnsafeRawBufferPointer, _ key: PackedKey, constantBytes: Int) -> PackedWeightsError.Fault?
+    {
+        guard file.count >= magic.count, file.prefix(magic.count).elementsEqual(magic) else { return .notPackedWeights }
+        guard file.count >= bytes else { return .length(expected: bytes, found: file.count) }
+        func number<T: FixedWidthInteger>(_ offset: Int, _ type: T.Type) -> T {
+            T(littleEndian: file.loadUnaligned(fromByteOffset: offset, as: T.self))
+        }
+        let textBytes = min(Int(number(32, UInt32.self)), bytes - 36)
+        let text = String(decoding: file[36..<36 + textBytes], as: UTF8.self)
+        guard number(8, UInt32.self) == revision, number(12, UInt32.self) == UInt32(bytes),
+            number(16, UInt64.self) == key.hash, number(24, UInt64.self) == UInt64(constantBytes)
+        else { return .madeFor(text, wanted: key.text) }
+        guard file.count == bytes + constantBytes else {
+            return .length(expected: bytes + constantBytes, found: file.count)
+        }
+        return nil
+    }
+}
+
+extension InferencePlan {
+    /// Writes the packed weights, whole or not at all.
+    public func writePacked(to path: String) throws(ExecutionError) {
+        do throws(WeightFault) {
+            let file = try AtomicFile(path)
+            try file.write(PackedHeader.make(packedKey, constantBytes: constants.bytes))
+            try file.write(UnsafeRawBufferPointer(start: constants.base, count: constants.bytes))
+            try file.commit()
+        } catch {
+            throw .packedWeights(PackedWeightsError(path: path, fault: .file("\(error)")))
+        }
+    }
+
+    /// Compiles `graph` with weights that `writePacked` wrote for the same graph, options and kind of machine.
+    ///
+    /// - Parameter copies: Copies the weights to memory on huge pages instead of mapping the file: slower to start, faster
+    ///   to run, and not shared with other processes.
+    public convenience init(
+        graph: Graph, packed path: String, input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
+        copies: Bool = false
+    ) throws(ExecutionError) {
+        let parts = try PlanParts(graph: graph, input: input, batch: batch, options: options)
+        let file: MappedFile
+        do throws(WeightFault) { file = try MappedFile(path: path) } catch {
+            throw .packedWeights(PackedWeightsError(path: path, fault: .file("\(error)")))
+        }
+        let size = parts.constantLayout.bytes
+        if let fault = PackedHeader.fault(file.bytes, parts.packedKey, constantBytes: size) {
+            throw .packedWeights(PackedWeightsError(path: path, fault: fault))
+        }
+        let mapped = file.bytes.baseAddress! + PackedHeader.bytes
+        let constants: ConstantMemory
+        if copies {
+            let buffer = try AlignedBuffer(bytes: size, for: "packed weights")
+            buffer.base.copyMemory(from: mapped, byteCount: size)
+            constants = ConstantMemory(base: buffer.base, bytes: size, owner: buffer)
+        } else {
+            constants = ConstantMemory(base: mapped, bytes: size, owner: file)
+        }
+        try self.init(parts: parts, constants: constants, thread: ComputeThread())
+    }
+}
