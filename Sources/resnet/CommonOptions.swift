@@ -50,12 +50,18 @@ struct ComputeOptions: ParsableArguments {
             valueName: "how"))
     var accuracy = Accuracy.default
 
+    @Option(
+        help: ArgumentHelp(
+            "Measure which algorithm is fastest for each layer on this machine, once, and remember it in this file.",
+            valueName: "file"))
+    var wisdom: String?
+
     func validate() throws {
         guard 0...1024 ~= threads else { throw ValidationError("--threads must be 0 to 1024, not \(threads).") }
     }
 
     func planOptions(input: InputKind = .floatNCHW) -> PlanOptions {
-        PlanOptions(threads: threads, accuracy: accuracy, input: input)
+        PlanOptions(threads: threads, accuracy: accuracy, input: input, wisdom: wisdom)
     }
 }
 

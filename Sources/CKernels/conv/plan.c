@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conv/wisdom.h"
 #include "core/dispatch.h"
 
 /* In order of preference where the estimates tie; NULL ends a list. */
@@ -37,7 +38,8 @@ static ck_status check(const ck_conv_desc *d) {
         !in_range(d->dilation_height, 1, KERNEL_MOST) || !in_range(d->dilation_width, 1, KERNEL_MOST) ||
         !in_range(d->groups, 1, MOST) || !in_range(d->threads, 0, 1024) || (d->epilogue & ~known) ||
         (unsigned)d->src_layout > CK_NHWC8 || (unsigned)d->pass > CK_WEIGHT_GRADIENT ||
-        (unsigned)d->accuracy > CK_ACCURACY_FAST || (unsigned)d->algorithm >= CK_ALGORITHM_COUNT)
+        (unsigned)d->accuracy > CK_ACCURACY_FAST || (unsigned)d->selection > CK_MEASURE ||
+        (unsigned)d->algorithm >= CK_ALGORITHM_COUNT)
         return CK_INVALID_ARGUMENT;
     if (d->in_channels % d->groups || d->out_channels % d->groups) return CK_INVALID_ARGUMENT;
     const int64_t height = (int64_t)d->in_height + 2 * d->pad_height, width = (int64_t)d->in_width + 2 * d->pad_width;
@@ -73,20 +75,25 @@ static int turn_round(ck_conv_desc *d, int32_t out_height, int32_t out_width) {
     return 1;
 }
 
+/* Makes `plan` one of `algorithm`, if that applies. */
+static int adopt(ck_conv_plan *plan, const ck_conv_algorithm *algorithm) {
+    const int winograd = algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4;
+    if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id) return 0;
+    if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd) return 0;
+    plan->algorithm = algorithm;
+    if (!algorithm->applicable(plan)) return 0;
+    if (algorithm->choose) algorithm->choose(plan);
+    return 1;
+}
+
 /* The estimate decides; a tie goes to the earlier one in the list. */
 static ck_status choose(ck_conv_plan *plan, const ck_conv_algorithm *const *list) {
     double best = 0;
     ck_conv_plan chosen = *plan;
     for (; *list; list++) {
-        const ck_conv_algorithm *algorithm = *list;
-        if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id) continue;
-        const int winograd = algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4;
-        if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd) continue;
         ck_conv_plan candidate = *plan;
-        candidate.algorithm = algorithm;
-        if (!algorithm->applicable(&candidate)) continue;
-        if (algorithm->choose) algorithm->choose(&candidate);
-        const double cost = algorithm->cost(&candidate);
+        if (!adopt(&candidate, *list)) continue;
+        const double cost = candidate.algorithm->cost(&candidate);
         if (chosen.algorithm && cost >= best) continue;
         best = cost;
         chosen = candidate;
@@ -94,6 +101,42 @@ static ck_status choose(ck_conv_plan *plan, const ck_conv_algorithm *const *list
     if (!chosen.algorithm) return CK_UNSUPPORTED;
     *plan = chosen;
     return CK_OK;
+}
+
+/* Times the candidates that the estimate does not rule out. `plan` holds the estimate's choice and gets the fastest. */
+static void measure(ck_conv_plan *plan, const ck_conv_plan *bare, const ck_conv_algorithm *const *list) {
+    enum { HOPELESS = 3 };
+    const double estimate = plan->algorithm->cost(plan);
+    double best = -1;
+    for (; *list; list++) {
+        ck_conv_plan candidate = *bare;
+        if (!adopt(&candidate, *list) || candidate.algorithm->cost(&candidate) > HOPELESS * estimate) continue;
+        const double seconds = ck_measure_plan(&candidate);
+        if (seconds < 0 || (best >= 0 && seconds >= best)) continue;
+        best = seconds;
+        *plan = candidate;
+    }
+}
+
+/* Wisdom if there is any, else the estimate, then measured if that is asked. */
+static ck_status choose_wisely(ck_conv_plan *plan, const ck_conv_algorithm *const *list) {
+    if (plan->d.algorithm != CK_AUTO || plan->d.pass == CK_WEIGHT_GRADIENT) return choose(plan, list);
+    char key[CK_WISDOM_KEY];
+    ck_wisdom_key(plan, key);
+    ck_algorithm known;
+    ck_status status = ck_wisdom_find(key, &known);
+    if (status != CK_OK) return status;
+    for (const ck_conv_algorithm *const *at = list; *at && known != CK_AUTO; at++) {
+        ck_conv_plan candidate = *plan;
+        if ((*at)->id != known || !adopt(&candidate, *at)) continue;
+        *plan = candidate;
+        return CK_OK;
+    }
+    const ck_conv_plan bare = *plan;
+    status = choose(plan, list);
+    if (status != CK_OK || plan->d.selection != CK_MEASURE) return status;
+    measure(plan, &bare, list);
+    return ck_wisdom_add(key, plan->algorithm->id);
 }
 
 ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
@@ -121,7 +164,7 @@ ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
     p.out_blocks = (d->out_channels + p.block - 1) / p.block;
     p.threads = ck_threads(d->threads);
     p.groups = d->groups;
-    status = choose(&p, list);
+    status = choose_wisely(&p, list);
     if (status != CK_OK) return status;
     ck_conv_plan *made = malloc(sizeof *made);
     if (!made) return CK_OUT_OF_MEMORY;
@@ -156,8 +199,8 @@ ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float 
     return CK_OK;
 }
 
-/* What the description asks for is there; blocked buffers are aligned to a vector, because an image of a larger buffer may
- * start at any of them. */
+/* What the description asks for is there; blocked buffers are aligned to a vector, because an image of a larger buffer
+ * may start at any of them. */
 static int bad_args(const ck_conv_plan *plan, const ck_conv_args *a, int32_t batch) {
     const uint32_t epilogue = plan->d.epilogue;
     const int weights = plan->d.pass == CK_WEIGHT_GRADIENT;

@@ -2,6 +2,10 @@
  * switches threads. Without the second check AVX code crashes on systems that do not (Intel SDM vol. 1, 14.3). */
 #include "core/cpu.h"
 
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -35,3 +39,23 @@ int ck_cpu_supports(ck_isa isa) { return isa == CK_ISA_PORTABLE || isa == CK_ISA
 int ck_cpu_supports(ck_isa isa) { return isa == CK_ISA_PORTABLE; }
 
 #endif
+
+static char brand[49];
+
+/* Once: CPUID costs a virtual machine tens of microseconds. */
+static void read_brand(void) {
+#if defined(__x86_64__)
+    unsigned words[12] = {0};
+    for (unsigned i = 0; i < 3; i++)
+        if (!__get_cpuid(0x80000002 + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3])) break;
+    memcpy(brand, words, sizeof words);
+#endif
+    for (char *c = brand; *c; c++)
+        if (*c < ' ' || *c == '|') *c = ' ';
+}
+
+void ck_cpu_name(char *name, size_t size) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_brand);
+    snprintf(name, size, "%s", brand[0] ? brand : "unknown");
+}

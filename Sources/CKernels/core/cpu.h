@@ -7,4 +7,7 @@
 /* 1 if code of this ISA may run: the CPU has it and the operating system saves its registers. */
 int ck_cpu_supports(ck_isa isa);
 
+/* The processor's name, e.g. "AMD EPYC 9755", NUL-terminated and cut to size; "unknown" where it does not say. */
+void ck_cpu_name(char *name, size_t size);
+
 #endif

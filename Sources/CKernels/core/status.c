@@ -13,6 +13,8 @@ const char *ck_status_string(ck_status status) {
     case CK_UNKNOWN_ISA: return "unknown instruction set: CK_ISA takes portable, neon, avx2 or avx512";
     case CK_ISA_NOT_AVAILABLE:
         return "this CPU, operating system or build lacks the instruction set that was asked for";
+    case CK_FILE_ERROR: return "a file could not be read or written";
+    case CK_BAD_WISDOM: return "not a wisdom file, or a damaged one";
     }
     return "unknown status";
 }

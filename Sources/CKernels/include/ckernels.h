@@ -40,7 +40,9 @@ typedef enum ck_status {
     CK_UNSUPPORTED = 2,      /* valid, but this algorithm or build does not do it */
     CK_OUT_OF_MEMORY = 3,    /* an allocation failed, or a size does not fit in size_t */
     CK_UNKNOWN_ISA = 4,      /* CK_ISA (or the name given) is no ISA this build knows */
-    CK_ISA_NOT_AVAILABLE = 5 /* the ISA is known, but this CPU or operating system lacks it */
+    CK_ISA_NOT_AVAILABLE = 5, /* the ISA is known, but this CPU or operating system lacks it */
+    CK_FILE_ERROR = 6,        /* a file could not be read or written; errno says why */
+    CK_BAD_WISDOM = 7         /* a wisdom file (or what CK_WISDOM names) is none; nothing was taken from it */
 } ck_status;
 
 /* One English sentence without a full stop; never NULL. */
@@ -112,6 +114,10 @@ typedef enum ck_layout { CK_NCHWC = 0, CK_NCHW = 1, CK_NHWC8 = 2 } ck_layout;
 /* strict: no Winograd. default: up to F(4). fast: the same today. */
 typedef enum ck_accuracy { CK_ACCURACY_DEFAULT = 0, CK_ACCURACY_STRICT = 1, CK_ACCURACY_FAST = 2 } ck_accuracy;
 
+/* How CK_AUTO chooses where no wisdom answers. estimate: a cost model, at once. measure: the applicable algorithms are
+ * timed on this machine, some tens of milliseconds a convolution, and the result becomes wisdom. */
+typedef enum ck_selection { CK_ESTIMATE = 0, CK_MEASURE = 1 } ck_selection;
+
 /* What happens to a result before it is stored, in this order. */
 enum {
     CK_BIAS = 1,               /* + bias[k] */
@@ -139,6 +145,7 @@ typedef struct ck_conv_desc {
     ck_pass pass;
     ck_accuracy accuracy;
     ck_algorithm algorithm;
+    ck_selection selection;
 } ck_conv_desc;
 
 /* Buffers of one run. Blocked buffers: aligned to a channel block, ck_block() floats, so that any image of a larger
@@ -180,6 +187,14 @@ CK_API ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan);
 CK_API size_t ck_conv_plan_describe(const ck_conv_plan *plan, char *text, size_t size);
 CK_API const char *ck_algorithm_name(ck_algorithm algorithm);
 CK_API void ck_conv_plan_destroy(ck_conv_plan *plan); /* NULL is fine */
+
+/* Wisdom: which algorithm measured fastest, by CPU, ISA, threads and shape; kept for the process. The file that the
+ * environment variable CK_WISDOM names is loaded before the first plan, if it exists. load adds to what is known; a bad
+ * file changes nothing. save writes a whole new file and then renames it. */
+CK_API ck_status ck_wisdom_load(const char *path);
+CK_API ck_status ck_wisdom_save(const char *path);
+CK_API size_t ck_wisdom_count(void);
+CK_API void ck_wisdom_forget(void);
 
 /* ---------------------------------------------------------------- pooling (NCHWc in and out) */
 

@@ -7,6 +7,7 @@ final class ConvPlan: @unchecked Sendable {
 
     init(_ step: ConvStep, batch: Int, threads: Int, options: PlanOptions, name: String) throws(ExecutionError) {
         var description = Self.description(step, batch: batch, threads: threads, options: options)
+        if options.wisdom != nil { description.selection = CK_MEASURE }
         var handle: OpaquePointer?
         try check(ck_conv_plan_create(&description, &handle), "planning \(name)")
         guard let handle else { preconditionFailure("a plan without a plan") }

@@ -9,6 +9,8 @@ public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {
         case outOfMemory = 3
         case unknownISA = 4
         case isaNotAvailable = 5
+        case fileError = 6
+        case badWisdom = 7
         /// A status that this version does not know.
         case other = 0xFFFF_FFFF
     }

@@ -50,7 +50,9 @@ public final class InferencePlan: Sendable {
         model: Model, input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
         didConsume: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(ExecutionError) {
+        if let wisdom = options.wisdom { try Wisdom.load(wisdom) }
         let parts = try PlanParts(graph: model.graph, input: input, batch: batch, options: options)
+        if let wisdom = options.wisdom { try Wisdom.save(wisdom) }
         let buffer = try AlignedBuffer(bytes: parts.constantLayout.bytes, for: "packed weights")
         let thread = try ComputeThread()
         let writer = ConstantWriter(

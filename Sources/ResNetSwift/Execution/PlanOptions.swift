@@ -33,17 +33,21 @@ public struct PlanOptions: Sendable, Hashable {
     public var taps: [String] = []
     /// Every convolution that can runs this algorithm; for tests and comparisons.
     public var forcedAlgorithm: ConvAlgorithm?
+    /// A file that remembers which algorithm is fastest on this machine. What it does not know yet is measured while
+    /// the plan is made, some seconds for a network, and added to it. nil: a cost model decides, at once.
+    public var wisdom: String?
     var schedule = SchedulePolicy()
 
     public init(
         threads: Int = 0, accuracy: Accuracy = .default, input: InputKind = .floatNCHW, taps: [String] = [],
-        forcedAlgorithm: ConvAlgorithm? = nil
+        forcedAlgorithm: ConvAlgorithm? = nil, wisdom: String? = nil
     ) {
         self.threads = threads
         self.accuracy = accuracy
         self.input = input
         self.taps = taps
         self.forcedAlgorithm = forcedAlgorithm
+        self.wisdom = wisdom
     }
 }
 

@@ -1,0 +1,60 @@
+/* Timing a plan on made-up data. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "conv/wisdom.h"
+
+enum { REPETITIONS = 5, EVICT_BYTES = 64 << 20 };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b) {
+    const double difference = *(const double *)a - *(const double *)b;
+    return difference < 0 ? -1 : difference > 0;
+}
+
+typedef struct region {
+    void *memory;
+    size_t bytes;
+} region;
+
+static region take(size_t bytes) { return (region){ck_alloc(bytes), bytes}; }
+
+double ck_measure_plan(const ck_conv_plan *plan) {
+    const ck_conv_desc *d = &plan->d;
+    const size_t block = (size_t)plan->block, batch = (size_t)d->batch;
+    const size_t in = batch * plan->in_blocks * block * d->in_height * d->in_width * 4;
+    const size_t out = batch * plan->out_blocks * block * plan->out_height * plan->out_width * 4;
+    const size_t channels = (size_t)(plan->out_blocks + plan->in_blocks) * block * 4;
+    region regions[] = {take(in),  take(ck_conv_packed_size(plan)),    take(channels),   take(out),
+                        take(out), take(ck_conv_workspace_size(plan)), take(EVICT_BYTES)};
+    enum { REGIONS = sizeof regions / sizeof *regions };
+    double times[REPETITIONS], result = -1;
+    int good = 1;
+    for (int i = 0; i < REGIONS; i++) good &= regions[i].memory != NULL;
+    const ck_conv_args args = {.src = regions[0].memory,
+                               .packed = regions[1].memory,
+                               .bias = regions[2].memory,
+                               .residual = regions[3].memory,
+                               .src_scale = regions[2].memory,
+                               .src_shift = regions[2].memory,
+                               .dst = regions[4].memory,
+                               .workspace = regions[5].memory};
+    for (int i = -1; i < REPETITIONS && good; i++) { /* the first one only wakes the threads */
+        memset(regions[REGIONS - 1].memory, i + 2, EVICT_BYTES);
+        const double start = now();
+        good = ck_conv_run(plan, &args) == CK_OK;
+        if (i >= 0) times[i] = now() - start;
+    }
+    if (good) {
+        qsort(times, REPETITIONS, sizeof *times, ascending);
+        result = times[REPETITIONS / 2];
+    }
+    for (int i = 0; i < REGIONS; i++) ck_free(regions[i].memory, regions[i].bytes);
+    return result;
+}
