@@ -63,7 +63,8 @@ int32_t ck_panel_width(const ck_kernels *kernels, int32_t pixels, int32_t blocks
     for (int32_t width = 2; width <= 4 && width <= blocks; width *= 2) {
         const double cycles = ck_panel_cycles(kernels, pixels, width) / width;
         /* Four wide reads the weights twice as often as two: only where the rows are too short for two. */
-        const int better = width == 2 ? cycles <= least * 1.02 : cycles < least * 0.98 || pixels <= 4;
+        const int better =
+            width == 2 ? cycles <= least * 1.02 : cycles < least * 0.98 || pixels <= kernels->tile_pixels4 - 2;
         if (!better) continue;
         least = cycles;
         best = width;

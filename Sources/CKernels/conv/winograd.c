@@ -39,9 +39,10 @@ static size_t stored_bytes(const ck_conv_plan *plan) {
     return (size_t)points(plan) * channels(plan) * plan->out_blocks * plan->block * 4;
 }
 
-/* Up to four tiles, F(4): filter transform and product are one kernel, and U does not exist. */
+/* Up to four tiles, F(4): filter transform and product are one kernel, and U does not exist. Its 24 sums want 32
+ * registers. */
 static int is_fused(const ck_conv_plan *plan) {
-    return plan->on_the_fly && plan->tile == 4 && plan->tiles_a_block <= 4;
+    return plan->on_the_fly && plan->tile == 4 && plan->tiles_a_block <= 4 && plan->kernels->tile_pixels1 >= 16;
 }
 
 /* On the fly, how the filters of a panel are cut: a group of points of a few input blocks at a time. The fewer the
