@@ -12,6 +12,13 @@
 
 typedef struct ck_conv_algorithm ck_conv_algorithm;
 
+/* How a team shares a weight gradient: the product of the three is at most the number of threads. */
+typedef struct ck_weight_split {
+    int32_t images; /* parts, each with a dw of its own, which are added in order at the end */
+    int32_t panels; /* of output channels */
+    int32_t blocks; /* of input channels */
+} ck_weight_split;
+
 struct ck_conv_plan {
     ck_conv_desc d; /* every default filled in */
     const ck_kernels *kernels;
@@ -26,6 +33,7 @@ struct ck_conv_plan {
     int32_t on_the_fly;    /* Winograd: filters are transformed in run */
     int32_t chunk_blocks;  /* Winograd on the fly: input blocks transformed at once */
     int32_t tiles_a_block; /* Winograd: tiles whose transforms are held at once */
+    ck_weight_split split; /* weight gradient */
 };
 
 /* One algorithm. `choose` fills the plan's parameters and may be NULL; it comes after `applicable`. Sizes in bytes. */
@@ -44,7 +52,7 @@ struct ck_conv_algorithm {
 extern const ck_conv_algorithm ck_conv_direct, ck_conv_pointwise, ck_conv_stem, ck_conv_winograd2, ck_conv_winograd4,
     ck_conv_gemm;
 /* The data gradient where it is no forward convolution, and the weight gradient. */
-extern const ck_conv_algorithm ck_conv_data_gemm, ck_conv_weight_gemm;
+extern const ck_conv_algorithm ck_conv_data_gemm, ck_conv_weight_direct, ck_conv_weight_gemm;
 
 /* packed_size of what packs nothing. */
 size_t ck_nothing_packed(const ck_conv_plan *plan);

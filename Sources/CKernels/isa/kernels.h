@@ -157,6 +157,24 @@ typedef struct ck_dots {
     int32_t relu;
 } ck_dots;
 
+/* Outer products summed over pixels, the core of every weight gradient:
+ *
+ *     dst[r][k] (+)= sum over (i, j, p) of x[i*xs0 + j*xs1 + p*pixel_stride + r] * dy[i*ds0 + j*ds1 + p*V][k]
+ *
+ * for r in 0...rows and k in 0...blocks*V. The outer indices are the caller's: images, rows, neither. */
+typedef struct ck_outer {
+    const float *x, *dy;
+    int32_t trips[2];
+    ptrdiff_t x_stride[2], dy_stride[2]; /* floats */
+    int32_t pixels;
+    int32_t pixel_stride; /* floats between pixels of x */
+    int32_t rows;
+    int32_t blocks;     /* of V output channels: 1 or 2 */
+    ptrdiff_t dy_block; /* floats between them */
+    float *dst;         /* (rows, blocks * V), without gaps */
+    int32_t accumulate; /* dst += instead of dst = */
+} ck_outer;
+
 /* Sums over the pixels of one channel block: of x and of x^2, (2, V). */
 typedef struct ck_moments {
     const float *x;
@@ -242,6 +260,7 @@ typedef struct ck_combination {
     X(add, const ck_addition *)                                                                                        \
     X(scale_shift, const ck_affine *)                                                                                  \
     X(dots, const ck_dots *)                                                                                           \
+    X(outer, const ck_outer *)                                                                                         \
     X(moments, const ck_moments *)                                                                                     \
     X(normalise, const ck_normalise *)                                                                                 \
     X(normalise_backward_sums, const ck_normalise_backward *)                                                          \

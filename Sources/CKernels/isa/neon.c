@@ -12,6 +12,7 @@
 
 #include "isa/norm.inc"
 #include "isa/ops.inc"
+#include "isa/outer.inc"
 #include "isa/panel.inc"
 #include "isa/rows.inc"
 #include "isa/training.inc"
