@@ -42,10 +42,91 @@ def class_weights():
     write_json("class_weights.json", {"labels": labels.tolist(), "weights": weights.tolist()})
 
 
+def schedules():
+    """Learning rate (and momentum) at every update, as torch.optim.lr_scheduler sets them."""
+    sched = torch.optim.lr_scheduler
+
+    def run(make, updates, per_epoch=None, base=0.2):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base, momentum=0.9)
+        by_update, by_epoch = make(optimizer)
+        rates, momenta = [], []
+        for update in range(updates):
+            rates.append(optimizer.param_groups[0]["lr"])
+            momenta.append(optimizer.param_groups[0]["momentum"])
+            optimizer.step()
+            for scheduler in by_update:
+                if update + 1 < updates:
+                    scheduler.step()
+            if per_epoch and (update + 1) % per_epoch == 0:
+                for scheduler in by_epoch:
+                    scheduler.step()
+        return {"rates": rates, "momenta": momenta}
+
+    def warm(o, n):
+        return sched.LinearLR(o, start_factor=0.01, total_iters=n)
+
+    write_json("schedules.json", {
+        "constant, warm-up 7": run(lambda o: ([warm(o, 7)], []), 30),
+        "step": run(lambda o: ([], [sched.StepLR(o, 2, 0.5)]), 30, per_epoch=5),
+        "step, warm-up 7": run(lambda o: ([warm(o, 7)], [sched.StepLR(o, 1, 0.5)]), 30, per_epoch=10),
+        "milestones": run(lambda o: ([], [sched.MultiStepLR(o, [1, 4], 0.1)]), 30, per_epoch=5),
+        "cosine": run(lambda o: ([sched.CosineAnnealingLR(o, 30, 0.001)], []), 30),
+        "cosine, warm-up 6": run(
+            lambda o: ([sched.SequentialLR(o, [warm(o, 6), sched.CosineAnnealingLR(o, 24)], [6])], []), 30),
+        "one-cycle": run(lambda o: ([sched.OneCycleLR(o, 0.2, 30)], []), 30),
+        "one-cycle, early": run(
+            lambda o: ([sched.OneCycleLR(o, 0.2, 30, pct_start=0.1, div_factor=10, final_div_factor=100,
+                                         cycle_momentum=False)], []), 30),
+    })
+
+
+def scores():
+    """Precision, recall, F1 and the like by scikit-learn; class 3 never occurs, class 4 is never predicted."""
+    rng = np.random.default_rng(2)
+    actual = rng.choice([0, 1, 2, 4], 120, p=[0.4, 0.3, 0.2, 0.1])
+    logits = rng.normal(size=(120, 5)).astype(np.float32)
+    logits[np.arange(120), actual] += 1.5
+    logits[:, 4] = -9
+    predicted = logits.argmax(1)
+    classes = np.arange(5)
+    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
+        actual, predicted, labels=classes, zero_division=0)
+    one_of_many = {
+        "actual": actual.tolist(), "logits": logits.flatten().tolist(),
+        "confusion": sklearn.metrics.confusion_matrix(actual, predicted, labels=classes).flatten().tolist(),
+        "precision": precision.tolist(), "recall": recall.tolist(), "f1": f1.tolist(), "support": support.tolist(),
+        "macroF1": float(f1.mean()), "accuracy": float((actual == predicted).mean()),
+        "top": [
+            float(sklearn.metrics.top_k_accuracy_score(actual, logits, k=k, labels=classes)) for k in range(1, 5)
+        ],
+        "crossEntropy": float(torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(actual))),
+    }
+
+    labels = (rng.random((80, 4)) < [0.5, 0.3, 0.1, 0.0]).astype(int)
+    probabilities = np.clip(rng.normal(0.35, 0.2, (80, 4)) + 0.25 * labels, 0.01, 0.99).round(2)
+    best = []
+    for label in range(4):
+        candidates = np.unique(probabilities[:, label])
+        found = [sklearn.metrics.f1_score(labels[:, label], probabilities[:, label] >= t, zero_division=0)
+                 for t in candidates]
+        best.append(float(np.max(found)))
+    at_half = probabilities >= 0.5
+    several = {
+        "present": labels.flatten().astype(bool).tolist(), "probabilities": probabilities.flatten().tolist(),
+        "f1AtHalf": sklearn.metrics.f1_score(labels, at_half, average=None, zero_division=0).tolist(),
+        "macroF1AtHalf": float(sklearn.metrics.f1_score(labels, at_half, average="macro", zero_division=0)),
+        "accuracyAtHalf": float((labels == at_half).mean()),
+        "bestF1": best,
+    }
+    write_json("scores.json", {"oneOfMany": one_of_many, "several": several})
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     arrays()
     class_weights()
+    schedules()
+    scores()
 
 
 if __name__ == "__main__":

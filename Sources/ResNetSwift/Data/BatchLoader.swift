@@ -100,7 +100,7 @@ public final class BatchLoader: Sendable {
 
     /// Whether the last sample of an epoch is alone in its batch and left out.
     public var dropsTail: Bool {
-        settings.dropsSingleSample && slice.count % settings.batchSize == 1 && slice.count > 1
+        settings.dropsSingleSample && slice.count % settings.batchSize == 1
     }
 
     /// The samples of each batch of an epoch, as indices in the data set.

@@ -9,6 +9,12 @@ public enum MetadataKey {
     public static let classes = "classes"
     /// What to do with a picture before the network sees it, a JSON object.
     public static let transform = "transform"
+    /// Where the weights come from in words, e.g. `epoch 7, val_loss 0.0312`.
+    public static let trained = "trained"
+    /// Where a training run is, for the trainer that goes on with it. Tensors whose keys begin with `training.` belong to
+    /// it; they are no part of the model.
+    static let training = "training"
+    static let trainingPrefix = "training."
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
     static let format = "format"
 }

@@ -20,8 +20,8 @@ extension Model {
 
     /// Replaces this model's parameters by those of `file`; on any error the model is untouched.
     ///
-    /// The first convolution is adapted to the model's number of input channels as timm does it; `num_batches_tracked`
-    /// is passed over. The file's metadata (class names, transform) comes along, class names only with their classifier.
+    /// The first convolution is adapted to the model's number of input channels as timm does it; `num_batches_tracked` and
+    /// what a trainer keeps for itself (`training.*`) are passed over. The file's metadata (class names, transform) comes along, class names only with their classifier.
     @discardableResult
     public mutating func load(
         from file: WeightFile, policy: LoadPolicy = .strict
@@ -85,6 +85,7 @@ private struct LoadPlan {
         let known = Set(specs.map(\.name))
         let unexpected = file.entries.filter {
             !known.contains($0.name) && !$0.name.hasSuffix("num_batches_tracked")
+                && !$0.name.hasPrefix(MetadataKey.trainingPrefix)
         }
         report.unexpected = unexpected.map(\.name)
         report.variant = ResNetVariant.unsupported(unexpected.map { ($0.name, $0.shape) })
@@ -108,7 +109,7 @@ private struct LoadPlan {
     func metadata(_ file: WeightFile, merging own: [String: String]) -> [String: String] {
         let hasClassifier = classifier.isSubset(of: report.loaded)
         var result = own
-        for (key, value) in file.metadata where key != MetadataKey.format {
+        for (key, value) in file.metadata where key != MetadataKey.format && key != MetadataKey.training {
             if key == MetadataKey.classes && !hasClassifier { continue }
             // What the model is called is the model's affair, unless it has no name yet.
             if key == MetadataKey.model && own[key] != nil { continue }

@@ -1,0 +1,126 @@
+// A network on a data set it has not been trained on: the scores, by class or label too, as tables.
+
+import Glibc
+
+public struct Evaluation: Sendable {
+    public let classNames: [String]
+    public let isMultiLabel: Bool
+    public let scores: Scores
+    /// nil where samples have several labels.
+    public let confusion: ConfusionMatrix?
+    /// Of each class or label.
+    public let labels: [LabelCounts]
+    /// One for each label where samples have several.
+    public let thresholds: LabelThresholds?
+    public let skipped: [SkippedSample]
+
+    /// The mean of the classes' F1: each counts alike, however rare.
+    public var macroF1: Double { labels.isEmpty ? 0 : labels.map(\.f1).reduce(0, +) / Double(labels.count) }
+
+    /// Runs the backend over a data set.
+    /// - Parameters:
+    ///   - thresholds: for several labels a sample; nil means that they are tuned on these very samples, which flatters.
+    ///   - progress: called after each batch with the samples done.
+    /// - Throws: what the backend throws, and `DatasetError.tooManySkipped`.
+    public static func run(
+        _ backend: any TrainingBackend, _ loader: BatchLoader, topK: Int = 5, thresholds: LabelThresholds? = nil,
+        progress: (_ done: Int) -> Void = { _ in }
+    ) throws -> Evaluation {
+        let names = loader.slice.dataset.classNames
+        var running = RunningScores(k: topK)
+        var confusion = ConfusionMatrix(classNames: names)
+        var probabilities: [Double] = []
+        var present: [Bool] = []
+        var skipped: [SkippedSample] = []
+        var done = 0
+        let stream = loader.batches(epoch: 0)
+        while let loaded = stream.nextBatch() {
+            skipped += loaded.skipped
+            guard skipped.count <= loader.skipLimit else {
+                throw DatasetError.tooManySkipped(limit: loader.skipLimit, of: loader.slice.count, skipped: skipped)
+            }
+            done += loaded.samples.count + loaded.skipped.count
+            guard let batch = loaded.batch else { continue }
+            let result = try backend.evaluate(batch)
+            running.add(result, labels: batch.labels)
+            switch batch.labels {
+            case .classes(let classes):
+                let columns = result.logits.shape[1]
+                result.logits.withUnsafeFloats { logits in
+                    for (row, actual) in classes.enumerated() where 0..<columns ~= Int(actual) {
+                        let values = UnsafeBufferPointer(rebasing: logits[row * columns..<(row + 1) * columns])
+                        confusion.add(actual: Int(actual), predicted: indexOfLargest(values))
+                    }
+                }
+            case .multiHot(let wanted), .probabilities(let wanted):
+                probabilities += result.logits.values.map { 1 / (1 + exp(-Double($0))) }
+                present += wanted.values.map { $0 > 0.5 }
+            }
+            progress(done)
+        }
+        guard loader.slice.dataset.isMultiLabel else {
+            return Evaluation(
+                classNames: names, isMultiLabel: false, scores: running.scores, confusion: confusion,
+                labels: names.indices.map { confusion.counts(of: $0) }, thresholds: nil, skipped: skipped)
+        }
+        let limits =
+            thresholds ?? .tuned(probabilities: probabilities, present: present, labels: names.count)
+        precondition(limits.values.count == names.count, "\(limits.values.count) thresholds for \(names.count) labels")
+        var labels = Array(repeating: LabelCounts(), count: names.count)
+        for index in probabilities.indices {
+            let label = index % names.count
+            labels[label].add(predicted: probabilities[index] >= limits.values[label], actual: present[index])
+        }
+        return Evaluation(
+            classNames: names, isMultiLabel: true, scores: running.scores, confusion: nil, labels: labels,
+            thresholds: limits, skipped: skipped)
+    }
+}
+
+// MARK: - Tables
+
+extension Evaluation {
+    /// Loss and accuracy, then a line for each class: precision, recall, F1, samples.
+    public func table(topK: Int = 5) -> String {
+        var lines = ["loss \(fixed(scores.loss, 4))"]
+        if let top1 = scores.top1 {
+            lines[0] += ", \(isMultiLabel ? "labels right" : "top-1") \(percent(top1))"
+        }
+        if let k = scores.topK, topK < classNames.count { lines[0] += ", top-\(topK) \(percent(k))" }
+        lines[0] += ", macro F1 \(fixed(macroF1, 4))"
+        let limits = thresholds?.values
+        var table = TextTable(
+            [isMultiLabel ? "label" : "class", "precision", "recall", "F1", "samples"]
+                + (limits == nil ? [] : ["threshold"]),
+            rightAligned: [1, 2, 3, 4, 5])
+        for (index, counts) in labels.enumerated() {
+            table.rows.append(
+                [
+                    classNames[index], fixed(counts.precision, 4), fixed(counts.recall, 4), fixed(counts.f1, 4),
+                    "\(counts.support)",
+                ] + (limits.map { [fixed($0[index], 3)] } ?? []))
+        }
+        return (lines + ["", table.text]).joined(separator: "\n")
+    }
+}
+
+extension ConfusionMatrix {
+    /// Rows are the classes, columns what they were taken for; beyond 20 classes the most frequent confusions.
+    public var table: String {
+        guard classCount <= 20 else {
+            var table = TextTable(["class", "taken for", "samples"], rightAligned: [2])
+            for (actual, predicted, count) in confusions(limit: 20) {
+                table.rows.append([classNames[actual], classNames[predicted], "\(count)"])
+            }
+            return table.text
+        }
+        var table = TextTable(["actual \\ predicted"] + classNames, rightAligned: Set(1...max(classCount, 1)))
+        for actual in 0..<classCount {
+            table.rows.append([classNames[actual]] + (0..<classCount).map { "\(self[actual, $0])" })
+        }
+        return table.text
+    }
+}
+
+/// `98.50 %`
+func percent(_ part: Double) -> String { fixed(part * 100, 2) + " %" }

@@ -1,0 +1,77 @@
+// Precision, recall and F1 by class or label, as scikit-learn defines them; a score without a denominator is 0.
+//
+//     precision = TP / (TP + FP)     recall = TP / (TP + FN)     F1 = 2 TP / (2 TP + FP + FN)
+
+/// How often a class or label was predicted and present.
+public struct LabelCounts: Sendable, Hashable {
+    public var truePositives = 0
+    public var falsePositives = 0
+    public var falseNegatives = 0
+    public var trueNegatives = 0
+
+    public init(truePositives: Int = 0, falsePositives: Int = 0, falseNegatives: Int = 0, trueNegatives: Int = 0) {
+        self.truePositives = truePositives
+        self.falsePositives = falsePositives
+        self.falseNegatives = falseNegatives
+        self.trueNegatives = trueNegatives
+    }
+
+    public mutating func add(predicted: Bool, actual: Bool) {
+        switch (predicted, actual) {
+        case (true, true): truePositives += 1
+        case (true, false): falsePositives += 1
+        case (false, true): falseNegatives += 1
+        case (false, false): trueNegatives += 1
+        }
+    }
+
+    /// Samples that have the label.
+    public var support: Int { truePositives + falseNegatives }
+
+    public var precision: Double { ratio(truePositives, truePositives + falsePositives) }
+    public var recall: Double { ratio(truePositives, support) }
+    public var f1: Double { ratio(2 * truePositives, 2 * truePositives + falsePositives + falseNegatives) }
+
+    private func ratio(_ part: Int, _ whole: Int) -> Double { whole == 0 ? 0 : Double(part) / Double(whole) }
+}
+
+/// One threshold for each label: present where the probability is at least as large.
+public struct LabelThresholds: Sendable, Hashable {
+    public var values: [Double]
+
+    public init(_ values: [Double]) { self.values = values }
+
+    /// The thresholds with the largest F1 of each label on these samples, tried between every two neighbouring
+    /// probabilities. Tune on validation data, never on the data that the score is reported for.
+    ///
+    /// A label that no sample has keeps 0.5. Of equal scores the threshold nearest to 0.5 wins.
+    /// - Parameters:
+    ///   - probabilities: (N, labels), row-major.
+    ///   - present: (N, labels).
+    public static func tuned(probabilities: [Double], present: [Bool], labels: Int) -> LabelThresholds {
+        precondition(
+            probabilities.count == present.count && labels > 0, "a probability for every label of every sample")
+        let rows = probabilities.count / labels
+        return LabelThresholds(
+            (0..<labels).map { label in
+                let samples = (0..<rows).map { row in
+                    (p: probabilities[row * labels + label], isPresent: present[row * labels + label])
+                }.filter { !$0.p.isNaN }.sorted { $0.p > $1.p }
+                let positives = samples.count { $0.isPresent }
+                guard positives > 0 else { return 0.5 }
+                var best = (f1: 0.0, threshold: 0.5)
+                var hits = 0
+                for (index, sample) in samples.enumerated() {
+                    if sample.isPresent { hits += 1 }
+                    // A threshold cannot part equal probabilities.
+                    let next = index + 1 < samples.count ? samples[index + 1].p : 0
+                    if index + 1 < samples.count && next == sample.p { continue }
+                    let f1 = 2 * Double(hits) / Double(index + 1 + positives)
+                    let threshold = min(max((sample.p + next) / 2, next), sample.p)
+                    let isNearer = (threshold - 0.5).magnitude < (best.threshold - 0.5).magnitude
+                    if f1 > best.f1 || (f1 == best.f1 && isNearer) { best = (f1, threshold) }
+                }
+                return best.threshold
+            })
+    }
+}

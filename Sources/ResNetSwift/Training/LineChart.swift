@@ -1,0 +1,203 @@
+// A line chart as SVG: title, axes with round numbers, grid, legend. For histories of training and learning rate searches.
+//
+//     +--------------------------------+
+//     |             title              |
+//     |  y |   __ /                    |
+//     |    |__/  \___    -- train      |
+//     |    +-----------  -- validation |
+//     |         x                      |
+//     +--------------------------------+
+
+import Glibc
+
+public struct LineChart: Sendable, Hashable {
+    public struct Series: Sendable, Hashable {
+        public var name: String
+        /// Points that are not finite break the line.
+        public var points: [Point]
+
+        public init(name: String, points: [Point]) {
+            self.name = name
+            self.points = points
+        }
+    }
+
+    public struct Point: Sendable, Hashable {
+        public var x: Double
+        public var y: Double
+
+        public init(_ x: Double, _ y: Double) {
+            self.x = x
+            self.y = y
+        }
+    }
+
+    public struct Mark: Sendable, Hashable {
+        public var x: Double
+        public var text: String
+
+        public init(x: Double, text: String) {
+            self.x = x
+            self.text = text
+        }
+    }
+
+    public var title: String
+    public var xLabel: String
+    public var yLabel: String
+    public var series: [Series]
+    /// The x axis is logarithmic; points with x <= 0 are left out.
+    public var hasLogarithmicX: Bool
+    /// x counts things: no fractions at the ticks.
+    public var hasWholeX: Bool
+    /// A vertical line with a text, e.g. at the best epoch.
+    public var mark: Mark?
+
+    public init(
+        title: String, xLabel: String, yLabel: String, series: [Series], hasLogarithmicX: Bool = false,
+        hasWholeX: Bool = false
+    ) {
+        self.title = title
+        self.xLabel = xLabel
+        self.yLabel = yLabel
+        self.series = series
+        self.hasLogarithmicX = hasLogarithmicX
+        self.hasWholeX = hasWholeX
+    }
+
+    /// Colours that people with any colour vision can tell apart (Okabe and Ito, 2008).
+    private static let colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+
+    /// Side by side, one SVG file.
+    public static func svg(_ charts: [LineChart], width: Int = 640, height: Int = 400) -> String {
+        let total = width * charts.count
+        var text = """
+            <svg xmlns="http://www.w3.org/2000/svg" width="\(total)" height="\(height)" \
+            viewBox="0 0 \(total) \(height)" font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="13">
+            <rect width="\(total)" height="\(height)" fill="#ffffff"/>
+
+            """
+        for (index, chart) in charts.enumerated() {
+            text += chart.drawn(left: Double(index * width), width: Double(width), height: Double(height))
+        }
+        return text + "</svg>\n"
+    }
+
+    private func drawn(left: Double, width: Double, height: Double) -> String {
+        let legend = 22.0 * Double((series.count + 2) / 3)
+        let area = Area(left: left + 72, right: left + width - 24, top: 48 + legend, bottom: height - 56)
+        let shown = series.map { series in
+            series.points.map { Point(hasLogarithmicX ? ($0.x > 0 ? log10($0.x) : .nan) : $0.x, $0.y) }
+        }
+        let finite = shown.joined().filter { $0.x.isFinite && $0.y.isFinite }
+        let xAxis = Axis(finite.map(\.x), isTight: true, isWhole: hasWholeX, isLogarithmic: hasLogarithmicX)
+        let yAxis = Axis(finite.map(\.y), isTight: false, isWhole: false, isLogarithmic: false)
+        func x(_ value: Double) -> String { fixed(area.left + xAxis.part(value) * (area.right - area.left), 1) }
+        func y(_ value: Double) -> String { fixed(area.bottom - yAxis.part(value) * (area.bottom - area.top), 1) }
+        let (l, r, t, b) = (fixed(area.left, 1), fixed(area.right, 1), fixed(area.top, 1), fixed(area.bottom, 1))
+        let middle = fixed((area.left + area.right) / 2, 1)
+
+        var text = "<text x=\"\(middle)\" y=\"28\" text-anchor=\"middle\" font-size=\"17\">\(escaped(title))</text>\n"
+        for tick in yAxis.ticks {
+            text += "<line x1=\"\(l)\" x2=\"\(r)\" y1=\"\(y(tick))\" y2=\"\(y(tick))\" stroke=\"#e3e3e3\"/>\n"
+            text += "<text x=\"\(fixed(area.left - 8, 1))\" y=\"\(y(tick))\" dy=\"0.35em\" text-anchor=\"end\">"
+            text += "\(yAxis.label(tick))</text>\n"
+        }
+        for tick in xAxis.ticks {
+            text += "<line x1=\"\(x(tick))\" x2=\"\(x(tick))\" y1=\"\(b)\" y2=\"\(fixed(area.bottom + 5, 1))\" "
+            text += "stroke=\"#333333\"/>\n<text x=\"\(x(tick))\" y=\"\(fixed(area.bottom + 20, 1))\" "
+            text += "text-anchor=\"middle\">\(xAxis.label(tick))</text>\n"
+        }
+        text += "<path d=\"M\(l) \(t)V\(b)H\(r)\" fill=\"none\" stroke=\"#333333\"/>\n"
+        text +=
+            "<text x=\"\(middle)\" y=\"\(fixed(height - 14, 1))\" text-anchor=\"middle\">\(escaped(xLabel))</text>\n"
+        let (yLabelX, yLabelY) = (fixed(left + 20, 1), fixed((area.top + area.bottom) / 2, 1))
+        text += "<text transform=\"translate(\(yLabelX) \(yLabelY)) rotate(-90)\" text-anchor=\"middle\">"
+        text += "\(escaped(yLabel))</text>\n"
+        let place = mark.map { hasLogarithmicX ? log10($0.x) : $0.x } ?? .nan
+        if let mark, xAxis.contains(place) {
+            let isRight = xAxis.part(place) > 0.6
+            text += "<line x1=\"\(x(place))\" x2=\"\(x(place))\" y1=\"\(t)\" y2=\"\(b)\" stroke=\"#777777\" "
+            text += "stroke-dasharray=\"5 4\"/>\n<text x=\"\(x(place))\" y=\"\(fixed(area.top + 12, 1))\" "
+            text += "dx=\"\(isRight ? -6 : 6)\" text-anchor=\"\(isRight ? "end" : "start")\" fill=\"#555555\">"
+            text += "\(escaped(mark.text))</text>\n"
+        }
+        for (index, points) in shown.enumerated() {
+            let colour = Self.colours[index % Self.colours.count]
+            for line in points.split(whereSeparator: { !$0.x.isFinite || !$0.y.isFinite }) {
+                if line.count == 1 {
+                    text +=
+                        "<circle cx=\"\(x(line.first!.x))\" cy=\"\(y(line.first!.y))\" r=\"3\" fill=\"\(colour)\"/>\n"
+                } else {
+                    let path = line.map { "\(x($0.x)) \(y($0.y))" }.joined(separator: "L")
+                    text += "<path d=\"M\(path)\" fill=\"none\" stroke=\"\(colour)\" stroke-width=\"2\" "
+                    text += "stroke-linejoin=\"round\"/>\n"
+                }
+            }
+            let (column, row) = (index % 3, index / 3)
+            let entry = area.left + Double(column) * (area.right - area.left) / 3
+            let place = 50 + 22 * Double(row)
+            text += "<line x1=\"\(fixed(entry, 1))\" x2=\"\(fixed(entry + 24, 1))\" y1=\"\(fixed(place, 1))\" "
+            text += "y2=\"\(fixed(place, 1))\" stroke=\"\(colour)\" stroke-width=\"3\"/>\n"
+            text += "<text x=\"\(fixed(entry + 31, 1))\" y=\"\(fixed(place, 1))\" dy=\"0.35em\">"
+            text += "\(escaped(series[index].name))</text>\n"
+        }
+        return text
+    }
+
+    private struct Area {
+        let left, right, top, bottom: Double
+    }
+}
+
+/// A range with ticks at round numbers: 1, 2 or 5 times a power of ten.
+struct Axis {
+    let low: Double
+    let high: Double
+    let ticks: [Double]
+    private let step: Double
+    private let isLogarithmic: Bool
+
+    /// - Parameter isTight: the range is that of the values, otherwise it reaches to the ticks around them.
+    init(_ values: [Double], isTight: Bool, isWhole: Bool, isLogarithmic: Bool) {
+        var low = values.min() ?? 0
+        var high = values.max() ?? 1
+        if low == high {
+            let room = low == 0 ? 1 : low.magnitude / 2
+            (low, high) = (low - (isWhole ? 1 : room), high + (isWhole ? 1 : room))
+        }
+        let raw = (high - low) / 6
+        let power = pow(10, floor(log10(raw)))
+        var step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= raw * 0.999 } ?? power
+        if isWhole || isLogarithmic { step = max(step.rounded(), 1) }
+        if !isTight {
+            low = floor(low / step + 1e-9) * step
+            high = ceil(high / step - 1e-9) * step
+        }
+        self.low = low
+        self.high = high
+        self.step = step
+        self.isLogarithmic = isLogarithmic
+        let first = Int(ceil(low / step - 1e-9))
+        let last = Int(floor(high / step + 1e-9))
+        ticks = first <= last ? (first...last).map { Double($0) * step } : []
+    }
+
+    func part(_ value: Double) -> Double { (value - low) / (high - low) }
+    func contains(_ value: Double) -> Bool { value >= low && value <= high }
+
+    /// As many places as the step needs; powers of ten as such.
+    func label(_ tick: Double) -> String {
+        if isLogarithmic {
+            let exponent = Int(tick.rounded())
+            if -3...3 ~= exponent { return exponent < 0 ? fixed(pow(10, tick), -exponent) : fixed(pow(10, tick), 0) }
+            return "1e\(exponent)"
+        }
+        if step >= 1e6 || step < 1e-6 { return "\(tick)" }
+        return fixed(tick, max(0, -Int(floor(log10(step) + 1e-9))))
+    }
+}
+
+private func escaped(_ text: String) -> String {
+    text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
+}

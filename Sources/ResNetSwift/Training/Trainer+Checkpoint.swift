@@ -1,0 +1,213 @@
+// What a run keeps on disk, and how it is found again.
+//
+//     folder/last.safetensors    the run: written after every epoch, and between if asked
+//     folder/best.safetensors    the model of the best epoch
+//     folder/history.*           see TrainingHistory
+//
+// The run is written last. A kill before makes the resumed run do the epoch again, with the same bits, and write the same
+// best and history.
+
+import Glibc
+
+extension Trainer {
+    var lastPath: String? { settings.folder.map { "\($0)/last.safetensors" } }
+    var bestPath: String? { settings.folder.map { "\($0)/best.safetensors" } }
+
+    /// Starts anew or goes on.
+    func prepare(_ resumes: Bool) throws {
+        state = RunState(k: settings.topK)
+        (trainingFeatures, validationFeatures, bestParameters) = (nil, nil, nil)
+        if resumes {
+            guard let lastPath else {
+                throw TrainingError.settings(field: "resume", expected: "a folder with a checkpoint", found: "none")
+            }
+            try resume(from: lastPath)
+            removeDrafts(in: lastPath.parentFolder)
+            return
+        }
+        if let folder = settings.folder, let lastPath {
+            if access(lastPath, F_OK) == 0, !settings.replacesEarlierRun {
+                throw TrainingError.checkpoint(
+                    path: lastPath, expected: "a folder without a run in it, or to resume it or replace it",
+                    found: "an earlier run")
+            }
+            try makeFolder(folder)
+        }
+        average = try settings.averageDecay.map {
+            WeightAverage(decay: $0, parameters: try backend.exportParameters())
+        }
+    }
+
+    private func resume(from path: String) throws {
+        let shapes = Dictionary(uniqueKeysWithValues: backend.graph.parameters.map { ($0.name, $0.shape) })
+        let checkpoint = try TrainingCheckpoint(contentsOf: path, shapes: shapes)
+        // Without a schedule that depends on it, a run may be prolonged.
+        let allowed: Set<String> =
+            switch settings.schedule.shape {
+            case .cosine, .oneCycle: []
+            case .constant, .step, .milestones: ["epochs"]
+            }
+        if let (field, expected, found) = checkpoint.mismatch(settingsInWords, allowed: allowed) {
+            throw TrainingError.checkpoint(
+                path: path, expected: "a run with the same \(field), \(expected)", found: found)
+        }
+        guard checkpoint.state.batch <= trainingLoader.batchesPerEpoch,
+            (checkpoint.raw != nil) == (settings.averageDecay != nil)
+        else {
+            throw TrainingError.checkpoint(
+                path: path, expected: "the state of this run", found: "that of another")
+        }
+        for index in callbacks.indices {
+            let name = callbacks[index].name
+            guard let saved = checkpoint.state.callbacks[name] else { continue }
+            guard callbacks[index].restore(saved) else {
+                throw TrainingError.checkpoint(path: path, expected: "the state of \(name)", found: saved.text)
+            }
+        }
+        try backend.importState(
+            TrainingState(
+                parameters: checkpoint.raw ?? checkpoint.parameters, optimizer: checkpoint.optimizer))
+        average = settings.averageDecay.map {
+            WeightAverage(
+                decay: $0, updates: checkpoint.state.averageUpdates, parameters: checkpoint.parameters)
+        }
+        state = checkpoint.state
+        hasCheckpoint = true
+    }
+
+    /// Writes the run, and the model if it is the best so far.
+    func keep(isBest: Bool) throws {
+        let exported = try backend.exportState()
+        for name in parameterOrder {
+            let isFinite = exported.parameters[name]!.withUnsafeFloats { values in
+                // A sum of anything times zero is zero, unless something is no number.
+                values.reduce(Float(0)) { $0 + $1 * 0 } == 0
+            }
+            if !isFinite {
+                let rate = state.history.last?.learningRate ?? settings.learningRate
+                // After an epoch the state stands at the beginning of the next.
+                let last =
+                    state.batch > 0 ? (state.epoch, state.batch) : (state.epoch - 1, trainingLoader.batchesPerEpoch)
+                throw notFinite("\(name) is not finite", epoch: last.0, batch: last.1 - 1, rate: rate)
+            }
+        }
+        let evaluated = average?.parameters ?? exported.parameters
+        if isBest {
+            if let bestPath, let best = state.best {
+                let words = "epoch \(best.epoch + 1), \(settings.monitor) \(best.value)"
+                try WeightWriter.write(
+                    parameterOrder.map { ($0, evaluated[$0]!) },
+                    metadata: metadata.merging([MetadataKey.trained: words]) { $1 }, to: bestPath,
+                    format: .safetensors)
+            } else {
+                bestParameters = evaluated
+            }
+        }
+        guard let folder = settings.folder, let lastPath else { return }
+        if state.batch == 0 { try history.write(to: folder, title: settings.title) }
+        state.averageUpdates = average?.updates ?? 0
+        let checkpoint = TrainingCheckpoint(
+            parameters: evaluated, raw: average == nil ? nil : exported.parameters, optimizer: exported.optimizer,
+            state: state, settings: settingsInWords)
+        try checkpoint.write(to: lastPath, order: parameterOrder, metadata: metadata)
+        hasCheckpoint = true
+    }
+
+    /// The parameters of the best epoch.
+    func loadBest() throws -> [String: Tensor]? {
+        guard let bestPath else { return bestParameters }
+        let file = try WeightFile.open(bestPath)
+        var parameters: [String: Tensor] = [:]
+        for spec in backend.graph.parameters {
+            let tensor = try file.tensor(spec.name)
+            guard tensor.shape == spec.shape else {
+                throw TrainingError.checkpoint(
+                    path: bestPath, expected: "\(spec.name) \(spec.shape)", found: "\(tensor.shape)")
+            }
+            parameters[spec.name] = tensor
+        }
+        return parameters
+    }
+
+    /// What decides the bits of a run, in words: a resumed run must have the same.
+    private var settingsInWords: [String: String] {
+        let plan = backend.plan
+        var words = [
+            "epochs": "\(settings.epochs)", "learning rate": "\(settings.learningRate)",
+            "schedule": "\(settings.schedule)", "accumulation": "\(settings.accumulation)",
+            "seed": "\(settings.seed), \(plan.seed)", "batch size": "\(data.batchSize)",
+            "training data": data.training.fingerprint, "validation data": data.validation?.fingerprint ?? "none",
+            "transform": data.transform.json, "evaluation transform": data.evaluationTransform.json,
+            "mixing": data.mixing.map { "\($0)" } ?? "none", "loss": "\(plan.loss)", "optimizer": "\(plan.optimizer)",
+            "gradient norm limit": plan.gradientNormLimit.map { "\($0)" } ?? "none",
+            "average decay": settings.averageDecay.map { "\($0)" } ?? "none",
+            "frozen": fingerprint(ownFrozen.sorted()), "monitor": "\(settings.monitor)",
+            "callbacks": callbacks.map(\.name).joined(separator: ", "),
+        ]
+        words["unfreezing"] =
+            settings.unfreezing.map { schedule in
+                schedule.policies.sorted { $0.key < $1.key }.map { "\($0.key + 1): \($0.value)" }
+                    .joined(separator: ", ")
+            } ?? "none"
+        words["parameter groups"] = fingerprint(
+            plan.groups.flatMap { ["\($0.name) \($0.learningRateScale) \($0.weightDecay)"] + $0.parameters })
+        switch data.order {
+        case .sequential: words["order"] = "sequential"
+        case .shuffled: words["order"] = "shuffled"
+        case .weighted(let weights): words["order"] = fingerprint(weights.map { "\($0)" })
+        }
+        return words
+    }
+}
+
+extension DatasetSlice {
+    /// How many samples, and a hash of which they are and of their labels.
+    fileprivate var fingerprint: String {
+        let lines = samples.map { sample in
+            let label =
+                switch dataset.labels {
+                case .classes(let labels): "\(labels[sample])"
+                case .multiLabel(let labels): "\(labels[sample])"
+                }
+            return "\(dataset.name(of: sample)) \(label)"
+        }
+        return "\(count) samples, \(ResNetSwift.fingerprint(lines + dataset.classNames))"
+    }
+}
+
+/// FNV-1a of lines, 64 bits, in hexadecimal.
+private func fingerprint(_ lines: [String]) -> String {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for line in lines {
+        for byte in line.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        hash = (hash ^ 0x0a) &* 0x100_0000_01b3
+    }
+    return String(hash, radix: 16)
+}
+
+/// Removes files that processes which are no more had begun to write (`AtomicFile` names them with the process).
+private func removeDrafts(in folder: String) {
+    guard let handle = opendir(folder) else { return }
+    defer { closedir(handle) }
+    while let entry = readdir(handle) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        let parts = name.split(separator: "-")
+        guard name.hasPrefix("."), parts.count >= 3, parts[parts.count - 3].hasSuffix(".tmp"),
+            let process = pid_t(parts[parts.count - 2]), process > 0, kill(process, 0) != 0, errno == ESRCH
+        else { continue }
+        unlink("\(folder)/\(name)")
+    }
+}
+
+/// Makes a folder and those above it, if they are not there.
+func makeFolder(_ path: String) throws(TrainingError) {
+    var made = path.hasPrefix("/") ? "/" : ""
+    for part in path.split(separator: "/") {
+        made += (made.isEmpty || made.hasSuffix("/") ? "" : "/") + part
+        if mkdir(made, 0o777) != 0 && errno != EEXIST {
+            throw .settings(field: "folder", expected: "\(path) to be made", found: errorText(errno))
+        }
+    }
+}

@@ -1,0 +1,268 @@
+// Trains: epochs, validation, callbacks, checkpoints. What a step computes is the backend's affair.
+//
+//     for each epoch
+//         freeze as the schedule says
+//         for each update: batches -> backend          (interrupt, checkpoint between updates)
+//         validate, ask the callbacks, keep the best, write checkpoint and history
+//
+// All that decides what comes next is in the checkpoint or is a function of (seed, epoch, sample): a run that was stopped or
+// killed at any moment and resumed gives the bits of one that never stopped.
+
+public final class Trainer {
+    let backend: any TrainingBackend
+    let data: TrainingData
+    let settings: TrainingSettings
+    let metadata: [String: String]
+    var callbacks: [any TrainingCallback]
+    let report: (TrainingEvent) -> Void
+    let stopRequested: () -> Bool
+
+    let trainingLoader: BatchLoader
+    let validationLoader: BatchLoader?
+    let ownFrozen: Set<String>
+
+    var state: RunState
+    var average: WeightAverage?
+    var trainingFeatures: FeatureCache?
+    var validationFeatures: FeatureCache?
+    /// Where nothing is written to disk.
+    var bestParameters: [String: Tensor]?
+    /// Written by this run.
+    var hasCheckpoint = false
+
+    /// - Parameters:
+    ///   - backend: holds the parameters that training starts from.
+    ///   - metadata: of the model; class names and transform are added.
+    ///   - report: hears what happens, on the thread of `run`.
+    ///   - stopRequested: asked between updates; true ends the run with a checkpoint.
+    /// - Throws: `TrainingError.settings`, `DatasetError` and `ModelError` for what does not fit together.
+    public init(
+        backend: any TrainingBackend, data: TrainingData, settings: TrainingSettings, metadata: [String: String] = [:],
+        callbacks: [any TrainingCallback] = [], report: @escaping (TrainingEvent) -> Void = { _ in },
+        stopRequested: @escaping () -> Bool = { false }
+    ) throws {
+        try settings.check()
+        self.backend = backend
+        self.data = data
+        self.settings = settings
+        self.callbacks = callbacks
+        self.report = report
+        self.stopRequested = stopRequested
+        ownFrozen = backend.frozen
+        let dataset = data.training.dataset
+        self.metadata = metadata.merging([
+            MetadataKey.classes: JSONValue.array(dataset.classNames.map(JSONValue.string)).text,
+            MetadataKey.transform: data.evaluationTransform.json,
+        ]) { $1 }
+
+        func require(_ holds: Bool, _ field: String, _ expected: String, _ found: String) throws {
+            if !holds { throw TrainingError.settings(field: field, expected: expected, found: found) }
+        }
+        try require(
+            1...backend.batchLimit ~= data.batchSize, "batch size", "1 to \(backend.batchLimit)", "\(data.batchSize)")
+        try require(!data.evaluationTransform.isRandom, "evaluation transform", "no random steps", "some")
+        try require(Set(callbacks.map(\.name)).count == callbacks.count, "callbacks", "one of a kind", "two")
+        let classes = backend.graph.parameters.last { $0.role == .linearWeight }?.shape[0]
+        try require(
+            classes == nil || classes == dataset.classNames.count, "classes", "\(classes ?? 0), as the network has",
+            "\(dataset.classNames.count) in the data")
+        if let validation = data.validation?.dataset {
+            try require(
+                validation.classNames == dataset.classNames, "validation", "the classes of the training data",
+                validation.classNames.joined(separator: ", "))
+        }
+        switch backend.plan.loss {
+        case .binaryCrossEntropy:
+            try require(dataset.isMultiLabel, "loss", "cross-entropy for one class a sample", "binary cross-entropy")
+        case .crossEntropy:
+            try require(!dataset.isMultiLabel, "loss", "binary cross-entropy for several labels", "cross-entropy")
+        }
+        let grouped = backend.plan.groups.flatMap(\.parameters)
+        try require(
+            grouped.count == Set(grouped).count && Set(grouped) == Set(backend.graph.trainable), "parameter groups",
+            "every trainable parameter once", "\(grouped.count) of \(backend.graph.trainable.count)")
+        for callback in callbacks {
+            guard let stopping = callback as? EarlyStopping, let own = stopping.monitor, stopping.restoresBest else {
+                continue
+            }
+            try require(
+                own == settings.monitor, "early stopping", "the monitor of the run, \(settings.monitor), to restore",
+                "\(own)")
+        }
+        try require(
+            !settings.monitor.ofValidation || data.validation != nil, "monitor", "validation data for it",
+            "\(settings.monitor)")
+
+        // A phase of gradual unfreezing may train batch norms that are frozen now; the batches are the same in all.
+        var phases = [ownFrozen]
+        for epoch in settings.unfreezing?.policies.keys.sorted() ?? [] {
+            phases.append(try settings.unfreezing!.frozen(in: epoch, of: backend.graph) ?? ownFrozen)
+        }
+        let trainsBatchNorm = phases.contains { backend.graph.trainsBatchNorm(frozen: $0) }
+        trainingLoader = try BatchLoader(
+            data.training,
+            data.loaderSettings(
+                seed: settings.seed, forTraining: true, dropsSingleSample: trainsBatchNorm && data.batchSize > 1))
+        validationLoader = try data.validation.map { slice throws(DatasetError) in
+            try BatchLoader(slice, data.loaderSettings(seed: settings.seed, forTraining: false))
+        }
+        try require(
+            trainingLoader.batchesPerEpoch > 0, "training data", "more than one sample for batch norms that train",
+            "\(data.training.count)")
+        state = RunState(k: settings.topK)
+    }
+
+    /// Trains until the end, until a callback has enough, or until somebody asks to stop.
+    /// - Parameter resumes: goes on from the folder's `last.safetensors`.
+    /// - Throws: `TrainingError.notFinite` where the loss is no number; what the backend throws; file errors.
+    public func run(resuming resumes: Bool = false) throws -> TrainingOutcome {
+        try prepare(resumes)
+        announce()
+        while state.epoch < settings.epochs && !state.isStopped {
+            try freeze()
+            guard try trainEpoch() else { return try interrupted() }
+            let started = monotonicSeconds()
+            guard let validation = try validate() else { return try interrupted() }
+            state.seconds += monotonicSeconds() - started
+            try finishEpoch(validation.scores)
+        }
+        return try finished()
+    }
+
+    /// Keys of the parameters, in the order of checkpoints.
+    var parameterOrder: [String] { backend.graph.parameters.map(\.name) }
+
+    var updatesPerEpoch: Int {
+        (trainingLoader.batchesPerEpoch + settings.accumulation - 1) / settings.accumulation
+    }
+
+    /// Before the factor of callbacks and the scales of groups.
+    func scheduledRate(update: Int) -> Double {
+        settings.schedule.rate(
+            base: settings.learningRate, update: update, updatesPerEpoch: updatesPerEpoch, epochs: settings.epochs)
+    }
+
+    private func announce() {
+        let trained = Set(backend.graph.trainable).subtracting(backend.frozen)
+        let specs = backend.graph.parameters.filter { !$0.role.isBuffer }
+        report(
+            .started(
+                TrainingOverview(
+                    trainingSamples: data.training.count, validationSamples: data.validation?.count ?? 0,
+                    batchesPerEpoch: trainingLoader.batchesPerEpoch, epochs: settings.epochs,
+                    trainedParameters: specs.filter { trained.contains($0.name) }.reduce(0) { $0 + $1.count },
+                    parameters: specs.reduce(0) { $0 + $1.count }, firstEpoch: state.epoch)))
+        for note in data.training.dataset.notes { report(.note(note)) }
+        if trainingLoader.dropsTail {
+            report(
+                .note(
+                    "the last batch of each epoch would have one picture, too few for batch norm: it is left out"))
+        }
+    }
+
+    /// The epoch's frozen keys; features of a frozen backbone are computed here, once.
+    private func freeze() throws {
+        let frozen = try settings.unfreezing?.frozen(in: state.epoch, of: backend.graph) ?? ownFrozen
+        if frozen != backend.frozen { backend.frozen = frozen }
+        let samples = data.training.count + (data.validation?.count ?? 0)
+        let shape = trainingLoader.pictureShape
+        guard settings.featureCacheLimit > 0, !data.transform.isRandom, data.mixing == nil,
+            backend.graph.hasConstantFeatures(frozen: frozen),
+            let width = backend.graph.featureWidth(input: Size2(shape.height, shape.width)),
+            samples * width * MemoryLayout<Float>.size <= settings.featureCacheLimit
+        else {
+            (trainingFeatures, validationFeatures) = (nil, nil)
+            return
+        }
+        guard trainingFeatures == nil else { return }
+        report(.note("the backbone is frozen and pictures are not augmented: its features are computed once"))
+        func cache(_ slice: DatasetSlice, _ transform: ImageTransform, before done: Int) throws -> FeatureCache {
+            var loading = data.loaderSettings(seed: settings.seed, forTraining: false)
+            loading.transform = transform
+            let loader = try BatchLoader(slice, loading)
+            return try FeatureCache(loader, backend) { count, _ in report(.features(done: done + count, of: samples)) }
+        }
+        let training = try cache(data.training, data.transform, before: 0)
+        state.skip(training.skipped, ofValidation: false)
+        if let slice = data.validation {
+            let validation = try cache(slice, data.evaluationTransform, before: data.training.count)
+            state.skip(validation.skipped, ofValidation: true)
+            validationFeatures = validation
+        }
+        trainingFeatures = training
+    }
+
+    /// After validation: the record, the best, what callbacks want, checkpoint and history.
+    private func finishEpoch(_ validation: Scores?) throws {
+        let lastUpdate = (state.epoch + 1) * updatesPerEpoch - 1
+        let record = EpochRecord(
+            epoch: state.epoch, learningRate: scheduledRate(update: lastUpdate) * state.rateFactor,
+            training: state.running.scores, validation: validation, skipped: state.skippedInEpoch,
+            seconds: state.seconds)
+        state.history.append(record)
+        let value = settings.monitor.value(in: record)
+        let isBest = value.map { settings.monitor.isBetter($0, than: state.best?.value) } ?? false
+        if isBest, let value { state.best = (record.epoch, value) }
+
+        let nextRate = scheduledRate(update: lastUpdate + 1) * state.rateFactor
+        let finished = FinishedEpoch(record: record, monitor: settings.monitor, learningRate: nextRate)
+        var notes: [String] = []
+        for index in callbacks.indices {
+            let action = callbacks[index].epochEnded(finished)
+            if action.stops { state.isStopped = true }
+            if let rate = action.learningRate, nextRate > 0 { state.rateFactor *= rate / nextRate }
+            if let note = action.note { notes.append(note) }
+            state.callbacks[callbacks[index].name] = callbacks[index].state
+        }
+        state.epoch += 1
+        state.batch = 0
+        state.running = RunningScores(k: settings.topK)
+        state.seconds = 0
+        state.skippedInEpoch = 0
+        try keep(isBest: isBest)
+        report(.epochEnded(record, isBest: isBest))
+        for note in notes { report(.note(note)) }
+    }
+
+    private func interrupted() throws -> TrainingOutcome {
+        try keep(isBest: false)
+        return try outcome(.interrupted, parameters: try evaluatedParameters())
+    }
+
+    private func finished() throws -> TrainingOutcome {
+        let restores = callbacks.contains { ($0 as? EarlyStopping)?.restoresBest == true }
+        if restores, let best = state.best, let parameters = try loadBest() {
+            try backend.importState(
+                TrainingState(parameters: parameters, optimizer: try backend.exportState().optimizer))
+            report(.note("the weights are those of epoch \(best.epoch + 1), \(settings.monitor) \(best.value)"))
+            return try outcome(state.isStopped ? .stoppedEarly : .completed, parameters: parameters)
+        }
+        return try outcome(state.isStopped ? .stoppedEarly : .completed, parameters: try evaluatedParameters())
+    }
+
+    private func outcome(
+        _ reason: TrainingOutcome.Reason, parameters: [String: Tensor]
+    ) throws -> TrainingOutcome {
+        TrainingOutcome(
+            reason: reason, parameters: parameters, history: history,
+            skipped: state.skippedTraining + state.skippedValidation, lastCheckpoint: lastPath,
+            bestCheckpoint: state.best == nil ? nil : bestPath)
+    }
+
+    var history: TrainingHistory {
+        TrainingHistory(records: state.history, k: settings.topK, monitor: settings.monitor)
+    }
+
+    /// The averages where those are kept, otherwise the parameters.
+    func evaluatedParameters() throws -> [String: Tensor] { try average?.parameters ?? backend.exportParameters() }
+}
+
+extension TrainingData {
+    /// How batches are made for training, or for looking at without changing anything.
+    func loaderSettings(seed: UInt64, forTraining: Bool, dropsSingleSample: Bool = false) -> LoaderSettings {
+        LoaderSettings(
+            batchSize: batchSize, transform: forTraining ? transform : evaluationTransform,
+            order: forTraining ? order : .sequential, mixing: forTraining ? mixing : nil, seed: seed, threads: threads,
+            prefetch: prefetch, dropsSingleSample: dropsSingleSample, skipLimit: skipLimit)
+    }
+}

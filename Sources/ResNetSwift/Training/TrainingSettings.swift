@@ -1,0 +1,100 @@
+// What a run is told: on what, how long, how fast, and what it keeps.
+
+/// The data of a run and how a batch of it is made.
+public struct TrainingData: Sendable {
+    public var training: DatasetSlice
+    public var validation: DatasetSlice?
+    /// For training; may be random.
+    public var transform: ImageTransform
+    /// For validation, and stored with the checkpoint; not random.
+    public var evaluationTransform: ImageTransform
+    public var batchSize: Int
+    public var order: SampleOrder
+    public var mixing: BatchMixing?
+    /// Decoding threads.
+    public var threads: Int
+    /// Batches decoded ahead.
+    public var prefetch: Int
+    /// The run stops when more than this part of the samples cannot be read.
+    public var skipLimit: Double
+
+    public init(
+        training: DatasetSlice, validation: DatasetSlice? = nil, transform: ImageTransform,
+        evaluationTransform: ImageTransform, batchSize: Int = 32, order: SampleOrder = .shuffled,
+        mixing: BatchMixing? = nil, threads: Int = 2, prefetch: Int = 4, skipLimit: Double = 0.05
+    ) {
+        self.training = training
+        self.validation = validation
+        self.transform = transform
+        self.evaluationTransform = evaluationTransform
+        self.batchSize = batchSize
+        self.order = order
+        self.mixing = mixing
+        self.threads = threads
+        self.prefetch = prefetch
+        self.skipLimit = skipLimit
+    }
+}
+
+public struct TrainingSettings: Sendable {
+    public var epochs: Int
+    public var learningRate: Double
+    public var schedule: LearningRateSchedule
+    /// Batches whose gradients make one update.
+    public var accumulation: Int
+    /// Of the order, the augmentation and the mixing; the backend has its own in its plan.
+    public var seed: UInt64
+    /// What is frozen when; before its first entry the backend's own choice stands.
+    public var unfreezing: UnfreezeSchedule?
+    /// Validate and keep the moving average of the parameters: its decay, e.g. 0.999.
+    public var averageDecay: Double?
+    /// Decides which epoch is the best.
+    public var monitor: Monitor
+    /// The k of top-k.
+    public var topK: Int
+    /// Where checkpoints and logs go; nil keeps everything in memory.
+    public var folder: String?
+    /// A checkpoint after every so many updates, besides that after every epoch.
+    public var checkpointUpdates: Int?
+    /// An earlier run in the folder is replaced; otherwise it is an error.
+    public var replacesEarlierRun: Bool
+    /// Bytes that features of a frozen backbone may take; 0 computes them anew in every epoch.
+    public var featureCacheLimit: Int
+    /// For the pictures of the curves.
+    public var title: String
+
+    public init(
+        epochs: Int = 10, learningRate: Double = 0.01, schedule: LearningRateSchedule = .init(), accumulation: Int = 1,
+        seed: UInt64 = 0, unfreezing: UnfreezeSchedule? = nil, averageDecay: Double? = nil,
+        monitor: Monitor = .validationLoss, topK: Int = 5, folder: String? = nil, checkpointUpdates: Int? = nil,
+        replacesEarlierRun: Bool = false, featureCacheLimit: Int = 1 << 30, title: String = "Training"
+    ) {
+        self.epochs = epochs
+        self.learningRate = learningRate
+        self.schedule = schedule
+        self.accumulation = accumulation
+        self.seed = seed
+        self.unfreezing = unfreezing
+        self.averageDecay = averageDecay
+        self.monitor = monitor
+        self.topK = topK
+        self.folder = folder
+        self.checkpointUpdates = checkpointUpdates
+        self.replacesEarlierRun = replacesEarlierRun
+        self.featureCacheLimit = featureCacheLimit
+        self.title = title
+    }
+
+    func check() throws(TrainingError) {
+        func require(_ holds: Bool, _ field: String, _ expected: String, _ found: Any) throws(TrainingError) {
+            if !holds { throw .settings(field: field, expected: expected, found: "\(found)") }
+        }
+        try require(1...1_000_000 ~= epochs, "epochs", "1 to 1000000", epochs)
+        try require(learningRate > 0 && learningRate.isFinite, "learning rate", "a positive number", learningRate)
+        try require(accumulation >= 1, "accumulation", "at least 1 batch", accumulation)
+        try require(topK >= 1, "top-k", "at least 1", topK)
+        try require(checkpointUpdates ?? 1 >= 1, "checkpoint interval", "at least 1 update", checkpointUpdates ?? 1)
+        let decay = averageDecay ?? 0
+        try require(decay >= 0 && decay < 1, "average decay", "0 or more, below 1", decay)
+    }
+}
