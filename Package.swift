@@ -38,7 +38,7 @@ let package = Package(
         ),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "CReference"]),
         .testTarget(name: "ResNetSwiftTests", dependencies: ["ResNetSwift", "CReference"]),
-        .testTarget(name: "ResNetToolTests", dependencies: ["ResNetSwift"]),
+        .testTarget(name: "ResNetToolTests", dependencies: ["ResNetSwift", "resnet"]),
     ],
     cLanguageStandard: .gnu11
 )
