@@ -23,7 +23,7 @@ struct DescribeCommand: ParsableCommand {
     func run() throws {
         let loaded = try model.load()
         let plan = try loaded.plan(
-            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute.planOptions())
+            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
         print(plan.describe())
     }
 }

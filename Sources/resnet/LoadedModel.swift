@@ -1,5 +1,6 @@
 // A model as the commands use it: its name, where its weights are, and plans that let the file's pages go.
 
+import Glibc
 import ResNetSwift
 
 struct LoadedModel {
@@ -43,14 +44,24 @@ struct LoadedModel {
     var classCount: Int { model.graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0 }
 
     /// Checks the instruction set first, so that a wrong CK_ISA is the first thing that is said.
-    func plan(size: Size2, batch: Int, _ options: PlanOptions) throws -> InferencePlan {
+    func plan(size: Size2, batch: Int, _ compute: ComputeOptions, input: InputKind = .floatNCHW) throws -> InferencePlan
+    {
         _ = try Machine.instructionSet()
         let model = model
+        let options = compute.planOptions(input: input)
+        let picture = ImageShape(channels: inputChannels, height: size.height, width: size.width)
         do {
-            return try InferencePlan(
-                model: model, input: ImageShape(channels: inputChannels, height: size.height, width: size.width),
-                batch: batch, options: options,
+            if let packed = compute.packed, access(packed, F_OK) == 0 {
+                return try InferencePlan(
+                    graph: model.graph, packed: packed, fingerprint: model.fingerprint, input: picture, batch: batch,
+                    options: options)
+            }
+            // What is packed is not needed twice: the file's pages may go.
+            let plan = try InferencePlan(
+                model: model, input: picture, batch: batch, options: options,
                 didConsume: { model[$0].storage.discardPages() })
+            if let packed = compute.packed { try plan.writePacked(to: packed, fingerprint: model.fingerprint) }
+            return plan
         } catch { throw ToolError("\(name) on pictures of \(size): \(error)") }
     }
 

@@ -155,7 +155,7 @@ struct PictureRunner {
         if let plan = plans[size] { return plan }
         if plans.count >= Self.planLimit { plans.removeAll() }
         let input = InputKind.bytesNHWC(scale: transform.scale, shift: transform.shift)
-        let plan = try loaded.plan(size: size, batch: batch, compute.planOptions(input: input))
+        let plan = try loaded.plan(size: size, batch: batch, compute, input: input)
         if transform.fixedOutputSize == nil, plans.isEmpty { try announce(plan) }
         plans[size] = plan
         return plan

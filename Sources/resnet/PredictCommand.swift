@@ -44,7 +44,7 @@ func runArray(
             "\(path): expected \(loaded.inputChannels) channels for \(loaded.name), found \(shape[1]) in \(shape)")
     }
     let batch = min(batch, shape[0])
-    let plan = try loaded.plan(size: Size2(shape[2], shape[3]), batch: batch, compute.planOptions())
+    let plan = try loaded.plan(size: Size2(shape[2], shape[3]), batch: batch, compute)
     Terminal.note(try loaded.announcement(plan))
     var progress = Progress(total: shape[0], unit: "pictures")
     var values: [Float] = []

@@ -34,7 +34,7 @@ struct ProfileCommand: ParsableCommand {
     func run() throws {
         let loaded = try model.load()
         let plan = try loaded.plan(
-            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute.planOptions())
+            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
         Terminal.note(try loaded.announcement(plan) + ", batch \(batch)")
         let timings = try plan.profile(repetitions: repetitions)
         guard json else { return print(plan.table(timings)) }

@@ -42,7 +42,7 @@ struct TimeCommand: ParsableCommand {
         let loaded = try model.load()
         let planning = ProcessClock.now()
         let plan = try loaded.plan(
-            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute.planOptions())
+            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
         let planned = ProcessClock.now()
         let workspace = try plan.makeWorkspace()
         let pictures = randomPictures(plan.input.count * batch)

@@ -120,6 +120,29 @@ final class ToolArrayTests: XCTestCase {
         XCTAssertFalse(FileManager.default.fileExists(atPath: "\(folder.path)/c.npz"))
     }
 
+    func testPackedWeightsAreWrittenThenMapped() throws {
+        let folder = try ToolFolder()
+        try folder.writePictures([2, 1, 32, 32], to: "x.npy")
+        let arguments = ["predict", "-w", "demo/digits.safetensors", "-i", "x.npy", "-o"]
+        for output in ["packed.npy", "mapped.npy"] {
+            XCTAssertEqual(try folder.resnet(arguments + [output, "--packed", "digits.packed"]).status, 0)
+        }
+        XCTAssertEqual(try folder.resnet(arguments + ["plain.npy"]).status, 0)
+        XCTAssertEqual(try folder.array("mapped.npy").bits, try folder.array("plain.npy").bits)
+        XCTAssertEqual(try folder.array("packed.npy").bits, try folder.array("plain.npy").bits)
+
+        // Other weights of the same network are other weights.
+        var model = try Model(from: try WeightFile.open("\(folder.path)/demo/digits.safetensors"))
+        model["fc.bias"] = Tensor(shape: [10], repeating: 0.5)
+        try model.save(to: "\(folder.path)/other.safetensors")
+        try folder.assertFails(
+            "predict", "-w", "other.safetensors", "-i", "x.npy", "-o", "y.npy", "--packed", "digits.packed",
+            naming: "digits.packed: packed for CIFARResNet", "but needed is")
+        try folder.assertFails(
+            "predict", "-w", "demo/digits.safetensors", "-i", "x.npy", "-o", "y.npy", "--packed", "x.npy",
+            naming: "x.npy: no file of packed weights")
+    }
+
     func testArraysThatDoNotFit() throws {
         let folder = try ToolFolder()
         func fails(_ input: String, naming part: String, line: UInt = #line) throws {

@@ -9,7 +9,8 @@
 //     4096  the constants as they lie in memory
 //
 // All numbers are little-endian. The file is a cache: made for one model, instruction set and plan, and refused by any
-// other. The weights themselves are no part of the key, so a file belongs beside the weights that it was made from.
+// other. The key counts the weights only where the caller gives their fingerprint; otherwise a file belongs beside the
+// weights that it was made from.
 import CKernels
 import Glibc
 
@@ -42,6 +43,32 @@ struct PackedKey: Sendable {
     let hash: UInt64
     /// For people.
     let text: String
+
+    /// The key of these weights; nil leaves them out.
+    func counting(_ fingerprint: UInt64?) -> PackedKey {
+        guard let fingerprint else { return self }
+        var both = FNV1a()
+        both.add(Int(truncatingIfNeeded: hash))
+        both.add(Int(truncatingIfNeeded: fingerprint))
+        return PackedKey(hash: both.value, text: "\(text), weights \(String(fingerprint, radix: 16))")
+    }
+}
+
+extension Model {
+    /// A number that tells weights apart: a hash of every tensor's name, shape and first and last values. Reads a page or
+    /// two of each tensor.
+    public var fingerprint: UInt64 {
+        var hash = FNV1a()
+        for spec in graph.parameters {
+            hash.add(spec.name)
+            for size in spec.shape { hash.add(size) }
+            self[spec.name].withUnsafeFloats { values in
+                for value in values.prefix(16) { hash.add(Int(value.bitPattern)) }
+                for value in values.suffix(16) { hash.add(Int(value.bitPattern)) }
+            }
+        }
+        return hash.value
+    }
 }
 
 extension PlanParts {
@@ -125,10 +152,11 @@ private enum PackedHeader {
 
 extension InferencePlan {
     /// Writes the packed weights, whole or not at all.
-    public func writePacked(to path: String) throws(ExecutionError) {
+    /// - Parameter fingerprint: of the model; a plan then opens the file only with the same.
+    public func writePacked(to path: String, fingerprint: UInt64? = nil) throws(ExecutionError) {
         do throws(WeightFault) {
             let file = try AtomicFile(path)
-            try file.write(PackedHeader.make(packedKey, constantBytes: constants.bytes))
+            try file.write(PackedHeader.make(packedKey.counting(fingerprint), constantBytes: constants.bytes))
             try file.write(UnsafeRawBufferPointer(start: constants.base, count: constants.bytes))
             try file.commit()
         } catch {
@@ -138,11 +166,12 @@ extension InferencePlan {
 
     /// Compiles `graph` with weights that `writePacked` wrote for the same graph, options and kind of machine.
     ///
+    /// - Parameter fingerprint: of the model, if the file was written with one.
     /// - Parameter copies: Copies the weights to memory on huge pages instead of mapping the file: slower to start, faster
     ///   to run, and not shared with other processes.
     public convenience init(
-        graph: Graph, packed path: String, input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
-        copies: Bool = false
+        graph: Graph, packed path: String, fingerprint: UInt64? = nil, input: ImageShape, batch: Int = 1,
+        options: PlanOptions = PlanOptions(), copies: Bool = false
     ) throws(ExecutionError) {
         let parts = try PlanParts(graph: graph, input: input, batch: batch, options: options)
         let file: MappedFile
@@ -150,7 +179,7 @@ extension InferencePlan {
             throw .packedWeights(PackedWeightsError(path: path, fault: .file("\(error)")))
         }
         let size = parts.constantLayout.bytes
-        if let fault = PackedHeader.fault(file.bytes, parts.packedKey, constantBytes: size) {
+        if let fault = PackedHeader.fault(file.bytes, parts.packedKey.counting(fingerprint), constantBytes: size) {
             throw .packedWeights(PackedWeightsError(path: path, fault: fault))
         }
         let mapped = file.bytes.baseAddress! + PackedHeader.bytes
