@@ -3,7 +3,6 @@
 //     workers   claim the next path -> decode -> slot          at most `ahead` pictures before the one that is waited for
 //     caller    next() waits for its slot, in order
 
-import Glibc
 import ResNetSwift
 
 /// What became of one file.
@@ -20,17 +19,16 @@ struct PreparationError: Error, CustomStringConvertible {
 }
 
 final class PictureStream: @unchecked Sendable {
-    // Unchecked: everything that changes is touched under `lock` only.
+    // Unchecked: everything that changes is touched under `lock` only; `workers` by the caller only.
     private let paths: [String]
     private let transform: ImageTransform
     private let ahead: Int
-    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let lock = ConditionLock()
     private var slots: [Int: PreparedPicture] = [:]
     private var nextToClaim = 0
     private var nextToUse = 0
     private var isStopped = false
-    private var workers: [pthread_t] = []
+    private var workers: WorkerThreads?
 
     /// Starts to decode at once.
     /// - Parameter ahead: the most decoded pictures that wait; bounds the memory.
@@ -38,47 +36,22 @@ final class PictureStream: @unchecked Sendable {
         self.paths = paths
         self.transform = transform
         self.ahead = max(ahead, 1)
-        pthread_mutex_init(lock, nil)
-        pthread_cond_init(changed, nil)
-        for _ in 0..<min(max(threads, 1), paths.count) {
-            var thread = pthread_t()
-            let context = Unmanaged.passRetained(self)
-            let failed = pthread_create(
-                &thread, nil,
-                { context in
-                    Unmanaged<PictureStream>.fromOpaque(context!).takeRetainedValue().work()
-                    return nil
-                }, context.toOpaque())
-            if failed == 0 { workers.append(thread) } else { context.release() }
-        }
-    }
-
-    deinit {
-        pthread_cond_destroy(changed)
-        pthread_mutex_destroy(lock)
-        changed.deallocate()
-        lock.deallocate()
-    }
-
-    private func locked<R>(_ body: () -> R) -> R {
-        pthread_mutex_lock(lock)
-        defer { pthread_mutex_unlock(lock) }
-        return body()
+        workers = WorkerThreads(count: min(max(threads, 1), paths.count)) { self.work() }
     }
 
     /// The next picture in order; nil after the last.
     func next() -> PreparedPicture? {
         guard nextToUse < paths.count else { return nil }
         // Where the system gave no thread at all, the caller decodes.
-        if workers.isEmpty {
+        guard workers != nil else {
             defer { nextToUse += 1 }
             return prepare(paths[nextToUse])
         }
-        return locked {
-            while slots[nextToUse] == nil { pthread_cond_wait(changed, lock) }
+        return lock.locked {
+            while slots[nextToUse] == nil { lock.wait() }
             defer {
                 nextToUse += 1
-                pthread_cond_broadcast(changed)
+                lock.broadcast()
             }
             return slots.removeValue(forKey: nextToUse)
         }
@@ -86,29 +59,27 @@ final class PictureStream: @unchecked Sendable {
 
     /// Ends the workers; call it when done, read to the end or not.
     func stop() {
-        locked {
+        lock.locked {
             isStopped = true
-            pthread_cond_broadcast(changed)
+            lock.broadcast()
         }
-        for worker in workers { pthread_join(worker, nil) }
-        workers = []
+        workers?.join()
+        workers = nil
     }
 
     private func work() {
         while let index = claim() {
             let prepared = prepare(paths[index])
-            locked {
+            lock.locked {
                 slots[index] = prepared
-                pthread_cond_broadcast(changed)
+                lock.broadcast()
             }
         }
     }
 
     private func claim() -> Int? {
-        locked {
-            while !isStopped, nextToClaim < paths.count, nextToClaim >= nextToUse + ahead {
-                pthread_cond_wait(changed, lock)
-            }
+        lock.locked {
+            while !isStopped, nextToClaim < paths.count, nextToClaim >= nextToUse + ahead { lock.wait() }
             guard !isStopped, nextToClaim < paths.count else { return nil }
             defer { nextToClaim += 1 }
             return nextToClaim

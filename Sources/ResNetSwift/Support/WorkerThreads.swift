@@ -4,11 +4,11 @@
 import Glibc
 
 /// A mutex with one condition, which all waiters share.
-final class ConditionLock: @unchecked Sendable {
+package final class ConditionLock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init() {
+    package init() {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(changed, nil)
     }
@@ -20,25 +20,25 @@ final class ConditionLock: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func locked<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+    package func locked<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body()
     }
 
     /// Sleeps until somebody calls `broadcast`; inside `locked` only.
-    func wait() { pthread_cond_wait(changed, mutex) }
+    package func wait() { pthread_cond_wait(changed, mutex) }
 
-    func broadcast() { pthread_cond_broadcast(changed) }
+    package func broadcast() { pthread_cond_broadcast(changed) }
 }
 
 /// Threads that run one closure each, joined by `join`.
-final class WorkerThreads: @unchecked Sendable {
+package final class WorkerThreads: @unchecked Sendable {
     private var handles: [pthread_t] = []
 
     /// Fewer threads start where the system has no more; at least one is required.
     /// - Returns: nil if there is not even one.
-    init?(count: Int, _ body: @escaping @Sendable () -> Void) {
+    package init?(count: Int, _ body: @escaping @Sendable () -> Void) {
         // Signals are for the threads of the host.
         var all = sigset_t()
         var before = sigset_t()
@@ -64,7 +64,7 @@ final class WorkerThreads: @unchecked Sendable {
     }
 
     /// Waits for the end of all; call it once.
-    func join() {
+    package func join() {
         for handle in handles { pthread_join(handle, nil) }
         handles = []
     }
