@@ -121,12 +121,35 @@ def scores():
     write_json("scores.json", {"oneOfMany": one_of_many, "several": several})
 
 
+def losses():
+    """Values of torch's losses with all that they can be told."""
+    rng = np.random.default_rng(3)
+    logits = torch.tensor(rng.normal(size=(6, 4)) * 3, dtype=torch.float32)
+    labels = torch.tensor([0, 3, -100, 2, 2, 1])
+    soft = torch.tensor(rng.dirichlet(np.ones(4), 6), dtype=torch.float32)
+    several = torch.tensor(rng.random((6, 4)) < 0.4, dtype=torch.float32)
+    weights = torch.tensor([0.5, 2.0, 1.0, 3.0])
+    f = torch.nn.functional
+    write_json("losses.json", {
+        "logits": logits.flatten().tolist(), "labels": labels.tolist(), "soft": soft.flatten().tolist(),
+        "several": several.flatten().tolist(), "weights": weights.tolist(),
+        "classes": f.cross_entropy(logits, labels).item(),
+        "classesWeighted": f.cross_entropy(logits, labels, weight=weights).item(),
+        "classesSmoothed": f.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1).item(),
+        "probabilities": f.cross_entropy(logits, soft).item(),
+        "probabilitiesSmoothed": f.cross_entropy(logits, soft, weight=weights, label_smoothing=0.2).item(),
+        "binary": f.binary_cross_entropy_with_logits(logits, several).item(),
+        "binaryWeighted": f.binary_cross_entropy_with_logits(logits, several, pos_weight=weights).item(),
+    })
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     arrays()
     class_weights()
     schedules()
     scores()
+    losses()
 
 
 if __name__ == "__main__":

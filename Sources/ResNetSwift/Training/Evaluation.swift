@@ -17,13 +17,13 @@ public struct Evaluation: Sendable {
     /// The mean of the classes' F1: each counts alike, however rare.
     public var macroF1: Double { labels.isEmpty ? 0 : labels.map(\.f1).reduce(0, +) / Double(labels.count) }
 
-    /// Runs the backend over a data set.
+    /// Runs a network over a data set.
     /// - Parameters:
     ///   - thresholds: for several labels a sample; nil means that they are tuned on these very samples, which flatters.
     ///   - progress: called after each batch with the samples done.
-    /// - Throws: what the backend throws, and `DatasetError.tooManySkipped`.
+    /// - Throws: what the evaluator throws, and `DatasetError.tooManySkipped`.
     public static func run(
-        _ backend: any TrainingBackend, _ loader: BatchLoader, topK: Int = 5, thresholds: LabelThresholds? = nil,
+        _ evaluator: any BatchEvaluator, _ loader: BatchLoader, topK: Int = 5, thresholds: LabelThresholds? = nil,
         progress: (_ done: Int) -> Void = { _ in }
     ) throws -> Evaluation {
         let names = loader.slice.dataset.classNames
@@ -41,7 +41,7 @@ public struct Evaluation: Sendable {
             }
             done += loaded.samples.count + loaded.skipped.count
             guard let batch = loaded.batch else { continue }
-            let result = try backend.evaluate(batch)
+            let result = try evaluator.evaluate(batch)
             running.add(result, labels: batch.labels)
             switch batch.labels {
             case .classes(let classes):

@@ -128,7 +128,7 @@ public struct TrainingState: Sendable {
 
 /// Computes steps. One caller at a time; calls wait until the work is done. The same state, batches and settings give the
 /// same bits for the same number of threads.
-public protocol TrainingBackend: AnyObject {
+public protocol TrainingBackend: BatchEvaluator, AnyObject {
     var graph: Graph { get }
     var plan: OptimizationPlan { get }
     /// Keys that do not change: gradients end where nothing upstream trains, and a batch norm whose running statistics are
@@ -140,8 +140,6 @@ public protocol TrainingBackend: AnyObject {
 
     /// Forward, backward, and an update if the settings say so.
     func train(_ batch: TrainingBatch, _ settings: StepSettings) throws -> StepResult
-    /// Forward in inference mode; nothing changes.
-    func evaluate(_ batch: TrainingBatch) throws -> StepResult
     /// The features node in inference mode, (N, features), for `BatchInput.features`. Asked for only where the graph has
     /// a features node and all upstream of it is frozen.
     func features(_ input: BatchInput) throws -> Tensor

@@ -1,0 +1,28 @@
+// Ctrl-C as a question: a signal sets a flag, the trainer asks for it between updates, saves and ends. The second Ctrl-C
+// ends the program at once.
+
+import Glibc
+import Synchronization
+
+public enum Interruption {
+    private static let count = Atomic<Int>(0)
+
+    /// SIGINT and SIGTERM are from now on a request to stop.
+    public static func watch() {
+        // Whatever is set up lazily is set up now: a signal handler must not do it.
+        count.store(0, ordering: .relaxed)
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { signal in
+            if Interruption.count.add(1, ordering: .relaxed).oldValue > 0 {
+                Glibc.signal(signal, SIG_DFL)
+                raise(signal)
+            }
+        }
+        action.sa_flags = Int32(SA_RESTART)
+        sigaction(SIGINT, &action, nil)
+        sigaction(SIGTERM, &action, nil)
+    }
+
+    /// Somebody has asked since `watch`.
+    public static var isRequested: Bool { count.load(ordering: .relaxed) > 0 }
+}

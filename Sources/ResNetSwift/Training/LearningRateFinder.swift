@@ -1,0 +1,149 @@
+// The learning rate range test (Smith, Cyclical Learning Rates for Training Neural Networks, 2017): train for some updates
+// while the rate rises exponentially, and look at the loss.
+//
+//     loss |____                 a good rate is on the slope, where the loss falls fastest;
+//          |    \___    /        the rate at the minimum is already too high
+//          |        \__/
+//          +--------------- learning rate (logarithmic)
+//
+// The loss is smoothed by an exponential average with bias correction. The backend is left as it was.
+
+import Glibc
+
+public struct LearningRateFinder: Sendable {
+    public struct Point: Sendable, Hashable {
+        public let learningRate: Double
+        public let loss: Double
+        public let smoothed: Double
+    }
+
+    public let points: [Point]
+    /// Where the smoothed loss falls fastest; nil where it does not fall.
+    public let suggestion: Double?
+
+    /// - Parameters:
+    ///   - data: the training part of it is used, over and over.
+    ///   - updates: at most; the search ends where the loss is four times the best, or no number.
+    ///   - stopRequested: true ends the search with what there is.
+    public static func run(
+        _ backend: any TrainingBackend, data: TrainingData, from lowest: Double = 1e-7, to highest: Double = 10,
+        updates: Int = 100, smoothing: Double = 0.9, seed: UInt64 = 0,
+        progress: (_ done: Int, _ of: Int) -> Void = { _, _ in },
+        stopRequested: () -> Bool = { false }
+    ) throws -> LearningRateFinder {
+        guard lowest > 0, highest > lowest, highest.isFinite else {
+            throw TrainingError.settings(
+                field: "learning rates", expected: "a positive one and a higher one", found: "\(lowest) and \(highest)")
+        }
+        guard updates >= 2, (0..<1).contains(smoothing) else {
+            throw TrainingError.settings(field: "updates", expected: "at least 2", found: "\(updates)")
+        }
+        let trainsBatchNorm = backend.graph.trainsBatchNorm(frozen: backend.frozen)
+        let loader = try BatchLoader(
+            data.training,
+            data.loaderSettings(
+                seed: seed, forTraining: true, dropsSingleSample: trainsBatchNorm && data.batchSize > 1))
+        guard loader.batchesPerEpoch > 0 else {
+            throw TrainingError.settings(
+                field: "training data", expected: "more than one sample", found: "\(data.training.count)")
+        }
+        let before = try backend.exportState()
+        let result = Result { () throws in
+            try search(
+                backend, loader, lowest, highest, updates, smoothing, progress: progress, stopRequested: stopRequested)
+        }
+        try backend.importState(before)
+        return LearningRateFinder(points: try result.get())
+    }
+
+    private static func search(
+        _ backend: any TrainingBackend, _ loader: BatchLoader, _ lowest: Double, _ highest: Double, _ updates: Int,
+        _ smoothing: Double, progress: (Int, Int) -> Void, stopRequested: () -> Bool
+    ) throws -> [Point] {
+        var points: [Point] = []
+        var (average, best) = (0.0, Double.infinity)
+        var skipped: [SkippedSample] = []
+        var epoch = 0
+        while true {
+            let stream = loader.batches(epoch: epoch)
+            let before = points.count
+            while let loaded = stream.nextBatch() {
+                if epoch == 0 { skipped += loaded.skipped }
+                guard skipped.count <= loader.skipLimit else {
+                    throw DatasetError.tooManySkipped(
+                        limit: loader.skipLimit, of: loader.slice.count, skipped: skipped)
+                }
+                guard let batch = loaded.batch else { continue }
+                let step = points.count
+                let rate = lowest * pow(highest / lowest, Double(step) / Double(updates - 1))
+                let result = try backend.train(
+                    batch,
+                    StepSettings(
+                        step: step,
+                        learningRates: backend.plan.groups.map { Float(rate * Double($0.learningRateScale)) }))
+                guard result.loss.isFinite else { return points }
+                average = smoothing * average + (1 - smoothing) * result.loss
+                let smoothed = average / (1 - pow(smoothing, Double(step + 1)))
+                points.append(Point(learningRate: rate, loss: result.loss, smoothed: smoothed))
+                progress(points.count, updates)
+                best = min(best, smoothed)
+                if points.count == updates || smoothed > 4 * best || stopRequested() { return points }
+            }
+            guard points.count > before else { return points }
+            epoch += 1
+        }
+    }
+
+    init(points: [Point]) {
+        self.points = points
+        guard let lowest = points.indices.min(by: { points[$0].smoothed < points[$1].smoothed }), lowest > 0 else {
+            suggestion = nil
+            return
+        }
+        // The first points are too few for an average; the slope counts from one to the next in the logarithm, which
+        // has equal steps.
+        let slopes = (min(points.count / 10, lowest - 1)..<lowest).map { index in
+            (points[index + 1].smoothed - points[index].smoothed, points[index].learningRate)
+        }
+        let steepest = slopes.min { $0.0 < $1.0 }
+        suggestion = steepest.flatMap { $0.0 < 0 ? $0.1 : nil }
+    }
+
+    /// Loss over the learning rate, the suggestion marked.
+    public var chart: LineChart {
+        var chart = LineChart(
+            title: "Learning rate search", xLabel: "learning rate", yLabel: "loss",
+            series: [
+                .init(name: "smoothed", points: points.map { .init($0.learningRate, $0.smoothed) }),
+                .init(name: "each batch", points: points.map { .init($0.learningRate, $0.loss) }),
+            ], hasLogarithmicX: true)
+        if let suggestion { chart.mark = .init(x: suggestion, text: "steepest: \(rateText(suggestion))") }
+        return chart
+    }
+
+    /// A line for each point: rate, loss, smoothed loss.
+    public var table: String {
+        var table = TextTable(["learning rate", "loss", "smoothed"], rightAligned: [0, 1, 2])
+        for point in points {
+            table.rows.append([rateText(point.learningRate), fixed(point.loss, 4), fixed(point.smoothed, 4)])
+        }
+        return table.text
+    }
+}
+
+/// Two significant digits: `0.0032`, `1.2e-06`.
+public func rateText(_ rate: Double) -> String {
+    guard rate > 0, rate.isFinite else { return "\(rate)" }
+    let exponent = Int(floor(log10(rate) + 1e-9))
+    let mantissa = (rate / pow(10, Double(exponent)) * 10).rounded() / 10
+    if -4...3 ~= exponent { return trimmed(fixed(mantissa * pow(10, Double(exponent)), max(1 - exponent, 0))) }
+    return "\(trimmed(fixed(mantissa, 1)))e\(exponent)"
+}
+
+private func trimmed(_ decimal: String) -> String {
+    guard decimal.contains(".") else { return decimal }
+    var text = decimal
+    while text.last == "0" { text.removeLast() }
+    if text.last == "." { text.removeLast() }
+    return text
+}
