@@ -39,6 +39,9 @@ struct LoadedModel {
         do { return try ImageTransform(json: text) } catch { throw ToolError("\(origin): \(error)") }
     }
 
+    /// The usual transform of such models, where the weights bring none.
+    var usualTransform: ImageTransform { usualSize == 32 ? .cifar() : .imageNetV1() }
+
     var inputChannels: Int { model.graph.inputChannels ?? 3 }
 
     var classCount: Int { model.graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0 }

@@ -37,7 +37,7 @@ struct PictureOptions: ParsableArguments {
     func transform(for loaded: LoadedModel) throws -> ImageTransform {
         let chosen =
             try transform.map(namedTransform) ?? LoadedModel.transform(in: loaded.model, origin: loaded.origin)
-            ?? usual(for: loaded)
+            ?? loaded.usualTransform
         guard chosen.channels == loaded.inputChannels else {
             throw ToolError(
                 "\(loaded.name): expected pictures of \(loaded.inputChannels) channels, but the transform yields "
@@ -52,10 +52,6 @@ struct PictureOptions: ParsableArguments {
                     + "stack them into an array and use `resnet predict`")
         }
         return chosen
-    }
-
-    private func usual(for loaded: LoadedModel) -> ImageTransform {
-        loaded.usualSize == 32 ? .cifar() : .imageNetV1()
     }
 }
 

@@ -27,6 +27,7 @@ struct ResNetTool: ParsableCommand {
         subcommands: [
             ClassifyCommand.self, PredictCommand.self, EmbedCommand.self, InspectCommand.self, SummaryCommand.self,
             ConvertCommand.self, InitCommand.self, TimeCommand.self, ProfileCommand.self, DescribeCommand.self,
+            EvaluateCommand.self, VerifyCommand.self,
         ])
 
     static func main() {

@@ -84,6 +84,18 @@ public struct Dataset: Sendable {
 
     public var isMultiLabel: Bool { if case .multiLabel = labels { true } else { false } }
 
+    /// Samples are arrays of floats, which no transform applies to.
+    public var isFloats: Bool { if case .floats = source { true } else { false } }
+
+    /// The same samples with one label, whether they are of the second class: for networks of one output. nil unless there
+    /// are two classes.
+    public func yesNo() -> Dataset? {
+        guard case .classes(let labels) = labels, classNames.count == 2 else { return nil }
+        return Dataset(
+            classNames: [classNames[1]], labels: .multiLabel(labels.map { $0 == 1 ? [0] : [] }), source: source,
+            notes: notes)
+    }
+
     /// A file's path, or the place in an array.
     public func name(of sample: Int) -> String {
         switch source {

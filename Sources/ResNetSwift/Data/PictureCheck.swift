@@ -15,7 +15,8 @@ public struct PictureCheck: Sendable, Hashable {
     /// Can be read, but the decoder had to get over something.
     public let damaged: [Finding]
 
-    /// - Parameter progress: called now and then with the number of files done and of all, from the calling thread.
+    /// - Parameter progress: called first with 0 and later now and then with the number of files done and of all, from the
+    ///   calling thread.
     /// - Throws: `PictureError` for a folder that cannot be listed.
     public static func run(
         folder: String, threads: Int = 2, progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }
@@ -65,7 +66,8 @@ public struct PictureCheck: Sendable, Hashable {
 
         /// Reports until all is done.
         func follow(_ progress: (Int, Int) -> Void) {
-            var reported = -1
+            progress(0, paths.count)
+            var reported = 0
             while reported < paths.count {
                 reported = lock.locked {
                     while done == reported { lock.wait() }

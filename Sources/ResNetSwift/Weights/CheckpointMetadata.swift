@@ -9,6 +9,8 @@ public enum MetadataKey {
     public static let classes = "classes"
     /// What to do with a picture before the network sees it, a JSON object.
     public static let transform = "transform"
+    /// For several labels a picture: from which probability on each is taken to be present, a JSON list of numbers.
+    public static let thresholds = "thresholds"
     /// Where the weights come from in words, e.g. `epoch 7, val_loss 0.0312`.
     public static let trained = "trained"
     /// Where a training run is, for the trainer that goes on with it. Tensors whose keys begin with `training.` belong to

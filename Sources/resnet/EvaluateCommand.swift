@@ -1,0 +1,137 @@
+// resnet evaluate: how good is a network on pictures whose classes are known?
+
+import ArgumentParser
+import ResNetSwift
+
+struct EvaluateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "evaluate",
+        abstract: "Scores a network on a data set: loss, accuracy, F1, confusions.",
+        discussion: """
+            Where the data come in two parts (folders train and val, arrays x_test), the second is used; --held-out takes \
+            the part that `resnet train` with the same --seed and --validation has held out. Classes and transform come \
+            with the weights. For several labels a picture the thresholds come with the weights too, or else are tuned on \
+            these very pictures, which flatters; the tool says which.
+
+            EXAMPLES
+              resnet evaluate photos --weights run/best.safetensors
+              resnet evaluate photos --weights run/best.safetensors --held-out --seed 1 --json
+              resnet evaluate labels.csv --multi-label --weights run/best.safetensors
+            """)
+
+    @OptionGroup var data: DataOptions
+    @OptionGroup var weights: WeightOptions
+    @OptionGroup var split: SplitOptions
+    @Flag(help: "Only what training has held out.")
+    var heldOut = false
+    @Option(help: ArgumentHelp("How a picture becomes input, as in `classify`.", valueName: "name"))
+    var transform: String?
+    @Option(help: ArgumentHelp("The k of top-k.", valueName: "n"))
+    var top = 5
+    @OptionGroup var batch: BatchOptions
+    @OptionGroup var compute: ComputeOptions
+    @Flag(help: "One JSON object: scores, classes, confusion.")
+    var json = false
+
+    func validate() throws {
+        guard top >= 1 else { throw ValidationError("--top must be at least 1, not \(top).") }
+    }
+
+    func run() throws {
+        let loaded = try weights.load()
+        let (training, validation) = try data.datasets(classNames: loaded.model.classNames)
+        let slice =
+            try heldOut
+            ? split.slices(training, validation).validation ?? training.all : validation?.all ?? training.all
+        let chosen = try transform.map(namedTransform) ?? loaded.evaluationTransform()
+        let evaluation = try EvaluationRun(
+            model: loaded.model, name: loaded.name, slice: slice, transform: chosen, batch: batch.batch,
+            workers: data.workers, topK: top, compute: compute
+        ).run(thresholds: loaded.model.labelThresholds)
+        if json {
+            print(evaluation.json(model: loaded.name, topK: top).text)
+        } else {
+            if evaluation.isMultiLabel && loaded.model.labelThresholds == nil {
+                Terminal.note("the thresholds were tuned on these pictures: the scores flatter")
+            }
+            print(evaluation.report(topK: top))
+        }
+        reportSkipped(evaluation.skipped)
+        if !evaluation.skipped.isEmpty { throw ExitCode(2) }
+    }
+}
+
+/// A model over a data set, with progress.
+struct EvaluationRun {
+    let model: Model
+    let name: String
+    let slice: DatasetSlice
+    let transform: ImageTransform
+    let batch: Int
+    let workers: Int
+    let topK: Int
+    let compute: ComputeOptions
+
+    func run(thresholds: LabelThresholds? = nil) throws -> Evaluation {
+        let names = slice.dataset.classNames
+        let classes = model.graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0
+        guard classes == names.count else {
+            throw ToolError(
+                "\(name): expected data of \(classes) classes, as the network has, found \(names.count): "
+                    + names.prefix(10).joined(separator: ", "))
+        }
+        _ = try Machine.instructionSet()
+        let loader = try BatchLoader(
+            slice, LoaderSettings(batchSize: batch, transform: transform, threads: workers))
+        var options = compute.planOptions()
+        if !slice.dataset.isFloats {
+            options.input = .bytesNHWC(scale: transform.scale, shift: transform.shift)
+        }
+        let plan = try InferencePlan(model: model, input: loader.pictureShape, batch: batch, options: options)
+        let loss: Loss = slice.dataset.isMultiLabel ? .binaryCrossEntropy() : .crossEntropy()
+        var progress = Progress(total: slice.count, unit: "pictures")
+        defer { progress.hide() }
+        return try Evaluation.run(
+            InferenceEvaluator(plan: plan, loss: loss), loader, topK: topK, thresholds: thresholds
+        ) { done in progress.advance(by: done - progress.done) }
+    }
+}
+
+extension LoadedModel {
+    /// The file's, else the usual one of the model.
+    func evaluationTransform() throws -> ImageTransform {
+        if let own = try Self.transform(in: model, origin: origin) { return own }
+        return usualTransform
+    }
+}
+
+extension Evaluation {
+    /// Scores, classes, confusions, as people read them.
+    func report(topK: Int) -> String {
+        var text = table(topK: topK)
+        if let confusion {
+            text += "\n\n" + (confusion.classCount <= 20 ? "" : "most frequent confusions\n") + confusion.table
+        }
+        return text
+    }
+
+    func json(model: String, topK: Int) -> JSONValue {
+        func optional(_ value: Double?) -> JSONValue { value.map(JSONValue.number) ?? .null }
+        let classes = labels.enumerated().map { index, counts in
+            JSONValue(
+                ("class", .string(classNames[index])), ("precision", .number(counts.precision)),
+                ("recall", .number(counts.recall)), ("f1", .number(counts.f1)), ("samples", .integer(counts.support)),
+                ("threshold", optional(thresholds?.values[index])))
+        }
+        let rows = confusion.map { matrix in
+            (0..<matrix.classCount).map { actual in
+                JSONValue.array((0..<matrix.classCount).map { .integer(matrix[actual, $0]) })
+            }
+        }
+        return JSONValue(
+            ("model", .string(model)), ("loss", .number(scores.loss)), ("top1", optional(scores.top1)),
+            ("top\(topK)", optional(scores.topK)), ("macro_f1", .number(macroF1)), ("classes", .array(classes)),
+            ("confusion", rows.map(JSONValue.array) ?? .null),
+            ("skipped", .array(skipped.map { .string($0.reason) })))
+    }
+}

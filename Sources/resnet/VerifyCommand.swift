@@ -1,0 +1,66 @@
+// resnet verify: can every picture of a folder be read?
+
+import ArgumentParser
+import ResNetSwift
+
+struct VerifyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Decodes every picture of a folder and lists those that cannot be read.",
+        discussion: """
+            Broken pictures are skipped in training and counted; here they are found before. Damaged ones decode, but the \
+            decoder had to get over something. No file is changed. The exit code is 2 if any is broken.
+
+            EXAMPLES
+              resnet verify photos
+              resnet verify photos --json | grep broken
+            """)
+
+    @Argument(help: ArgumentHelp("Searched with its subfolders.", valueName: "folder"))
+    var folder: String
+
+    @Option(help: ArgumentHelp("Decoding threads; 0 means the physical cores.", valueName: "n"))
+    var workers = 0
+
+    @Flag(help: "One JSON object a finding: path, state (broken, damaged), reason; and a last one with the counts.")
+    var json = false
+
+    func validate() throws {
+        guard 0...256 ~= workers else { throw ValidationError("--workers must be 0 to 256, not \(workers).") }
+    }
+
+    func run() throws {
+        var progress = Progress(total: 0, unit: "pictures")
+        let check = try PictureCheck.run(folder: folder, threads: workers > 0 ? workers : Machine.defaultThreads) {
+            done, count in
+            if done == 0 { progress = Progress(total: count, unit: "pictures") }
+            progress.advance(by: done - progress.done)
+        }
+        progress.hide()
+        guard check.count > 0 else {
+            throw ToolError("\(folder): expected a folder with JPEG or PNG pictures, found none")
+        }
+        for (state, findings) in [("broken", check.broken), ("damaged", check.damaged)] {
+            for finding in findings {
+                print(
+                    json
+                        ? JSONValue(
+                            ("path", .string(finding.path)), ("state", .string(state)),
+                            ("reason", .string(finding.reason))
+                        ).text : "\(state)  \(finding.path): \(finding.reason)")
+            }
+        }
+        if json {
+            print(
+                JSONValue(
+                    ("pictures", .integer(check.count)), ("broken", .integer(check.broken.count)),
+                    ("damaged", .integer(check.damaged.count))
+                ).text)
+        } else {
+            let rest = check.count - check.broken.count - check.damaged.count
+            print(
+                "\(check.count) pictures: \(rest) sound, \(check.damaged.count) damaged, \(check.broken.count) broken")
+        }
+        if !check.broken.isEmpty { throw ExitCode(2) }
+    }
+}
