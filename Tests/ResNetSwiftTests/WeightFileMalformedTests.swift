@@ -226,7 +226,11 @@ final class WeightFileMalformedTests: XCTestCase {
 
 /// The high-water mark of resident memory, as the kernel keeps it.
 enum PeakMemory {
-    static func reset() { try? "5".write(toFile: "/proc/self/clear_refs", atomically: false, encoding: .ascii) }
+    /// Free memory that malloc keeps goes back first: reusing it would not show as growth.
+    static func reset() {
+        malloc_trim(0)
+        try? "5".write(toFile: "/proc/self/clear_refs", atomically: false, encoding: .ascii)
+    }
 
     static func peak() -> Int {
         let text = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
