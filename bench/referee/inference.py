@@ -45,7 +45,7 @@ class InferenceCell(Cell):
 
     def load_ours(self):
         output = self.scratch / "ours.npy"
-        self.run.ours.predict(self.weights, input_of(self.folder, self.batch), output, self.threads)
+        self.run.ours.predict(self.weights, input_of(self.folder, self.batch), output, self.batch, self.threads)
         error = error_of(self.folder, self.batch, output)
         if error > TOLERANCE:
             raise SystemExit(f"error: our logits for {self.name} are off by {error:.1e} of the largest: not measured")

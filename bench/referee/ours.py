@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import time
-from pathlib import Path
 
 from referee.environment import BENCH
 
@@ -15,17 +14,16 @@ class OursError(Exception):
     pass
 
 
+# As `make build` does it: the Swift runtime goes into the program.
+BUILD = ["swift", "build", "-c", "release", "--static-swift-stdlib", "--product", "resnet"]
+
+
 def build(say):
     say("building resnet in release")
-    done = subprocess.run(
-        ["swift", "build", "-c", "release", "--product", "resnet"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run(BUILD, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"error: the release build failed\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
-    where = subprocess.run(
-        ["swift", "build", "-c", "release", "--show-bin-path"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return Path(where.stdout.strip()) / "resnet"
+        raise OursError(f"the release build failed\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+    return ROOT / ".build" / "release" / "resnet"
 
 
 class Ours:
@@ -57,21 +55,25 @@ class Ours:
             raise OursError(f"resnet {arguments[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
         return done.stdout
 
-    def predict(self, weights, source, target, threads):
-        self.call(["predict", "--input", source, "--output", target, "--weights", weights], threads)
+    @staticmethod
+    def predict_words(weights, source, target, batch, threads):
+        words = ["predict", "--weights", weights, "--input", source, "--output", target]
+        return list(map(str, [*words, "--batch", batch, "--threads", threads]))
+
+    def predict(self, weights, source, target, batch, threads):
+        self.call(self.predict_words(weights, source, target, batch, threads), threads)
 
     def time(self, words, batch, threads, seconds):
         """What `resnet time --json` says: median_ms, min_ms, samples, plan_s, first_result_s, peak_rss_mib, ..."""
         rest = ["--batch", batch, "--threads", threads, "--seconds", seconds, "--json"]
         return json.loads(self.call(["time", *words, *rest], threads))
 
-    def once(self, weights, source, target, threads):
+    def once(self, weights, source, target, batch, threads):
         """Process start to written logits and process end: (seconds, peak RSS in MiB)."""
-        words = [self.program, "predict", "--input", source, "--output", target, "--weights", weights]
+        words = [self.program, *self.predict_words(weights, source, target, batch, threads)]
+        env = self.surroundings(threads)
         begin = time.perf_counter()
-        child = subprocess.Popen(
-            list(map(str, words)), env=self.surroundings(threads), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        child = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         message = child.stderr.read()
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - begin

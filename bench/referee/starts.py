@@ -26,7 +26,7 @@ def start_and_memory(run, model, batch, threads, repeats):
                 Path(target).unlink(missing_ok=True)
                 try:
                     if key == Ours.key:
-                        seconds, rss = run.ours.once(weights, source, target, threads)
+                        seconds, rss = run.ours.once(weights, source, target, batch, threads)
                     else:
                         seconds, rss = run_once(key, run.venv, job, source, target)
                     if error_of(folder, batch, target) > TOLERANCE:
