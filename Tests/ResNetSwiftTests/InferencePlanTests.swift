@@ -119,6 +119,35 @@ final class InferencePlanTests: XCTestCase {
         XCTAssertNotEqual(kept, second.withOutput(0) { Array($0) })
     }
 
+    /// A child has no threads but its own: old workspaces are refused there, and predictions make new ones.
+    func testAForkedChildPredictsWithNewWorkspaces() throws {
+        typealias Fork = @convention(c) () -> pid_t
+        let fork = unsafeBitCast(try XCTUnwrap(dlsym(nil, "fork")), to: Fork.self)
+        let random = RandomGraph(seed: 8)
+        let plan = try InferencePlan(
+            model: Model.random(random.graph), input: random.image, options: PlanOptions(threads: 2))
+        let pictures = randomPictures(1, random.image)
+        let expected = try plan.predict(pictures).logits.values
+        let workspace = try plan.makeWorkspace()
+        let child = fork()
+        if child == 0 {
+            alarm(30)  // a hang ends the child, and the test fails
+            var code: Int32 = 1
+            do throws(ExecutionError) {
+                try pictures.withUnsafeFloats { floats in
+                    Result { () throws(ExecutionError) in try plan.run(floats, images: 1, in: workspace) }
+                }.get()
+            } catch {
+                if case .usedAfterFork = error, (try? plan.predict(pictures).logits.values) == expected { code = 7 }
+            }
+            _exit(code)
+        }
+        var status: Int32 = 0
+        XCTAssertEqual(waitpid(child, &status, 0), child)
+        XCTAssertEqual(status, 7 << 8)
+        XCTAssertEqual(try plan.predict(pictures).logits.values, expected)
+    }
+
     func testWrongPicturesAreRefused() throws {
         let random = RandomGraph(seed: 3)
         let plan = try InferencePlan(model: Model.random(random.graph), input: random.image, batch: 2)
