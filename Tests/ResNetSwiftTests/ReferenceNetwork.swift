@@ -20,7 +20,7 @@ struct ReferenceNetwork {
 
     private func parameter(_ node: GraphNode, _ key: String) -> [Float] { model["\(node.module).\(key)"].values }
 
-    private func value(
+    func value(
         _ node: GraphNode, _ inputs: [[Float]], _ inputShapes: [NodeShape], _ shape: NodeShape, _ images: Int,
         _ pictures: [Float]
     ) -> [Float] {
@@ -115,11 +115,11 @@ extension Model {
 }
 
 /// Pictures (N, C, H, W), uniform in -2..<2, by the same formula under the name "pictures".
-func randomPictures(_ images: Int, _ size: ImageShape, name: String = "pictures") -> Tensor {
+func randomPictures(_ images: Int, _ size: ImageShape, name: String = "pictures", seed: UInt64 = 7) -> Tensor {
     Tensor(
         shape: [images, size.channels, size.height, size.width],
         storage: FloatStorage(count: images * size.count) { target in
-            CounterRandom(seed: 7, name: name).fillUniform(target, low: -2, high: 2)
+            CounterRandom(seed: seed, name: name).fillUniform(target, low: -2, high: 2)
         })
 }
 

@@ -60,6 +60,24 @@ CK_API size_t ck_bn_workspace_size(const ck_bn_desc *desc);
 CK_API ck_status ck_bn_forward(const ck_bn_desc *desc, const ck_bn_forward_args *args);
 CK_API ck_status ck_bn_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args);
 
+/* The same in parts, for callers that take a few images at a time through several operations, so that what one writes
+ * is still in the cache when the next one reads it: sums over every range of images, then finish once, then apply over
+ * every range. The bits are those of the whole. desc is that of the whole batch and args are filled in as for the
+ * whole, but maps start at image `first` of the batch (sums) or anywhere (apply), and only what a part names has to be
+ * there: forward    sums: x. finish: running_mean and running_var; gives mean and invstd. apply: x, y, residual, and
+ * mean and invstd, which it reads; it may be called again later, with any workspace, to compute y again. backward sums:
+ * dy, x, y; gives dresidual. finish: gives dgamma and dbeta. apply: gives dx from x and dy, y, or from dresidual in
+ * their place. dresidual, dgamma and dbeta decide what is computed: the same in every part, NULL or not (dresidual of
+ * finish: only that). The workspace carries sums and coefficients from the first part to the last. */
+CK_API ck_status ck_bn_forward_sums(const ck_bn_desc *desc, const ck_bn_forward_args *args, int32_t first,
+                                    int32_t count);
+CK_API ck_status ck_bn_forward_finish(const ck_bn_desc *desc, const ck_bn_forward_args *args);
+CK_API ck_status ck_bn_forward_apply(const ck_bn_desc *desc, const ck_bn_forward_args *args, int32_t count);
+CK_API ck_status ck_bn_backward_sums(const ck_bn_desc *desc, const ck_bn_backward_args *args, int32_t first,
+                                     int32_t count);
+CK_API ck_status ck_bn_backward_finish(const ck_bn_desc *desc, const ck_bn_backward_args *args);
+CK_API ck_status ck_bn_backward_apply(const ck_bn_desc *desc, const ck_bn_backward_args *args, int32_t count);
+
 /* ---------------------------------------------------------------- pooling and concat backward (NCHWc) */
 
 /* desc and argmax as ck_max_pool had them; dy (N, C/c, OH, OW, c), dx (N, C/c, H, W, c). */

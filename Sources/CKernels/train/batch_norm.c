@@ -10,7 +10,7 @@
  * A thread takes whole channel blocks, sums and formula one after the other: the second pass then finds in the cache
  * what the first one brought there, the last image first. Where there are too few blocks for that, the team goes over
  * the (image, block) planes twice, with a barrier between. Sums are kept for each plane and added in the order of the
- * images, so both ways, and any number of threads, give the same bits. */
+ * images, so both ways, any number of threads, and any division of the batch into ranges give the same bits. */
 #include <math.h>
 
 #include "ops/ops.h"
@@ -67,42 +67,43 @@ static void total(const layout *l, int32_t channel, double *first, double *secon
     }
 }
 
-/* Both directions have three steps. `planes` does images begin...end of one block, `finish` turns a block's sums into
- * coefficients. */
+/* Both directions have three parts, each NULL where it is not wanted. `sum` and `apply` do one block of one image,
+ * `finish` turns a block's sums into coefficients. Maps start at image `first` of the batch; `image` counts from it. */
 typedef struct passes {
     const layout *l;
     const ck_kernels *kernels;
     const void *job;
-    void (*sum)(const struct passes *, int32_t image, int32_t block); /* NULL: no sums are needed */
+    int32_t first, count;
+    void (*sum)(const struct passes *, int32_t image, int32_t block);
     void (*finish)(const struct passes *, int32_t block);
-    void (*apply)(const struct passes *, int32_t image, int32_t block); /* NULL: the sums were all */
+    void (*apply)(const struct passes *, int32_t image, int32_t block);
 } passes;
 
 static void run_blocks(const passes *p, int32_t begin, int32_t end) {
     for (int32_t block = begin; block < end; block++) {
-        for (int32_t n = 0; p->sum && n < p->l->batch; n++) p->sum(p, n, block);
-        p->finish(p, block);
-        for (int32_t n = p->l->batch - 1; p->apply && n >= 0; n--) p->apply(p, n, block);
+        for (int32_t n = 0; p->sum && n < p->count; n++) p->sum(p, n, block);
+        if (p->finish) p->finish(p, block);
+        for (int32_t n = p->count - 1; p->apply && n >= 0; n--) p->apply(p, n, block);
     }
 }
 
 static void run_planes(const passes *p) {
     const layout *l = p->l;
-    const int64_t planes = (int64_t)l->blocks * l->batch;
+    const int64_t planes = (int64_t)l->blocks * p->count;
     int64_t begin, end, block, block_end;
     ck_split(planes, ck_thread(), ck_team(), &begin, &end);
     ck_split(l->blocks, ck_thread(), ck_team(), &block, &block_end);
-    for (int64_t i = begin; p->sum && i < end; i++) p->sum(p, (int32_t)(i % l->batch), (int32_t)(i / l->batch));
+    for (int64_t i = begin; p->sum && i < end; i++) p->sum(p, (int32_t)(i % p->count), (int32_t)(i / p->count));
 #pragma omp barrier
-    for (; block < block_end; block++) p->finish(p, (int32_t)block);
+    for (; p->finish && block < block_end; block++) p->finish(p, (int32_t)block);
 #pragma omp barrier
     for (int64_t i = end - 1; p->apply && i >= begin; i--)
-        p->apply(p, (int32_t)(i % l->batch), (int32_t)(i / l->batch));
+        p->apply(p, (int32_t)(i % p->count), (int32_t)(i / p->count));
 }
 
 static void run(const passes *p, int32_t threads) {
     const layout *l = p->l;
-    const int64_t planes = (int64_t)l->blocks * l->batch;
+    const int64_t planes = (int64_t)l->blocks * p->count;
     const int team = ck_threads_for(threads, planes, l->plane * l->block);
     const int by_block = l->blocks % team == 0 || l->blocks >= 4 * team;
 #pragma omp parallel num_threads(team)
@@ -135,7 +136,8 @@ typedef struct forward_job {
 
 static void forward_sum(const passes *p, int32_t image, int32_t block) {
     const forward_job *job = p->job;
-    const ck_moments m = {job->a->x + plane_at(p->l, image, block), p->l->plane, sums_at(p->l, image, block)};
+    const ck_moments m = {job->a->x + plane_at(p->l, image, block), p->l->plane,
+                          sums_at(p->l, p->first + image, block)};
     p->kernels->moments(&m);
 }
 
@@ -189,20 +191,64 @@ static void forward_apply(const passes *p, int32_t image, int32_t block) {
     p->kernels->normalise(&n);
 }
 
+/* What all parts need. */
+static int bad_forward(const ck_bn_forward_args *a) { return !a || !a->workspace || (uintptr_t)a->workspace % 64; }
+static int bad_range(const ck_bn_desc *d, int32_t first, int32_t count) {
+    return first < 0 || count < 1 || first > d->batch - count;
+}
+
 ck_status ck_bn_forward(const ck_bn_desc *desc, const ck_bn_forward_args *args) {
     ck_status status = check(desc);
     if (status != CK_OK) return status;
-    if (!args || !args->x || !args->y || !args->workspace || (uintptr_t)args->workspace % 64 ||
-        (!desc->training && (!args->running_mean || !args->running_var)))
+    if (bad_forward(args) || !args->x || !args->y || (!desc->training && (!args->running_mean || !args->running_var)))
         return CK_INVALID_ARGUMENT;
     const layout l = lay_out(desc, args->workspace);
     const forward_job job = {desc, args};
     const passes p = {.l = &l,
                       .kernels = ck_active(&status),
                       .job = &job,
+                      .count = desc->batch,
                       .sum = desc->training ? forward_sum : NULL,
                       .finish = forward_finish,
                       .apply = forward_apply};
+    run(&p, desc->threads);
+    return CK_OK;
+}
+
+ck_status ck_bn_forward_sums(const ck_bn_desc *desc, const ck_bn_forward_args *args, int32_t first, int32_t count) {
+    ck_status status = check(desc);
+    if (status != CK_OK) return status;
+    if (bad_forward(args) || !args->x || bad_range(desc, first, count)) return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, args->workspace);
+    const forward_job job = {desc, args};
+    const passes p = {
+        .l = &l, .kernels = ck_active(&status), .job = &job, .first = first, .count = count, .sum = forward_sum};
+    if (desc->training) run(&p, desc->threads);
+    return CK_OK;
+}
+
+ck_status ck_bn_forward_finish(const ck_bn_desc *desc, const ck_bn_forward_args *args) {
+    const ck_status status = check(desc);
+    if (status != CK_OK) return status;
+    if (bad_forward(args) || (!desc->training && (!args->running_mean || !args->running_var)))
+        return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, args->workspace);
+    const forward_job job = {desc, args};
+    const passes p = {.l = &l, .job = &job};
+    for (int32_t block = 0; block < l.blocks; block++) forward_finish(&p, block);
+    return CK_OK;
+}
+
+ck_status ck_bn_forward_apply(const ck_bn_desc *desc, const ck_bn_forward_args *args, int32_t count) {
+    ck_status status = check(desc);
+    if (status != CK_OK) return status;
+    if (bad_forward(args) || !args->x || !args->y || !args->mean || !args->invstd || bad_range(desc, 0, count))
+        return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, args->workspace);
+    for (int32_t c = 0; c < l.blocks * l.block; c++)
+        affine(&l, args->gamma, args->beta, args->mean, args->invstd, c, l.coefficients[0], l.coefficients[1]);
+    const forward_job job = {desc, args};
+    const passes p = {.l = &l, .kernels = ck_active(&status), .job = &job, .count = count, .apply = forward_apply};
     run(&p, desc->threads);
     return CK_OK;
 }
@@ -231,7 +277,7 @@ static ck_normalise_backward plane_job(const passes *p, int32_t image, int32_t b
                                    .constant = l->coefficients[4] + channel,
                                    .dresidual = a->dresidual ? a->dresidual + at : NULL,
                                    .dx = a->dx ? a->dx + at : NULL,
-                                   .sums = sums_at(l, image, block),
+                                   .sums = sums_at(l, p->first + image, block),
                                    .pixels = l->plane,
                                    .mask = job->mask};
 }
@@ -257,7 +303,6 @@ static void backward_finish(const passes *p, int32_t block) {
     const layout *l = p->l;
     const backward_job *job = p->job;
     const ck_bn_backward_args *a = job->a;
-    if (!p->sum) return;
     const double m = (double)l->batch * (double)l->plane;
     for (int32_t c = block * l->block; c < (block + 1) * l->block && c < l->channels; c++) {
         double sum, dot;
@@ -284,26 +329,73 @@ static void backward_apply(const passes *p, int32_t image, int32_t block) {
     p->kernels->normalise_backward_dx(&n);
 }
 
-ck_status ck_bn_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args) {
-    ck_status status = check(desc);
+/* Checks what all parts need and settles what they do. `maps`: the images' values are there. */
+static ck_status start_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args, int maps, backward_job *job) {
+    const ck_status status = check(desc);
     if (status != CK_OK) return status;
-    if (!args || !args->dy || !args->mean || !args->invstd || !args->workspace || (uintptr_t)args->workspace % 64 ||
-        (args->dx && args->dx == args->dresidual))
+    if (!args || !args->mean || !args->invstd || !args->workspace || (uintptr_t)args->workspace % 64)
         return CK_INVALID_ARGUMENT;
-    backward_job job = {.d = desc, .a = args, .mask = CK_MASK_NONE};
-    if (desc->relu) job.mask = args->y ? CK_MASK_Y : CK_MASK_X;
-    job.sums_need_x = desc->training || args->dgamma || job.mask == CK_MASK_X;
-    const int sums = desc->training || args->dgamma || args->dbeta || args->dresidual;
-    if (!args->x && (job.mask == CK_MASK_X || desc->training || args->dgamma)) return CK_INVALID_ARGUMENT;
+    *job = (backward_job){.d = desc, .a = args, .mask = CK_MASK_NONE};
+    if (desc->relu) job->mask = args->y ? CK_MASK_Y : CK_MASK_X;
+    job->sums_need_x = desc->training || args->dgamma || job->mask == CK_MASK_X;
+    if (maps && (!args->dy || (!args->x && job->sums_need_x) || (args->dx && args->dx == args->dresidual)))
+        return CK_INVALID_ARGUMENT;
+    return CK_OK;
+}
+
+static int has_sums(const backward_job *job) {
+    return job->d->training || job->a->dgamma || job->a->dbeta || job->a->dresidual;
+}
+
+ck_status ck_bn_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args) {
+    backward_job job;
+    ck_status status = start_backward(desc, args, 1, &job);
+    if (status != CK_OK) return status;
     if (!args->dx && !args->dresidual && !args->dgamma && !args->dbeta) return CK_OK;
     const layout l = lay_out(desc, args->workspace);
     const passes p = {.l = &l,
                       .kernels = ck_active(&status),
                       .job = &job,
-                      .sum = sums ? backward_sum : NULL,
-                      .finish = backward_finish,
+                      .count = desc->batch,
+                      .sum = has_sums(&job) ? backward_sum : NULL,
+                      .finish = has_sums(&job) ? backward_finish : NULL,
                       .apply = args->dx ? backward_apply : NULL};
     backward_prepare(&p);
+    run(&p, desc->threads);
+    return CK_OK;
+}
+
+ck_status ck_bn_backward_sums(const ck_bn_desc *desc, const ck_bn_backward_args *args, int32_t first, int32_t count) {
+    backward_job job;
+    ck_status status = start_backward(desc, args, 1, &job);
+    if (status != CK_OK) return status;
+    if (bad_range(desc, first, count)) return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, args->workspace);
+    const passes p = {
+        .l = &l, .kernels = ck_active(&status), .job = &job, .first = first, .count = count, .sum = backward_sum};
+    backward_prepare(&p);
+    if (has_sums(&job)) run(&p, desc->threads);
+    return CK_OK;
+}
+
+ck_status ck_bn_backward_finish(const ck_bn_desc *desc, const ck_bn_backward_args *args) {
+    backward_job job;
+    const ck_status status = start_backward(desc, args, 0, &job);
+    if (status != CK_OK) return status;
+    const layout l = lay_out(desc, args->workspace);
+    const passes p = {.l = &l, .job = &job};
+    backward_prepare(&p);
+    for (int32_t block = 0; has_sums(&job) && block < l.blocks; block++) backward_finish(&p, block);
+    return CK_OK;
+}
+
+ck_status ck_bn_backward_apply(const ck_bn_desc *desc, const ck_bn_backward_args *args, int32_t count) {
+    backward_job job;
+    ck_status status = start_backward(desc, args, 1, &job);
+    if (status != CK_OK) return status;
+    if (!args->dx || bad_range(desc, 0, count)) return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, args->workspace);
+    const passes p = {.l = &l, .kernels = ck_active(&status), .job = &job, .count = count, .apply = backward_apply};
     run(&p, desc->threads);
     return CK_OK;
 }

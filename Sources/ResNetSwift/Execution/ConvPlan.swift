@@ -5,9 +5,16 @@ final class ConvPlan: @unchecked Sendable {
     // Unchecked: a ck_conv_plan is immutable once made.
     let handle: OpaquePointer
 
-    init(_ step: ConvStep, batch: Int, threads: Int, options: PlanOptions, name: String) throws(ExecutionError) {
+    convenience init(
+        _ step: ConvStep, batch: Int, threads: Int, options: PlanOptions, name: String
+    ) throws(ExecutionError) {
         var description = Self.description(step, batch: batch, threads: threads, options: options)
         if options.wisdom != nil { description.selection = CK_MEASURE }
+        try self.init(description, name: name)
+    }
+
+    init(_ description: ck_conv_desc, name: String) throws(ExecutionError) {
+        var description = description
         var handle: OpaquePointer?
         try check(ck_conv_plan_create(&description, &handle), "planning \(name)")
         guard let handle else { preconditionFailure("a plan without a plan") }
@@ -18,7 +25,11 @@ final class ConvPlan: @unchecked Sendable {
 
     /// True if a kernel does the whole step.
     static func isSupported(_ step: ConvStep, batch: Int, threads: Int, options: PlanOptions) -> Bool {
-        var description = description(step, batch: batch, threads: threads, options: options)
+        isSupported(description(step, batch: batch, threads: threads, options: options))
+    }
+
+    static func isSupported(_ description: ck_conv_desc) -> Bool {
+        var description = description
         var handle: OpaquePointer?
         defer { ck_conv_plan_destroy(handle) }
         return ck_conv_plan_create(&description, &handle) == CK_OK
@@ -40,15 +51,15 @@ final class ConvPlan: @unchecked Sendable {
         }
     }
 
-    private static func description(
-        _ step: ConvStep, batch: Int, threads: Int, options: PlanOptions
+    /// The convolution alone: no epilogue, forward, blocked.
+    static func description(
+        _ spec: ConvSpec, input: ImageShape, batch: Int, threads: Int, accuracy: Accuracy
     ) -> ck_conv_desc {
-        let spec = step.spec
         var description = ck_conv_desc()
         description.batch = Int32(batch)
         description.in_channels = Int32(spec.inChannels)
-        description.in_height = Int32(step.input.height)
-        description.in_width = Int32(step.input.width)
+        description.in_height = Int32(input.height)
+        description.in_width = Int32(input.width)
         description.out_channels = Int32(spec.outChannels)
         description.kernel_height = Int32(spec.kernel.height)
         description.kernel_width = Int32(spec.kernel.width)
@@ -60,6 +71,16 @@ final class ConvPlan: @unchecked Sendable {
         description.dilation_width = Int32(spec.dilation.width)
         description.groups = Int32(spec.groups)
         description.threads = Int32(threads)
+        description.pass = CK_FORWARD
+        description.accuracy = accuracy.kernel
+        return description
+    }
+
+    private static func description(
+        _ step: ConvStep, batch: Int, threads: Int, options: PlanOptions
+    ) -> ck_conv_desc {
+        var description = description(
+            step.spec, input: step.input, batch: batch, threads: threads, accuracy: options.accuracy)
         var epilogue = 0
         if step.hasBias { epilogue |= Int(CK_BIAS) }
         if step.addsResidual { epilogue |= Int(CK_RESIDUAL) }
@@ -76,8 +97,6 @@ final class ConvPlan: @unchecked Sendable {
             case .bytesNHWC: description.src_layout = CK_NHWC8
             }
         }
-        description.pass = CK_FORWARD
-        description.accuracy = options.accuracy.kernel
         if step.isForced, let algorithm = options.forcedAlgorithm { description.algorithm = algorithm.kernel }
         return description
     }

@@ -37,6 +37,8 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
     case input(expected: String, found: String)
     case noSuchNode(String)
     case packedWeights(PackedWeightsError)
+    /// A state to import that is not this plan's.
+    case state(key: String, expected: String, found: String)
 
     public var description: String {
         switch self {
@@ -50,6 +52,8 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
         case .input(let expected, let found): "the plan takes \(expected), not \(found)"
         case .noSuchNode(let name): "the model has no node \(name)"
         case .packedWeights(let error): error.description
+        case .state(let key, let expected, let found):
+            "the training state's \(key): expected \(expected), found \(found)"
         }
     }
 }

@@ -50,11 +50,19 @@ public final class InferencePlan: Sendable {
         model: Model, input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
         didConsume: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(ExecutionError) {
+        try self.init(
+            model: model, input: input, batch: batch, options: options, thread: ComputeThread(), didConsume: didConsume)
+    }
+
+    /// The first workspace runs on `thread`, which may be shared with others that do not run at the same time.
+    convenience init(
+        model: Model, input: ImageShape, batch: Int, options: PlanOptions, thread: ComputeThread,
+        didConsume: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws(ExecutionError) {
         if let wisdom = options.wisdom { try Wisdom.load(wisdom) }
         let parts = try PlanParts(graph: model.graph, input: input, batch: batch, options: options)
         if let wisdom = options.wisdom { try Wisdom.save(wisdom) }
         let buffer = try AlignedBuffer(bytes: parts.constantLayout.bytes, for: "packed weights")
-        let thread = try ComputeThread()
         let writer = ConstantWriter(
             model: model, program: parts.program, convPlans: parts.convPlans, layout: parts.constantLayout,
             options: options, base: buffer.base, didConsume: didConsume)

@@ -13,6 +13,7 @@ struct Lowering {
     /// Tries a convolution: true if a kernel does all of it.
     private let accepts: (ConvStep) -> Bool
     private let hasForcedAlgorithm: Bool
+    private let keepsBlocked: Bool
 
     /// By node: the node whose value it is; another one where nothing is computed (dropout).
     private let source: [Int]
@@ -39,10 +40,12 @@ struct Lowering {
 
     /// Lowers `graph`. `taps` are nodes whose values the caller wants besides logits and features.
     static func program(
-        graph: Graph, shapes: [NodeShape], taps: [Int], hasForcedAlgorithm: Bool = false,
+        graph: Graph, shapes: [NodeShape], taps: [Int], hasForcedAlgorithm: Bool = false, keepsBlocked: Bool = false,
         accepts: @escaping (ConvStep) -> Bool
     ) throws(GraphError) -> PlanProgram {
-        let lowering = Lowering(graph, shapes, taps: taps, hasForcedAlgorithm: hasForcedAlgorithm, accepts: accepts)
+        let lowering = Lowering(
+            graph, shapes, taps: taps, hasForcedAlgorithm: hasForcedAlgorithm, keepsBlocked: keepsBlocked,
+            accepts: accepts)
         return try lowering.emit(lowering.drafts(), outputs: outputs(of: graph) + taps)
     }
 
@@ -50,13 +53,14 @@ struct Lowering {
     static func outputs(of graph: Graph) -> [Int] { [graph.logits] + (graph.features.map { [$0] } ?? []) }
 
     private init(
-        _ graph: Graph, _ shapes: [NodeShape], taps: [Int], hasForcedAlgorithm: Bool,
+        _ graph: Graph, _ shapes: [NodeShape], taps: [Int], hasForcedAlgorithm: Bool, keepsBlocked: Bool,
         accepts: @escaping (ConvStep) -> Bool
     ) {
         self.graph = graph
         self.shapes = shapes
         self.accepts = accepts
         self.hasForcedAlgorithm = hasForcedAlgorithm
+        self.keepsBlocked = keepsBlocked
         let nodes = graph.nodes
 
         var source: [Int] = []
@@ -272,12 +276,12 @@ struct Lowering {
             return value
         }
         /// Exports the value of `node` to every output that takes it, right after it is made: what later overwrites the
-        /// buffer does not matter. A linear layer writes to its first output directly.
+        /// buffer does not matter. A linear layer, and whatever makes a map that stays blocked, writes to its first output
+        /// directly.
         func export(_ node: Int) {
-            var canBeDirect = false
-            if case .linear? = program.steps.last?.kind {
-                canBeDirect = program.steps.last?.output == valueOfNode[node]
-            }
+            var canBeDirect = keepsBlocked && !isVector(node)
+            if case .linear? = program.steps.last?.kind { canBeDirect = true }
+            if program.steps.last?.output != valueOfNode[node] { canBeDirect = false }
             for (port, output) in outputs.enumerated() where source[output] == node {
                 let value = operand(node)
                 program.ports[port].value = value

@@ -37,6 +37,8 @@ public struct PlanOptions: Sendable, Hashable {
     /// the plan is made, some seconds for a network, and added to it. nil: a cost model decides, at once.
     public var wisdom: String?
     var schedule = SchedulePolicy()
+    /// Maps are handed out as they are made, (N, C/c, H, W, c), not copied to planes.
+    var keepsBlocked = false
 
     public init(
         threads: Int = 0, accuracy: Accuracy = .default, input: InputKind = .floatNCHW, taps: [String] = [],

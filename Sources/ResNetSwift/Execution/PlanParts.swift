@@ -46,7 +46,8 @@ struct PlanParts {
         do throws(GraphError) {
             shapes = try graph.shapes(input: input)
             program = try Lowering.program(
-                graph: graph, shapes: shapes, taps: taps, hasForcedAlgorithm: options.forcedAlgorithm != nil
+                graph: graph, shapes: shapes, taps: taps, hasForcedAlgorithm: options.forcedAlgorithm != nil,
+                keepsBlocked: options.keepsBlocked
             ) { ConvPlan.isSupported($0, batch: batch, threads: threads, options: options) }
         } catch { throw .graph(error) }
 
@@ -74,7 +75,8 @@ struct PlanParts {
     var outputLayout: (offsets: [Int], bytes: Int) {
         var bytes = 0
         let offsets = program.ports.map { port in
-            defer { bytes += (port.shape.count * batch * 4 + 63) / 64 * 64 }
+            let floats = port.isDirect ? program.values[port.value].floats(block: block) : port.shape.count
+            defer { bytes += (floats * batch * 4 + 63) / 64 * 64 }
             return bytes
         }
         return (offsets, bytes)
