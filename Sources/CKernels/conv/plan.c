@@ -194,7 +194,7 @@ size_t ck_conv_workspace_size(const ck_conv_plan *plan) {
 
 ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
     if (!plan || !oihw || !packed || (uintptr_t)packed % 64) return CK_INVALID_ARGUMENT;
-    if (!plan->algorithm->pack) return CK_UNSUPPORTED;
+    if (!plan->algorithm->pack || (scale && plan->d.pass != CK_FORWARD)) return CK_UNSUPPORTED;
     plan->algorithm->pack(plan, oihw, scale, packed);
     return CK_OK;
 }

@@ -173,7 +173,7 @@ typedef struct ck_conv_plan ck_conv_plan;
 CK_API ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan);
 CK_API size_t ck_conv_packed_size(const ck_conv_plan *plan);
 CK_API size_t ck_conv_workspace_size(const ck_conv_plan *plan);
-/* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding); packed:
+/* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding; forward only); packed:
  * ck_conv_packed_size bytes, 64-byte aligned. Packs on the plan's threads. */
 CK_API ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed);
 /* A number that plans share only if each may run what another packed: it stands for the filter's shape, the algorithm,
