@@ -17,7 +17,12 @@ demo: build ## Builds, classifies 20 handwritten digits, times a ResNet-50. Work
 
 test: deps ## Builds and runs all tests.
 	swift build --build-tests
-	swift test --skip-build
+	swift test --skip-build --disable-swift-testing
+
+test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (leaks aside: XCTest and libomp have some).
+	swift build --build-tests --sanitize=address -Xcc -fsanitize=undefined --scratch-path .build/asan
+	ASAN_OPTIONS=detect_leaks=0 swift test --skip-build --disable-swift-testing --sanitize=address \
+		--scratch-path .build/asan --filter CKernelsTests
 
 build: deps ## Builds the release program .build/release/resnet.
 	swift build $(RELEASE) --product resnet
@@ -38,4 +43,4 @@ deps: ## Installs the C libraries that are missing (apt); does nothing when all 
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test build bench format install deps clean
+.PHONY: help demo test test-asan build bench format install deps clean
