@@ -46,7 +46,7 @@ struct EvaluateCommand: ParsableCommand {
         let chosen = try transform.map(namedTransform) ?? loaded.evaluationTransform()
         let evaluation = try EvaluationRun(
             model: loaded.model, name: loaded.name, slice: slice, transform: chosen, batch: batch.batch,
-            workers: data.workers, topK: top, compute: compute
+            workers: data.workers, topK: top, options: compute.planOptions()
         ).run(thresholds: loaded.model.labelThresholds)
         if json {
             print(evaluation.json(model: loaded.name, topK: top).text)
@@ -70,7 +70,8 @@ struct EvaluationRun {
     let batch: Int
     let workers: Int
     let topK: Int
-    let compute: ComputeOptions
+    /// But for the kind of input.
+    let options: PlanOptions
 
     func run(thresholds: LabelThresholds? = nil) throws -> Evaluation {
         let names = slice.dataset.classNames
@@ -83,7 +84,7 @@ struct EvaluationRun {
         _ = try Machine.instructionSet()
         let loader = try BatchLoader(
             slice, LoaderSettings(batchSize: batch, transform: transform, threads: workers))
-        var options = compute.planOptions()
+        var options = options
         if !slice.dataset.isFloats {
             options.input = .bytesNHWC(scale: transform.scale, shift: transform.shift)
         }

@@ -10,11 +10,12 @@ import ResNetSwift
 struct ResNetTool: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "resnet",
-        abstract: "ResNets on CPUs: classify pictures, run, convert, inspect and time networks.",
+        abstract: "ResNets on CPUs: classify pictures, train, run, convert, inspect and time networks.",
         discussion: """
             EXAMPLES
               resnet classify photo.jpg --weights resnet50.pth
               resnet classify folder --weights model.safetensors --json > results.jsonl
+              resnet train photos --weights resnet18.pth --freeze allButHead --epochs 10
               resnet predict --weights model.safetensors --input x.npy --output logits.npy
               resnet inspect resnet50.pth
               resnet convert resnet50.pth resnet50.safetensors
@@ -27,7 +28,7 @@ struct ResNetTool: ParsableCommand {
         subcommands: [
             ClassifyCommand.self, PredictCommand.self, EmbedCommand.self, InspectCommand.self, SummaryCommand.self,
             ConvertCommand.self, InitCommand.self, TimeCommand.self, ProfileCommand.self, DescribeCommand.self,
-            EvaluateCommand.self, VerifyCommand.self,
+            TrainCommand.self, LearningRateCommand.self, EvaluateCommand.self, VerifyCommand.self,
         ])
 
     static func main() {

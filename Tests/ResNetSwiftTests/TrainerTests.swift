@@ -187,7 +187,8 @@ final class TrainerTests: XCTestCase {
             data: Self.data(),
             settings: TrainingSettings(epochs: 5, learningRate: 0.05, seed: 3, monitor: .validationTop1),
             callbacks: [EarlyStopping(patience: 2)], unfreezes: true)
-        try assertResumesExactly(recipe, stops: [2, 7])
+        // The features, 9 batches of pictures, are computed anew in each run; a stop among them has nothing to keep.
+        try assertResumesExactly(recipe, stops: [7, 12])
     }
 
     func testAFinishedRunStaysFinished() throws {

@@ -197,7 +197,8 @@ struct TrainingBuilder {
             if case .vector(let features) = scope.shapes[node] { storage = .rows(stride: features) }
             let value = newValue(node, storage)
             forward[node] = value
-            if scope.isFrozen[node] {
+            // Features come with the batch, although the backbone that yields them is frozen.
+            if scope.start == .pictures {
                 program.values[value].boundary = program.boundary.count
                 program.boundary.append(node)
             } else {

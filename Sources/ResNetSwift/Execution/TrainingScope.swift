@@ -18,6 +18,7 @@ struct TrainingScope: Sendable {
     let graph: Graph
     let shapes: [NodeShape]
     let frozenKeys: Set<String>
+    let start: Start
     /// Nodes to compute, in order.
     let live: [Int]
     /// Nodes whose values are given, in order.
@@ -36,6 +37,7 @@ struct TrainingScope: Sendable {
         self.graph = graph
         self.shapes = shapes
         frozenKeys = frozen
+        self.start = start
         var isFrozen: [Bool] = []
         for (index, node) in graph.nodes.enumerated() {
             var isOwnFrozen = graph.parameters(of: index).allSatisfy { frozen.contains($0.name) }

@@ -94,7 +94,7 @@ extension Trainer {
         let evaluated = average?.parameters ?? exported.parameters
         if isBest {
             if let bestPath, let best = state.best {
-                let words = "epoch \(best.epoch + 1), \(settings.monitor) \(best.value)"
+                let words = "epoch \(best.epoch + 1), \(settings.monitor) \(fixed(best.value, 6))"
                 try WeightWriter.write(
                     parameterOrder.map { ($0, evaluated[$0]!) },
                     metadata: metadata.merging([MetadataKey.trained: words]) { $1 }, to: bestPath,

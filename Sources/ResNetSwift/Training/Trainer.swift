@@ -93,6 +93,12 @@ public final class Trainer {
             !settings.monitor.ofValidation || data.validation != nil, "monitor", "validation data for it",
             "\(settings.monitor)")
 
+        switch settings.monitor.quantity {
+        case .f1: try require(dataset.isMultiLabel, "monitor", "loss, top1 or topk", "\(settings.monitor)")
+        case .topK: try require(!dataset.isMultiLabel, "monitor", "loss, top1 or f1", "\(settings.monitor)")
+        case .loss, .top1: break
+        }
+
         // A phase of gradual unfreezing may train batch norms that are frozen now; the batches are the same in all.
         var phases = [ownFrozen]
         for epoch in settings.unfreezing?.policies.keys.sorted() ?? [] {
@@ -119,7 +125,7 @@ public final class Trainer {
         try prepare(resumes)
         announce()
         while state.epoch < settings.epochs && !state.isStopped {
-            try freeze()
+            do { try freeze() } catch is Stopped { return try interrupted() }
             guard try trainEpoch() else { return try interrupted() }
             let started = monotonicSeconds()
             guard let validation = try validate() else { return try interrupted() }
@@ -160,6 +166,9 @@ public final class Trainer {
         }
     }
 
+    /// Somebody asked to stop while features were computed.
+    private struct Stopped: Error {}
+
     /// The epoch's frozen keys; features of a frozen backbone are computed here, once.
     private func freeze() throws {
         let frozen = try settings.unfreezing?.frozen(in: state.epoch, of: backend.graph) ?? ownFrozen
@@ -180,7 +189,10 @@ public final class Trainer {
             var loading = data.loaderSettings(seed: settings.seed, forTraining: false)
             loading.transform = transform
             let loader = try BatchLoader(slice, loading)
-            return try FeatureCache(loader, backend) { count, _ in report(.features(done: done + count, of: samples)) }
+            return try FeatureCache(loader, backend) { count, of in
+                report(.features(done: done + count, of: samples))
+                if count < of && stopRequested() { throw Stopped() }
+            }
         }
         let training = try cache(data.training, data.transform, before: 0)
         state.skip(training.skipped, ofValidation: false)
@@ -234,7 +246,8 @@ public final class Trainer {
         if restores, let best = state.best, let parameters = try loadBest() {
             try backend.importState(
                 TrainingState(parameters: parameters, optimizer: try backend.exportState().optimizer))
-            report(.note("the weights are those of epoch \(best.epoch + 1), \(settings.monitor) \(best.value)"))
+            report(
+                .note("the weights are those of epoch \(best.epoch + 1), \(settings.monitor) \(fixed(best.value, 6))"))
             return try outcome(state.isStopped ? .stoppedEarly : .completed, parameters: parameters)
         }
         return try outcome(state.isStopped ? .stoppedEarly : .completed, parameters: try evaluatedParameters())

@@ -78,7 +78,7 @@ public final class TrainingConsole {
         }
         var text = "\(title(record.epoch))  \(scores(record.training, ""))"
         if let validation = record.validation { text += "  | \(scores(validation, "val "))" }
-        text += "  | lr \(rateText(record.learningRate))  \(durationText(record.seconds))"
+        text += "  | lr \(rateText(record.learningRate))  \(fineDurationText(record.seconds))"
         if record.skipped > 0 { text += "  \(record.skipped) skipped" }
         return text + (isBest ? " *" : "")
     }
@@ -97,6 +97,12 @@ public final class TrainingConsole {
         let space = String(repeating: " ", count: 3 - percent.count)
         write("\r\u{1b}[K\(title)  \(full)\(empty) \(space)\(percent) %  \(text)")
         isVisible = true
+    }
+
+    /// Takes the bar away, so that others may write.
+    public func clear() {
+        if isVisible { write("\r\u{1b}[K") }
+        isVisible = false
     }
 
     private func line(_ text: String) {

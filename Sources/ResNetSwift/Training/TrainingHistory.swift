@@ -93,12 +93,17 @@ public struct TrainingHistory: Sendable, Hashable {
 }
 
 /// Writes a text file whole or not at all.
-func writeText(_ text: String, to path: String) throws(WeightFileError) {
+package func writeText(_ text: String, to path: String) throws(WeightFileError) {
     try naming(path) { () throws(WeightFault) in
         let file = try AtomicFile(path)
         try file.write(Array(text.utf8))
         try file.commit()
     }
+}
+
+/// As `durationText`, with tenths below ten seconds: `0.4s`.
+package func fineDurationText(_ seconds: Double) -> String {
+    0..<9.95 ~= seconds ? "\(fixed(seconds, 1))s" : durationText(seconds)
 }
 
 /// `48s`, `1m 12s`, `2h 05m 09s`.

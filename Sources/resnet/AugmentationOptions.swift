@@ -1,0 +1,185 @@
+// From a picture to the network's input, once for training with random steps and once for everybody else. The latter goes
+// into the checkpoint, so that `classify` sees pictures the way validation did.
+
+import ArgumentParser
+import ResNetSwift
+
+/// `0.5,1`: two numbers, the smaller first.
+struct NumberRange: ExpressibleByArgument {
+    let range: ClosedRange<Double>
+
+    init?(argument: String) {
+        let ends = argument.split(separator: ",", omittingEmptySubsequences: false).map { Double($0) }
+        guard ends.count == 2, let low = ends[0], let high = ends[1], low > 0, low <= high, high.isFinite else {
+            return nil
+        }
+        range = low...high
+    }
+}
+
+/// `0.4,0.4,0.4,0.1`: brightness, contrast, saturation, hue; those left out are 0.
+struct JitterAmounts: ExpressibleByArgument {
+    let values: [Double]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Double($0) }
+        let values = parts.compactMap { $0 }
+        guard 1...4 ~= values.count, values.count == parts.count, values.allSatisfy({ $0 >= 0 && $0.isFinite }),
+            values.count < 4 || values[3] <= 0.5
+        else { return nil }
+        self.values = values + Array(repeating: 0, count: 4 - values.count)
+    }
+}
+
+struct AugmentationOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Size of the network's input: 224, or HEIGHTxWIDTH; otherwise that of the weights' transform, of the array's "
+                + "pictures, or the usual one of the model.", valueName: "size"))
+    var size: PictureSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "How a picture becomes input, as in `classify`; random steps are added for training.", valueName: "name"))
+    var transform: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Train on random parts of the picture of this share of its area, e.g. 0.5,1 (RandomResizedCrop).",
+            valueName: "low,high"))
+    var crop: NumberRange?
+
+    @Option(
+        help: ArgumentHelp("Width to height of those parts; otherwise 0.75,1.3333.", valueName: "low,high"))
+    var cropRatio: NumberRange?
+
+    @Flag(help: "Mirror half of the training pictures left to right.")
+    var flip = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Colours change by up to brightness,contrast,saturation,hue: 0.4,0.4,0.4,0.1.", valueName: "b,c,s,h"))
+    var jitter: JitterAmounts?
+
+    @Option(help: ArgumentHelp("Erase a part of this share of the training pictures.", valueName: "p"))
+    var erase = 0.0
+
+    @Option(help: ArgumentHelp("Mixup with Beta(a, a), e.g. 0.2.", valueName: "a"))
+    var mixup = 0.0
+
+    @Option(help: ArgumentHelp("Cutmix with Beta(a, a), e.g. 1.", valueName: "a"))
+    var cutmix = 0.0
+
+    func validate() throws {
+        if transform != nil && size != nil { throw ValidationError("Give --transform or --size, not both.") }
+        if cropRatio != nil && crop == nil { throw ValidationError("--crop-ratio needs --crop.") }
+        guard 0...1 ~= erase else { throw ValidationError("--erase must be 0 to 1, not \(erase).") }
+        guard mixup >= 0, cutmix >= 0, (mixup + cutmix).isFinite else {
+            throw ValidationError("--mixup and --cutmix must be 0 or more.")
+        }
+    }
+
+    var mixing: BatchMixing? { mixup + cutmix > 0 ? BatchMixing(mixup: mixup, cutmix: cutmix) : nil }
+
+    private var isRandom: Bool { crop != nil || flip || jitter != nil || erase > 0 }
+
+    /// The size of the input, if it can be told before the network is made.
+    func inputSize(of dataset: Dataset, stored: ImageTransform?, usual: Size2) throws -> Size2 {
+        if let size { return size.size }
+        if let own = try transform.map(namedTransform)?.fixedOutputSize { return own }
+        switch dataset.source {
+        case .floats(let tensor): return Size2(tensor.shape[2], tensor.shape[3])
+        case .pictures(let images): return stored?.fixedOutputSize ?? Size2(images.height, images.width)
+        case .files, .stacks: return stored?.fixedOutputSize ?? usual
+        }
+    }
+
+    /// What validation, the checkpoint and `classify` do with a picture.
+    /// - Parameters:
+    ///   - stored: the weights' own.
+    ///   - isPretrained: weights without a transform of their own are taken to be ImageNet's.
+    func evaluation(
+        _ dataset: Dataset, channels: Int, size: Size2, stored: ImageTransform?, isPretrained: Bool
+    ) throws -> ImageTransform {
+        if let transform {
+            let chosen = try namedTransform(transform)
+            guard chosen.channels == channels, !chosen.isRandom, chosen.fixedOutputSize != nil else {
+                throw ToolError(
+                    "--transform \(transform): expected one of \(channels) channels and one size, without random steps, "
+                        + "found another")
+            }
+            return chosen
+        }
+        let own = stored.flatMap { $0.channels == channels && !$0.isRandom ? $0 : nil }
+        if let own, own.fixedOutputSize == size { return own }
+        return ImageTransform(
+            channels: channels,
+            steps: geometry(size, dataset) + (own?.numeric ?? numeric(channels, size, dataset, isPretrained)))
+    }
+
+    /// Photographs keep their proportions, as torchvision's evaluation has it; small pictures are stretched.
+    private func geometry(_ size: Size2, _ dataset: Dataset) -> [ImageTransform.Step] {
+        let photographs = if case .files = dataset.source { true } else { false }
+        guard photographs, size.height == size.width, size.height >= 64 else { return [.resize(size)] }
+        return [.resizeShorterSide((size.height * 256 + 112) / 224), .centerCrop(size)]
+    }
+
+    /// Grey and stained pictures get the mean of ImageNet's statistics if the filters come from there.
+    private func numeric(
+        _ channels: Int, _ size: Size2, _ dataset: Dataset, _ isPretrained: Bool
+    ) -> [ImageTransform.Step] {
+        if dataset.isFloats { return [.toFloat] }
+        let (mean, std): ([Double], [Double]) =
+            switch (channels, isPretrained) {
+            case (3, _): (ImageTransform.imageNetMean, ImageTransform.imageNetStd)
+            case (_, true): (Array(repeating: 0.449, count: channels), Array(repeating: 0.226, count: channels))
+            case (_, false): (Array(repeating: 0.5, count: channels), Array(repeating: 0.5, count: channels))
+            }
+        return [.toFloat, .normalize(mean: mean, std: std)]
+    }
+
+    /// The transform with the random steps asked for.
+    func training(_ evaluation: ImageTransform, _ dataset: Dataset, size: Size2) throws -> ImageTransform {
+        guard isRandom else { return evaluation }
+        if dataset.isFloats {
+            throw ToolError(
+                "--crop, --flip, --jitter and --erase: expected pictures of bytes, found an array of floats")
+        }
+        if jitter != nil && evaluation.channels != 1 && evaluation.channels != 3 {
+            throw ToolError("--jitter: expected pictures of 1 or 3 channels, found \(evaluation.channels)")
+        }
+        var steps: [ImageTransform.Step] = []
+        if let crop {
+            guard crop.range.upperBound <= 1 else { throw ToolError("--crop: expected shares up to 1, found more") }
+            steps.append(
+                .randomResizedCrop(size, scale: crop.range, ratio: cropRatio?.range ?? 0.75...(4.0 / 3.0)))
+        } else {
+            steps += evaluation.geometric
+        }
+        if flip { steps.append(.randomHorizontalFlip()) }
+        if let jitter {
+            let amounts = jitter.values
+            steps.append(
+                .colorJitter(brightness: amounts[0], contrast: amounts[1], saturation: amounts[2], hue: amounts[3]))
+        }
+        if erase > 0 { steps.append(.randomErasing(probability: erase)) }
+        return ImageTransform(
+            channels: evaluation.channels, exif: evaluation.exif, steps: steps + evaluation.numeric)
+    }
+}
+
+extension ImageTransform {
+    /// Steps on bytes.
+    fileprivate var geometric: [Step] { Array(steps.prefix { !$0.isNumeric }) }
+    /// Steps on numbers.
+    fileprivate var numeric: [Step] { Array(steps.drop { !$0.isNumeric }) }
+}
+
+extension ImageTransform.Step {
+    fileprivate var isNumeric: Bool {
+        switch self {
+        case .toFloat, .normalize: true
+        default: false
+        }
+    }
+}

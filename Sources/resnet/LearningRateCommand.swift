@@ -1,0 +1,71 @@
+// resnet lr-find: which learning rate should training begin with?
+
+import ArgumentParser
+import ResNetSwift
+
+struct LearningRateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lr-find",
+        abstract: "Tries learning rates, from tiny to too large, and suggests one.",
+        discussion: """
+            Trains for some updates while the learning rate rises exponentially. The suggestion is where the smoothed loss \
+            falls fastest; nothing is kept but the picture of it. Data, model and optimiser are given as for `train`.
+
+            EXAMPLES
+              resnet lr-find photos --weights resnet18.pth --freeze allButHead
+              resnet lr-find digits.npz --model cifar_resnet20 --optimizer adamw --out search.svg
+            """)
+
+    @OptionGroup var inputs: TrainingInputs
+    @Option(help: ArgumentHelp("The first learning rate.", valueName: "r"))
+    var from = 1e-6
+    @Option(help: ArgumentHelp("The last learning rate.", valueName: "r"))
+    var to = 10.0
+    @Option(help: ArgumentHelp("Updates at most; the search ends sooner where the loss explodes.", valueName: "n"))
+    var updates = 100
+    @Option(name: .shortAndLong, help: ArgumentHelp("The picture of the search.", valueName: "svg"))
+    var out = "lr-find.svg"
+    @Flag(help: "Every rate with its loss, too.")
+    var table = false
+    @Flag(help: "One JSON object: suggestion, rates, losses, smoothed.")
+    var json = false
+
+    func validate() throws {
+        guard from > 0, to > from, to.isFinite else {
+            throw ValidationError("--from must be positive and below --to, not \(from) and \(to).")
+        }
+        guard 2...1_000_000 ~= updates else { throw ValidationError("--updates must be at least 2, not \(updates).") }
+    }
+
+    func run() throws {
+        let setup = try TrainingSetup(inputs)
+        for note in setup.notes { Terminal.note(note) }
+        Interruption.watch()
+        var progress = Progress(total: updates, unit: "updates")
+        let found = try LearningRateFinder.run(
+            setup.backend, data: setup.data, from: from, to: to, updates: updates, seed: inputs.split.seed,
+            progress: { done, _ in progress.advance(by: done - progress.done) },
+            stopRequested: { Interruption.isRequested })
+        progress.hide()
+        try writeText(LineChart.svg([found.chart]), to: out)
+        if json {
+            func list(_ value: (LearningRateFinder.Point) -> Double) -> JSONValue {
+                .array(found.points.map { .number(value($0)) })
+            }
+            print(
+                JSONValue(
+                    ("suggestion", found.suggestion.map(JSONValue.number) ?? .null), ("rates", list(\.learningRate)),
+                    ("losses", list(\.loss)), ("smoothed", list(\.smoothed))
+                ).text)
+            return
+        }
+        if table { print(found.table) }
+        Terminal.note("\(found.points.count) updates; \(out) shows the loss over the rate")
+        guard let suggestion = found.suggestion else {
+            throw ToolError(
+                "the loss never fell between \(rateText(from)) and \(rateText(to)); try other rates or a larger --batch"
+            )
+        }
+        print("suggested learning rate: \(rateText(suggestion)), where the loss falls fastest")
+    }
+}

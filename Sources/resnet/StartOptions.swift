@@ -1,0 +1,83 @@
+// What training starts from: a network by name or by weights, made to fit the data, and the part of it that stays as it is.
+
+import ArgumentParser
+import ResNetSwift
+
+struct StartOptions: ParsableArguments {
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The model, e.g. resnet18; weights must fit it.", valueName: "name"))
+    var model: String?
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "Weights to start from: .pth, .safetensors or .npz. Without them the model gets random ones.",
+            valueName: "file"))
+    var weights: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What does not train: none, allButHead, upTo:layer2, firstLayers:3, or names and globs with commas between.",
+            valueName: "policy"))
+    var freeze = "none"
+
+    @Flag(help: "Frozen batch norms go on updating their running statistics.")
+    var updateStatistics = false
+
+    @Flag(help: "A new last layer even if that of the weights fits the classes.")
+    var newHead = false
+
+    @Flag(help: "With random weights: residual blocks start as the identity.")
+    var zeroInitResidual = false
+
+    func validate() throws {
+        if weights == nil && model == nil { throw ValidationError("Give --model, --weights or both.") }
+        if weights != nil && zeroInitResidual {
+            throw ValidationError("--zero-init-residual is for random weights, not for --weights.")
+        }
+        do { _ = try policy } catch { throw ValidationError("--freeze: \(error).") }
+    }
+
+    var policy: FreezePolicy { get throws { try FreezePolicy(parsing: freeze) } }
+
+    /// The network of the weight file; nil where random weights are wanted.
+    func load() throws -> LoadedModel? { try weights.map { try LoadedModel(weights: $0, named: model) } }
+
+    /// The network with as many channels and classes as the data have, and with the policy's parts frozen.
+    func model(
+        from loaded: LoadedModel?, dataset: Dataset, channels: Int, size: Size2, seed: UInt64
+    ) throws -> (model: Model, name: String, notes: [String]) {
+        let classes = dataset.classNames
+        var notes: [String] = []
+        guard let loaded else {
+            let known = try ModelName(named: model ?? "")
+            let made = try known.model(
+                classes: classes.count, inputChannels: channels, inputSize: size, seed: seed,
+                zeroInitResidual: zeroInitResidual)
+            return (try freezing(made), known.rawValue, notes)
+        }
+        var fitted = loaded.model
+        fitted.labelThresholds = nil
+        fitted.metadata[MetadataKey.trained] = nil
+        let (had, names) = (loaded.inputChannels, loaded.model.classNames)
+        if had != channels {
+            fitted = try fitted.adaptingInputChannels(channels)
+            notes.append("the first convolution of \(loaded.origin) is adapted from \(had) to \(channels) channels")
+        }
+        if newHead || loaded.classCount != classes.count || (names != nil && names != classes) {
+            fitted = try fitted.replacingHead(classes: classes.count, seed: seed)
+            let why = loaded.classCount == classes.count && names == classes ? "as asked for" : "for other classes"
+            notes.append("the last layer of \(loaded.origin) is replaced, \(why): \(Self.list(classes))")
+        }
+        return (try freezing(fitted), loaded.name, notes)
+    }
+
+    private func freezing(_ model: Model) throws -> Model {
+        try model.freezing(policy, updatesStatistics: updateStatistics)
+    }
+
+    /// `10, zero, one, two...`
+    static func list(_ names: [String]) -> String {
+        "\(names.count), \(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? "..." : "")"
+    }
+}

@@ -1,0 +1,130 @@
+// resnet train: from pictures with labels to a network that knows them.
+
+import ArgumentParser
+import Glibc
+import ResNetSwift
+
+struct TrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train",
+        abstract: "Trains a network, from random weights or from those of another task.",
+        discussion: """
+            The folder of the run gets best.safetensors (the epoch with the best monitored value), last.safetensors (which \
+            --resume goes on from, with the same bits as if the run had never stopped), history.csv, .jsonl and .svg, and the \
+            scores of the best weights on the validation data as evaluation.txt and .json. Class names and transform travel \
+            with the weights, so that `resnet classify` takes them as they are.
+
+            Ctrl-C finishes the batch, saves and ends; again Ctrl-C ends at once. A frozen backbone without augmentation \
+            computes its features once.
+
+            EXAMPLES
+              resnet train photos --model resnet18 --weights resnet18.pth --freeze allButHead --epochs 10
+              resnet train photos --weights resnet18.pth --crop 0.5,1 --flip --optimizer adamw --layer-decay 0.5
+              resnet train digits.npz --model cifar_resnet20 --channels 1 --epochs 20 --lr 0.1 --out digits
+              resnet train labels.csv --multi-label --weights resnet34.pth --class-weights auto --monitor val_f1
+              resnet train photos --weights resnet18.pth --early-stopping 7 --plateau 3 --plateau-factor 0.5 --resume
+            """)
+
+    @OptionGroup var inputs: TrainingInputs
+    @OptionGroup(title: "SCHEDULE OPTIONS") var schedule: ScheduleOptions
+    @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the run.", valueName: "folder"))
+    var out = "run"
+    @Flag(help: "Go on with the run in the folder, or begin it if there is none.")
+    var resume = false
+    @Flag(help: "Replace a run that is in the folder.")
+    var overwrite = false
+    @Option(
+        help: ArgumentHelp("A checkpoint after every so many updates, besides that after every epoch.", valueName: "n"))
+    var checkpointEvery: Int?
+    @Option(
+        help: ArgumentHelp(
+            "MiB that features of a frozen backbone may take; 0 computes them in every epoch.", valueName: "n"))
+    var featureCache = 1024
+    @Flag(help: "The final scores as one JSON object, as `resnet evaluate --json` gives them.")
+    var json = false
+
+    func validate() throws {
+        if resume && overwrite { throw ValidationError("Give --resume or --overwrite, not both.") }
+        guard checkpointEvery ?? 1 >= 1 else {
+            throw ValidationError("--checkpoint-every must be at least 1, not \(checkpointEvery ?? 0).")
+        }
+        guard 0...(1 << 20) ~= featureCache else {
+            throw ValidationError("--feature-cache must be 0 to 1048576, not \(featureCache).")
+        }
+    }
+
+    func run() throws {
+        let setup = try TrainingSetup(inputs)
+        var settings = try schedule.settings(
+            setup, usualRate: inputs.optimization.usualLearningRate, seed: inputs.split.seed)
+        settings.folder = out
+        settings.checkpointUpdates = checkpointEvery
+        settings.replacesEarlierRun = overwrite
+        settings.featureCacheLimit = featureCache << 20
+        settings.title = "\(setup.name) on \(inputs.data.data)"
+        if let every = schedule.unfreezeEvery {
+            settings.unfreezing = .gradual(
+                setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)
+        }
+        let resumes = resume && access("\(out)/last.safetensors", F_OK) == 0
+        if !overwrite && !resume && access("\(out)/last.safetensors", F_OK) == 0 {
+            throw ToolError(
+                "\(out): expected a folder without a run in it, found one; --resume goes on with it, --overwrite replaces it, "
+                    + "--out names another folder")
+        }
+
+        let console = TrainingConsole(topK: schedule.top)
+        for note in setup.notes { Terminal.note(note) }
+        Interruption.watch()
+        let trainer = try Trainer(
+            backend: setup.backend, data: setup.data, settings: settings, metadata: setup.model.metadata,
+            callbacks: schedule.callbacks, report: console.report, stopRequested: { Interruption.isRequested })
+        let began = ProcessClock.now()
+        let outcome: TrainingOutcome
+        do { outcome = try trainer.run(resuming: resumes) } catch {
+            console.clear()
+            throw error
+        }
+        console.clear()
+        guard outcome.reason != .interrupted else {
+            let done = outcome.history.records.count
+            Terminal.note(
+                "stopped after \(done) of \(settings.epochs) epochs; the same command with --resume goes on from "
+                    + "\(outcome.lastCheckpoint ?? out)")
+            return
+        }
+        Terminal.note("trained in \(fineDurationText(ProcessClock.now() - began)): \(out)/history.svg has the curves")
+        if !outcome.skipped.isEmpty { reportSkipped(outcome.skipped) }
+        try evaluate(outcome, setup)
+        if !outcome.skipped.isEmpty { throw ExitCode(2) }
+    }
+
+    /// The scores of the best weights, to standard output and into the folder.
+    private func evaluate(_ outcome: TrainingOutcome, _ setup: TrainingSetup) throws {
+        let path = outcome.bestCheckpoint ?? "\(out)/last.safetensors"
+        guard let slice = setup.data.validation else {
+            Terminal.note("\(path): nothing was held out to evaluate it on")
+            return
+        }
+        let file = try WeightFile.open(path)
+        var model = try Model(graph: setup.model.graph, from: file)
+        let compute = inputs.optimization
+        let evaluation = try EvaluationRun(
+            model: model, name: setup.name, slice: slice, transform: setup.data.evaluationTransform,
+            batch: compute.batch, workers: inputs.data.workers, topK: schedule.top,
+            options: PlanOptions(threads: compute.threads, accuracy: compute.accuracy)
+        ).run()
+        // The last checkpoint is a run as well, which must stay.
+        if let thresholds = evaluation.thresholds, outcome.bestCheckpoint != nil {
+            model.labelThresholds = thresholds
+            try model.save(to: path)
+        }
+        let report = evaluation.report(topK: schedule.top)
+        let object = evaluation.json(model: setup.name, topK: schedule.top).text
+        try writeText(report + "\n", to: "\(out)/evaluation.txt")
+        try writeText(object + "\n", to: "\(out)/evaluation.json")
+        Terminal.note(
+            "\(path)\(model.metadata[MetadataKey.trained].map { ", \($0)" } ?? "") on \(slice.count) pictures:")
+        print(json ? object : report)
+    }
+}

@@ -1,0 +1,99 @@
+// Data, network and recipe put together: what `train` and `lr-find` run on.
+
+import ArgumentParser
+import ResNetSwift
+
+struct TrainingInputs: ParsableArguments {
+    @OptionGroup(title: "DATA OPTIONS") var data: DataOptions
+    @OptionGroup(title: "DATA OPTIONS") var split: SplitOptions
+    @Flag(help: "Draw all classes alike often, with replacement.")
+    var balanced = false
+    @Option(help: ArgumentHelp("The most that may be unreadable before a run stops, as a share.", valueName: "share"))
+    var skipLimit = 0.05
+    @OptionGroup(title: "MODEL OPTIONS") var start: StartOptions
+    @OptionGroup(title: "PICTURE OPTIONS") var pictures: AugmentationOptions
+    @OptionGroup(title: "OPTIMISATION OPTIONS") var optimization: OptimizerOptions
+
+    func validate() throws {
+        guard 0...1 ~= skipLimit else { throw ValidationError("--skip-limit must be 0 to 1, not \(skipLimit).") }
+    }
+}
+
+struct TrainingSetup {
+    /// With head, channels and frozen keys as they will train.
+    let model: Model
+    let name: String
+    let data: TrainingData
+    let backend: TrainingPlan
+    /// What a user should know before it starts.
+    let notes: [String]
+
+    init(_ options: TrainingInputs) throws {
+        // A wrong CK_ISA is the first thing that is said.
+        let isa = try Machine.instructionSet()
+        let (start, pictures, seed) = (options.start, options.pictures, options.split.seed)
+        let loaded = try start.load()
+        let named = try loaded == nil ? ModelName(named: start.model ?? "") : nil
+        let (training, validation) = try Self.datasets(options.data, known: loaded?.model.classNames)
+        let slices = try options.split.slices(training, validation)
+
+        let channels = Self.channels(options.data, training, loaded)
+        let stored = try loaded.flatMap { try LoadedModel.transform(in: $0.model, origin: $0.origin) }
+        let size = try pictures.inputSize(
+            of: training, stored: stored, usual: loaded?.usualSize ?? named?.defaultInputSize ?? 224)
+        var notes: [String]
+        (model, name, notes) = try start.model(
+            from: loaded, dataset: training, channels: channels, size: size, seed: seed)
+        let evaluation = try pictures.evaluation(
+            training, channels: channels, size: size, stored: stored, isPretrained: loaded != nil)
+        data = TrainingData(
+            training: slices.training, validation: slices.validation,
+            transform: try pictures.training(evaluation, training, size: size), evaluationTransform: evaluation,
+            batchSize: options.optimization.batch,
+            order: options.balanced ? .weighted(slices.training.balancedSampleWeights) : .shuffled,
+            mixing: pictures.mixing, threads: options.data.workers, skipLimit: options.skipLimit)
+        let plan = try options.optimization.plan(model.graph, training: slices.training, seed: seed)
+        let shape = try BatchLoader(
+            slices.training, LoaderSettings(batchSize: data.batchSize, transform: data.transform)
+        ).pictureShape
+        let origin = loaded?.origin ?? "random weights, seed \(seed)"
+        do {
+            backend = try TrainingPlan(
+                model: model, input: shape, batchLimit: data.batchSize, plan: plan,
+                options: TrainingOptions(
+                    threads: options.optimization.threads, accuracy: options.optimization.accuracy,
+                    checkpointing: options.optimization.checkpointing))
+        } catch { throw ToolError("\(name) on pictures of \(Size2(shape.height, shape.width)): \(error)") }
+        let threads = backend.threads == 1 ? "1 thread" : "\(backend.threads) threads"
+        notes.insert(
+            "\(name) (\(origin)), \(shape.channels)x\(shape.height)x\(shape.width), classes \(StartOptions.list(training.classNames)), "
+                + "\(isa), \(threads)", at: 0)
+        self.notes = notes
+    }
+
+    /// The data, with the classes in the order that the weights have them in if they are the same.
+    private static func datasets(
+        _ options: DataOptions, known: [String]?
+    ) throws -> (training: Dataset, validation: Dataset?) {
+        let found = try options.datasets()
+        guard let known, known != found.training.classNames, !options.yesNo else { return found }
+        let names = found.training.classNames
+        let areSame = Set(known) == Set(names) && known.count == names.count
+        // Labels of a table are numbers, whose names only the weights know.
+        let areNumbers =
+            names == (0..<names.count).map(String.init) && known.count == names.count
+        return areSame || areNumbers ? try options.datasets(classNames: known) : found
+    }
+
+    /// As the user says; otherwise as the weights have it where pictures can be read that way; otherwise the data's own.
+    private static func channels(_ options: DataOptions, _ dataset: Dataset, _ loaded: LoadedModel?) -> Int {
+        let own = options.inputChannels(of: dataset)
+        guard options.channels == nil, let loaded, [1, 3].contains(loaded.inputChannels), [1, 3].contains(own) else {
+            return own
+        }
+        switch dataset.source {
+        case .files, .pictures: return loaded.inputChannels
+        case .stacks, .floats: return own
+        }
+    }
+}
