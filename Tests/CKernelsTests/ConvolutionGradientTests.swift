@@ -102,11 +102,15 @@ final class ConvolutionGradientTests: XCTestCase {
     func testSizesAroundTheTile() {
         checkAll(ConvolutionCases.sizes)
         for pass in [CK_DATA_GRADIENT, CK_WEIGHT_GRADIENT] { assertExercised(pass, [CK_GEMM, CK_AUTO], atLeast: 250) }
+        assertExercised(CK_WEIGHT_GRADIENT, [CK_WINOGRAD_4, CK_DIRECT], atLeast: 100)
     }
 
     func testKernelsStridesPaddingDilation() {
         checkAll(ConvolutionCases.kernels)
-        for pass in [CK_DATA_GRADIENT, CK_WEIGHT_GRADIENT] { assertExercised(pass, [CK_GEMM, CK_AUTO], atLeast: 250) }
+        for pass in [CK_DATA_GRADIENT, CK_WEIGHT_GRADIENT] {
+            assertExercised(pass, [CK_GEMM, CK_AUTO], atLeast: 250)
+            assertExercised(pass, [CK_DIRECT], atLeast: 100)
+        }
     }
 
     func testGroups() {
@@ -122,7 +126,7 @@ final class ConvolutionGradientTests: XCTestCase {
     /// First layers need no data gradient.
     func testStems() {
         checkAll(ConvolutionCases.stems, layouts: [CK_NCHWC, CK_NCHW, CK_NHWC8], data: false)
-        assertExercised(CK_WEIGHT_GRADIENT, [CK_GEMM, CK_AUTO], atLeast: 150)
+        assertExercised(CK_WEIGHT_GRADIENT, [CK_STEM, CK_GEMM, CK_AUTO], atLeast: 30)
     }
 
     func testResNetLayers() {

@@ -11,8 +11,9 @@
 /* In order of preference where the estimates tie; NULL ends a list. */
 static const ck_conv_algorithm *const forward[] = {
     &ck_conv_stem, &ck_conv_pointwise, &ck_conv_winograd4, &ck_conv_winograd2, &ck_conv_direct, &ck_conv_gemm, NULL};
-static const ck_conv_algorithm *const data_gradient[] = {&ck_conv_data_gemm, NULL};
-static const ck_conv_algorithm *const weight_gradient[] = {&ck_conv_weight_direct, &ck_conv_weight_gemm, NULL};
+static const ck_conv_algorithm *const data_gradient[] = {&ck_conv_data_direct, &ck_conv_data_gemm, NULL};
+static const ck_conv_algorithm *const weight_gradient[] = {&ck_conv_weight_stem, &ck_conv_weight_winograd,
+                                                           &ck_conv_weight_direct, &ck_conv_weight_gemm, NULL};
 
 const char *ck_algorithm_name(ck_algorithm algorithm) {
     static const char *const names[CK_ALGORITHM_COUNT] = {"auto",          "direct",        "pointwise", "stem",

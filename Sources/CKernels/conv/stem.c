@@ -9,23 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conv/plan.h"
+#include "conv/stem.h"
 
 enum { CHANNELS_MOST = 8, ROWS_A_RUN = 4 };
 
 static int pooled(const ck_conv_plan *plan) { return !!(plan->d.epilogue & CK_MAX_POOL_3X3_S2); }
-static int32_t padded_width(const ck_conv_plan *plan) {
-    return (plan->out_width - 1) * plan->d.stride_width + plan->d.kernel_width;
-}
-static int32_t input_rows(const ck_conv_plan *plan, int32_t out_rows) {
-    return (out_rows - 1) * plan->d.stride_height + plan->d.kernel_height;
-}
 static int32_t pooled_size(int32_t size) { return (size + 2 - 3) / 2 + 1; }
 static int32_t steps(const ck_conv_plan *plan) {
     return plan->d.in_channels * plan->d.kernel_height * plan->d.kernel_width;
 }
 
-static int applicable(const ck_conv_plan *plan) {
+int ck_stem_applicable(const ck_conv_plan *plan) {
     const ck_conv_desc *d = &plan->d;
     return d->src_layout != CK_NCHWC && d->in_channels <= CHANNELS_MOST && d->groups == 1 && d->dilation_height == 1 &&
            d->dilation_width == 1;
@@ -44,7 +38,7 @@ static size_t packed_size(const ck_conv_plan *plan) { return (size_t)steps(plan)
 
 /* Floats, each a whole number of cache lines. */
 static size_t planes_floats(const ck_conv_plan *plan) {
-    return ck_round_up((size_t)plan->d.in_channels * input_rows(plan, ROWS_A_RUN) * padded_width(plan), 16);
+    return ck_round_up((size_t)plan->d.in_channels * ck_stem_rows(plan, ROWS_A_RUN) * ck_stem_width(plan), 16);
 }
 static size_t ring_floats(const ck_conv_plan *plan) {
     return pooled(plan) ? (size_t)3 * plan->out_blocks * plan->out_width * plan->block : 0;
@@ -69,11 +63,10 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
     }
 }
 
-/* Input rows first...first+count of one image into planes. */
-static void fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t first, int32_t count,
-                 float *planes) {
+void ck_stem_fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t first, int32_t count,
+                  float *planes) {
     const ck_conv_desc *d = &plan->d;
-    const int32_t wide = padded_width(plan), left = d->pad_width;
+    const int32_t wide = ck_stem_width(plan), left = d->pad_width;
     int32_t inside = d->in_width < wide - left ? d->in_width : wide - left;
     if (inside < 0) inside = 0;
     const ptrdiff_t pixels = (ptrdiff_t)d->in_height * d->in_width;
@@ -107,7 +100,7 @@ static void fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t ima
 /* One output row, all panels. `src` is the row's first input row in planes of `rows` rows. */
 static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, const float *src, int32_t rows, float *dst,
                     const float *residual, ptrdiff_t block_stride) {
-    const int32_t v = plan->block, wide = padded_width(plan),
+    const int32_t v = plan->block, wide = ck_stem_width(plan),
                   panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
     ck_panel p = {.src = src,
                   .outer = {plan->d.in_channels, plan->d.kernel_height, 1},
@@ -134,11 +127,11 @@ static void run_plain(const ck_conv_plan *plan, const ck_conv_args *args, int32_
     const int32_t v = plan->block;
     const ptrdiff_t plane = (ptrdiff_t)plan->out_height * plan->out_width * v;
     while (y < end) {
-        const int32_t count = end - y < ROWS_A_RUN ? end - y : ROWS_A_RUN, rows = input_rows(plan, count);
-        fill(plan, args, image, y * plan->d.stride_height - plan->d.pad_height, rows, planes);
+        const int32_t count = end - y < ROWS_A_RUN ? end - y : ROWS_A_RUN, rows = ck_stem_rows(plan, count);
+        ck_stem_fill(plan, args, image, y * plan->d.stride_height - plan->d.pad_height, rows, planes);
         for (int32_t r = 0; r < count; r++, y++) {
             const ptrdiff_t at = image * plan->out_blocks * plane + (ptrdiff_t)y * plan->out_width * v;
-            run_row(plan, args, planes + (ptrdiff_t)r * plan->d.stride_height * padded_width(plan), rows,
+            run_row(plan, args, planes + (ptrdiff_t)r * plan->d.stride_height * ck_stem_width(plan), rows,
                     args->dst + at, args->residual ? args->residual + at : NULL, plane);
         }
     }
@@ -159,10 +152,10 @@ static void run_pooled(const ck_conv_plan *plan, const ck_conv_args *args, int32
                 const int32_t last = 2 * end < plan->out_height ? 2 * end : plan->out_height;
                 filled_from = next;
                 filled_to = next + ROWS_A_RUN < last ? next + ROWS_A_RUN : last;
-                rows = input_rows(plan, filled_to - filled_from);
-                fill(plan, args, image, next * plan->d.stride_height - plan->d.pad_height, rows, planes);
+                rows = ck_stem_rows(plan, filled_to - filled_from);
+                ck_stem_fill(plan, args, image, next * plan->d.stride_height - plan->d.pad_height, rows, planes);
             }
-            run_row(plan, args, planes + (ptrdiff_t)(next - filled_from) * plan->d.stride_height * padded_width(plan),
+            run_row(plan, args, planes + (ptrdiff_t)(next - filled_from) * plan->d.stride_height * ck_stem_width(plan),
                     rows, ring + next % 3 * slot, NULL, row_floats);
         }
         for (int32_t b = 0; b < plan->out_blocks; b++) {
@@ -210,5 +203,5 @@ static void describe(const ck_conv_plan *plan, char *text, size_t size) {
              plan->panel_blocks * plan->block, pooled(plan) ? " + max pool" : "");
 }
 
-const ck_conv_algorithm ck_conv_stem = {CK_STEM,        applicable, choose, cost,    packed_size,
-                                        workspace_size, pack,       run,    describe};
+const ck_conv_algorithm ck_conv_stem = {
+    CK_STEM, ck_stem_applicable, choose, cost, packed_size, workspace_size, pack, run, describe};

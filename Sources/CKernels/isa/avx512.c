@@ -24,6 +24,7 @@
 #include "isa/rows.inc"
 #include "isa/training.inc"
 #include "isa/winograd.inc"
+#include "isa/winograd_gradient.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -36,7 +36,8 @@ typedef struct ck_panel {
 
 /* Winograd input transform of a run of tiles in one tile row and one channel block:
  * src pixels (m + 2 rows of `width` pixels of V, NULL for a row outside the picture) -> V[point][tile][V].
- * Tile t covers columns x0 + m*t ... + m+1; columns outside 0...width-1 count as zero. */
+ * Tile t covers columns x0 + m*t ... + m+1; columns outside 0...width-1 count as zero.
+ * winograd4_gradient transforms dy in the same way: 4 rows, tile t covers columns x0 + 4*t ... + 3, no scratch. */
 typedef struct ck_winograd_input {
     const float *rows[6];
     int32_t width;
@@ -88,6 +89,16 @@ typedef struct ck_winograd_fused {
     ptrdiff_t dst_point;
     int32_t accumulate;
 } ck_winograd_fused;
+
+/* Weight gradient by Winograd, from the sums over all tiles to the taps: src[36 points][vectors][V] -> dst[9 taps]
+ * [vectors][V]; points and taps lie `point` floats apart. */
+typedef struct ck_winograd_taps {
+    const float *src;
+    float *dst;
+    ptrdiff_t point;
+    int32_t vectors;
+    int32_t accumulate; /* dst += instead of dst = */
+} ck_winograd_taps;
 
 /* One row of a max pool on blocked pixels: dst[x] = max over the given rows (count, none NULL) and columns
  * x * stride - pad ... + kernel - 1 inside 0...width-1. */
@@ -252,6 +263,8 @@ typedef struct ck_combination {
     X(winograd2_filter, const ck_winograd_filter *)                                                                    \
     X(winograd4_filter, const ck_winograd_filter *)                                                                    \
     X(winograd4_fused, const ck_winograd_fused *)                                                                      \
+    X(winograd4_gradient, const ck_winograd_input *)                                                                   \
+    X(winograd4_taps, const ck_winograd_taps *)                                                                        \
     X(pool_row, const ck_pool_row *)                                                                                   \
     X(byte_row, const ck_byte_row *)                                                                                   \
     X(max_pool_row, const ck_pool_window_row *)                                                                        \

@@ -17,6 +17,7 @@
 #include "isa/rows.inc"
 #include "isa/training.inc"
 #include "isa/winograd.inc"
+#include "isa/winograd_gradient.inc"
 
 #include "isa/table.inc"
 

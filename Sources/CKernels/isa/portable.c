@@ -15,5 +15,6 @@
 #include "isa/rows.inc"
 #include "isa/training.inc"
 #include "isa/winograd.inc"
+#include "isa/winograd_gradient.inc"
 
 #include "isa/table.inc"
