@@ -7,15 +7,17 @@ import ResNetSwift
 struct TimeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "time",
-        abstract: "Times a network: median, pictures a second, time to the first result, memory.",
+        abstract: "Times a network or a training step: median, pictures a second, time to the first result, memory.",
         discussion: """
             The first result is computed right after planning and its time counts from the start of the process. Then \
             follow a warm-up and runs until the seconds are over. JSON keys: model batch threads isa dtype median_ms min_ms \
-            images_per_s samples plan_s first_result_s peak_rss_mib.
+            images_per_s samples plan_s first_result_s peak_rss_mib. With --train a run is a step on random pictures: forward, \
+            backward and update (SGD with momentum).
 
             EXAMPLES
               resnet time --model resnet50 --batch 8 --threads 2
               resnet time --weights resnet50.safetensors --seconds 10 --json
+              resnet time --model resnet18 --train --freeze allButHead --batch 32
             """)
 
     @OptionGroup var model: AnyModelOptions
@@ -24,6 +26,12 @@ struct TimeCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: ArgumentHelp("How long to measure.", valueName: "s"))
     var seconds = 5.0
     @OptionGroup var compute: ComputeOptions
+    @Flag(help: "Time a training step.")
+    var train = false
+    @Option(help: ArgumentHelp("With --train: what does not train, as in `train`.", valueName: "policy"))
+    var freeze: String?
+    @Option(help: ArgumentHelp("With --train: save memory, compute twice.", valueName: "what"))
+    var checkpointing: Checkpointing?
     @Flag(help: "One JSON object.")
     var json = false
 
@@ -31,6 +39,12 @@ struct TimeCommand: ParsableCommand {
         try checkBatch(batch)
         guard seconds >= 0, seconds <= 86400 else {
             throw ValidationError("--seconds must be 0 to 86400, not \(seconds).")
+        }
+        if !train && (freeze != nil || checkpointing != nil) {
+            throw ValidationError("--freeze and --checkpointing need --train.")
+        }
+        if train && (compute.wisdom != nil || compute.packed != nil) {
+            throw ValidationError("--wisdom and --packed are for inference, not for --train.")
         }
     }
 
@@ -41,14 +55,9 @@ struct TimeCommand: ParsableCommand {
     func run() throws {
         let loaded = try model.load()
         let planning = ProcessClock.now()
-        let plan = try loaded.plan(
-            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
+        let subject = try train ? training(loaded) : inference(loaded)
         let planned = ProcessClock.now()
-        let workspace = try plan.makeWorkspace()
-        let pictures = randomPictures(plan.input.count * batch)
-        func once() throws {
-            try pictures.withUnsafeFloats { try plan.run($0, images: batch, in: workspace) }
-        }
+        let once = subject.once
         try once()
         let firstResult = ProcessClock.now() - ProcessClock.started
 
@@ -71,7 +80,60 @@ struct TimeCommand: ParsableCommand {
             Measurement(
                 median: samples[samples.count / 2], minimum: samples[0], samples: samples.count,
                 planning: planned - planning, firstResult: firstResult),
-            loaded, plan)
+            loaded, subject)
+    }
+
+    /// What is timed.
+    private struct Subject {
+        let announcement: String
+        let threads: Int
+        let once: () throws -> Void
+    }
+
+    private func inference(_ loaded: LoadedModel) throws -> Subject {
+        let plan = try loaded.plan(size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
+        let workspace = try plan.makeWorkspace()
+        let pictures = randomPictures([plan.input.count * batch])
+        return Subject(announcement: try loaded.announcement(plan), threads: plan.threads) {
+            try pictures.withUnsafeFloats { try plan.run($0, images: batch, in: workspace) }
+        }
+    }
+
+    /// The learning rate is 0, so that random labels lead nowhere; the work is the same.
+    private func training(_ loaded: LoadedModel) throws -> Subject {
+        let isa = try Machine.instructionSet()
+        let policy = freeze ?? "none"
+        let model = try loaded.model.freezing(FreezePolicy(parsing: policy))
+        let size = self.model.inputSize?.size ?? loaded.usualSize
+        let input = ImageShape(channels: loaded.inputChannels, height: size.height, width: size.width)
+        let classes = loaded.classCount
+        let isYesNo = classes == 1
+        let plan: TrainingPlan
+        do {
+            plan = try TrainingPlan(
+                model: model, input: input, batchLimit: batch,
+                plan: OptimizationPlan(
+                    loss: isYesNo ? .binaryCrossEntropy() : .crossEntropy(), optimizer: .sgd(momentum: 0.9),
+                    groups: ParameterGroup.single(model.graph, weightDecay: 1e-4)),
+                options: TrainingOptions(
+                    threads: compute.threads, accuracy: compute.accuracy, checkpointing: checkpointing ?? .none))
+        } catch { throw ToolError("\(loaded.name) on pictures of \(size): \(error)") }
+        let labels: BatchLabels =
+            isYesNo
+            ? .multiHot(Tensor(shape: [batch, 1], values: (0..<batch).map { Float($0 % 2) }))
+            : .classes((0..<batch).map { Int32($0 % classes) })
+        let pictures = TrainingBatch(
+            input: .floats(randomPictures([batch, input.channels, input.height, input.width])), labels: labels)
+        var step = 0
+        let threads = plan.threads == 1 ? "1 thread" : "\(plan.threads) threads"
+        return Subject(
+            announcement:
+                "training step, frozen \(policy): \(loaded.name) (\(loaded.origin)), \(size), \(isa), \(threads)",
+            threads: plan.threads
+        ) {
+            _ = try plan.train(pictures, StepSettings(step: step, learningRates: [0]))
+            step += 1
+        }
     }
 
     /// Times in seconds.
@@ -83,13 +145,13 @@ struct TimeCommand: ParsableCommand {
         let firstResult: Double
     }
 
-    private func report(_ measured: Measurement, _ loaded: LoadedModel, _ plan: InferencePlan) throws {
+    private func report(_ measured: Measurement, _ loaded: LoadedModel, _ subject: Subject) throws {
         let rate = Double(batch) / measured.median
         func rounded(_ value: Double) -> JSONValue { .number((value * 1e6).rounded() / 1e6) }
         if json {
             print(
                 JSONValue(
-                    ("model", .string(loaded.name)), ("batch", .integer(batch)), ("threads", .integer(plan.threads)),
+                    ("model", .string(loaded.name)), ("batch", .integer(batch)), ("threads", .integer(subject.threads)),
                     ("isa", .string(try Machine.instructionSet())), ("dtype", .string("float32")),
                     ("median_ms", rounded(1000 * measured.median)), ("min_ms", rounded(1000 * measured.minimum)),
                     ("images_per_s", rounded(rate)), ("samples", .integer(measured.samples)),
@@ -100,7 +162,7 @@ struct TimeCommand: ParsableCommand {
         }
         print(
             """
-            \(try loaded.announcement(plan)), batch \(batch), float32
+            \(subject.announcement), batch \(batch), float32
             median        \(fixed(1000 * measured.median, 2)) ms of \(measured.samples) runs, \
             fastest \(fixed(1000 * measured.minimum, 2)) ms
             throughput    \(fixed(rate, 1)) pictures a second
@@ -111,9 +173,11 @@ struct TimeCommand: ParsableCommand {
     }
 
     /// Values as normalised pictures have them: zeros would be kinder to a CPU than real work.
-    private func randomPictures(_ count: Int) -> Tensor {
+    private func randomPictures(_ shape: [Int]) -> Tensor {
         Tensor(
-            shape: [count],
-            storage: FloatStorage(count: count) { CounterRandom(seed: 0).fillUniform($0, low: -2, high: 2) })
+            shape: shape,
+            storage: FloatStorage(count: shape.reduce(1, *)) {
+                CounterRandom(seed: 0).fillUniform($0, low: -2, high: 2)
+            })
     }
 }

@@ -61,7 +61,8 @@ struct TrainCommand: ParsableCommand {
         settings.checkpointUpdates = checkpointEvery
         settings.replacesEarlierRun = overwrite
         settings.featureCacheLimit = featureCache << 20
-        settings.title = "\(setup.name) on \(inputs.data.data)"
+        settings.title =
+            "\(setup.name) on \(inputs.data.data.split(separator: "/").last.map(String.init) ?? inputs.data.data)"
         if let every = schedule.unfreezeEvery {
             settings.unfreezing = .gradual(
                 setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)

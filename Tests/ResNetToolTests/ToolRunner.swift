@@ -48,6 +48,35 @@ final class ToolFolder {
     }
 
     func resnet(_ arguments: [String], environment: [String: String] = [:]) throws -> ToolResult {
+        let process = prepared(arguments, environment)
+        // Files, not pipes: a pipe that nobody empties stops the writer.
+        let names = ["out", "err"].map { "\(path)/.\($0)-\(UUID().uuidString)" }
+        let handles = try names.map { name -> FileHandle in
+            XCTAssertTrue(FileManager.default.createFile(atPath: name, contents: nil))
+            return try XCTUnwrap(FileHandle(forWritingAtPath: name))
+        }
+        process.standardOutput = handles[0]
+        process.standardError = handles[1]
+        try process.run()
+        process.waitUntilExit()
+        XCTAssertEqual(process.terminationReason, .exit, "killed by a signal: \(arguments)")
+        let texts = try names.map { name -> String in
+            defer { try? FileManager.default.removeItem(atPath: name) }
+            return String(decoding: try Data(contentsOf: URL(fileURLWithPath: name)), as: UTF8.self)
+        }
+        return ToolResult(status: process.terminationStatus, output: texts[0], error: texts[1])
+    }
+
+    /// Runs `resnet` here, what it prints goes nowhere; for those who want to stop it.
+    func start(_ arguments: [String]) throws -> Process {
+        let process = prepared(arguments, [:])
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        return process
+    }
+
+    private func prepared(_ arguments: [String], _ environment: [String: String]) -> Process {
         let process = Process()
         let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         process.executableURL = program.deletingLastPathComponent().appendingPathComponent("resnet")
@@ -58,23 +87,8 @@ final class ToolFolder {
         all["OMP_NUM_THREADS"] = "1"
         all.merge(environment) { _, new in new }
         process.environment = all
-        // Files, not pipes: a pipe that nobody empties stops the writer.
-        let names = ["out", "err"].map { "\(path)/.\($0)-\(UUID().uuidString)" }
-        let handles = try names.map { name -> FileHandle in
-            XCTAssertTrue(FileManager.default.createFile(atPath: name, contents: nil))
-            return try XCTUnwrap(FileHandle(forWritingAtPath: name))
-        }
-        process.standardOutput = handles[0]
-        process.standardError = handles[1]
         process.standardInput = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        XCTAssertEqual(process.terminationReason, .exit, "killed by a signal: \(arguments)")
-        let texts = try names.map { name -> String in
-            defer { try? FileManager.default.removeItem(atPath: name) }
-            return String(decoding: try Data(contentsOf: URL(fileURLWithPath: name)), as: UTF8.self)
-        }
-        return ToolResult(status: process.terminationStatus, output: texts[0], error: texts[1])
+        return process
     }
 
     /// Runs `resnet` and checks that it failed as a user's mistake should: this exit code, one line of error with all of

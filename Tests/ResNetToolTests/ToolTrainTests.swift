@@ -84,6 +84,117 @@ final class ToolTrainTests: XCTestCase {
         XCTAssertEqual(Set(top.map { $0["class"]?.stringValue }), ["left", "right"])
     }
 
+    // MARK: - Stopped and killed
+
+    private static let run = [
+        "train", "demo/digits.npz", "--model", "cifar_resnet14", "--epochs", "4", "--optimizer", "adam", "--crop",
+        "0.8,1", "--checkpoint-every", "1", "--resume", "--out",
+    ]
+
+    /// Tensors and state of a checkpoint, but for the time it took.
+    private func contents(_ path: String) throws -> (tensors: [String: [UInt32]], state: RunState) {
+        let graph = try ModelName.cifar_resnet14.graph(inputChannels: 1)
+        let shapes = Dictionary(uniqueKeysWithValues: graph.parameters.map { ($0.name, $0.shape) })
+        var state = try TrainingCheckpoint(contentsOf: path, shapes: shapes).state
+        for index in state.history.indices { state.history[index].seconds = 0 }
+        state.seconds = 0
+        let file = try WeightFile.open(path)
+        var tensors: [String: [UInt32]] = [:]
+        for entry in file.entries { tensors[entry.key] = try file.tensor(entry.key).bits }
+        return (tensors, state)
+    }
+
+    /// Which file it is and when it was written: changes with every checkpoint.
+    private func written(_ path: String) -> [Int] {
+        var about = stat()
+        guard stat(path, &about) == 0 else { return [] }
+        return [Int(about.st_ino), about.st_mtim.tv_sec, about.st_mtim.tv_nsec]
+    }
+
+    private func wait(for process: Process, until holds: () -> Bool) {
+        for _ in 0..<60_000 where process.isRunning && !holds() { usleep(500) }
+    }
+
+    /// kill -9 at 20 random moments, then Ctrl-C: each leaves a whole checkpoint, and the run that goes on ends with the
+    /// bits of one that was left alone.
+    func testKilledAtRandomMomentsItGoesOnAsIfNever() throws {
+        let folder = try ToolFolder()
+        let whole = try folder.resnet(Self.run + ["whole"])
+        XCTAssertEqual(whole.status, 0, whole.error)
+        let last = "\(folder.path)/killed/last.safetensors"
+        var random = SampleRandom(seed: 11)
+        var places = Set<[Int]>()
+        for round in 0..<20 {
+            let before = written(last)
+            let process = try folder.start(Self.run + ["killed"])
+            // Sometimes while it starts; mostly some updates after it has gone on.
+            if round % 4 > 0 { wait(for: process) { written(last) != before } }
+            usleep(UInt32(random.integer(below: 15_000)))
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+            XCTAssertEqual(process.terminationReason, .uncaughtSignal, "it had come to its end")
+            guard round > 0 else { continue }
+            let state = try contents(last).state
+            places.insert([state.epoch, state.batch])
+        }
+        XCTAssertGreaterThanOrEqual(places.count, 10)
+
+        let before = written(last)
+        let stopped = try folder.start(Self.run + ["killed"])
+        wait(for: stopped) { written(last) != before }
+        stopped.interrupt()
+        stopped.waitUntilExit()
+        XCTAssertEqual(stopped.terminationReason, .exit)
+        XCTAssertEqual(stopped.terminationStatus, 0)
+        XCTAssertLessThan(try contents(last).state.epoch, 4)
+
+        let survivor = try folder.resnet(Self.run + ["killed"])
+        XCTAssertEqual(survivor.status, 0, survivor.error)
+        let (a, b) = (try contents("\(folder.path)/whole/last.safetensors"), try contents(last))
+        XCTAssertEqual(a.state, b.state)
+        XCTAssertEqual(Set(a.tensors.keys), Set(b.tensors.keys))
+        for (key, bits) in a.tensors { XCTAssert(bits == b.tensors[key]!, key) }
+        XCTAssertEqual(
+            try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/whole/best.safetensors")),
+            try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/killed/best.safetensors")))
+        XCTAssertEqual(survivor.output, whole.output)
+    }
+
+    func testLearningRateSearch() throws {
+        let folder = try ToolFolder()
+        let result = try folder.resnet(
+            "lr-find", "demo/digits.npz", "--model", "cifar_resnet14", "--updates", "60", "--out", "search.svg",
+            "--json")
+        XCTAssertEqual(result.status, 0, result.error)
+        let found = try result.objects()[0]
+        let rate = try XCTUnwrap(found["suggestion"]?.doubleValue)
+        XCTAssert(1e-4...1 ~= rate, "\(rate)")
+        XCTAssertEqual(found["rates"]?.arrayValue?.count, found["losses"]?.arrayValue?.count)
+        XCTAssert(try String(contentsOfFile: "\(folder.path)/search.svg", encoding: .utf8).contains("steepest"))
+        XCTAssertEqual(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted(), ["demo", "search.svg"])
+    }
+
+    func testATrainingStepIsTimed() throws {
+        let folder = try ToolFolder()
+        let step = try folder.resnet(
+            "time", "--model", "cifar_resnet14", "--train", "--freeze", "allButHead", "--batch", "4", "--seconds", "0",
+            "--json")
+        let inference = try folder.resnet(
+            "time", "--model", "cifar_resnet14", "--batch", "4", "--seconds", "0", "--json")
+        XCTAssertEqual(step.status, 0, step.error)
+        func keys(_ result: ToolResult) throws -> [String] {
+            guard case .object(let members) = try result.objects()[0] else { return [] }
+            return members.map(\.key)
+        }
+        XCTAssertEqual(try keys(step), try keys(inference))
+        XCTAssertGreaterThan(try XCTUnwrap(step.objects()[0]["images_per_s"]?.doubleValue), 0)
+        try folder.assertFails(
+            "time", "--model", "cifar_resnet14", "--freeze", "none", code: 64, naming: "--freeze", "--train")
+        try folder.assertFails(
+            "time", "--model", "cifar_resnet14", "--train", "--freeze", "upTo:nothing", naming: "nothing", "nearest")
+    }
+
     func testWrongInputIsSaidInOneLine() throws {
         let folder = try ToolFolder()
         let data = "demo/digits.npz"

@@ -1,7 +1,7 @@
 // A run as people watch it: a bar with the time left while an epoch goes on (on a terminal only), a line for each epoch.
 //
 //     epoch  3/10  loss 0.4321  top-1 87.50 %  top-5 99.10 %  | val loss 0.3987  top-1 88.10 %  top-5 99.30 %  | 1m 12s *
-//     epoch  4/10  ███████████▌░░░░░░░░  57 %  loss 0.4102  top-1 88.02 %  0m 31s left
+//     epoch  4/10  ███████████▌░░░░░░░░  57 %  loss 0.4102  top-1 88.02 %  31s left, 7m 43s to the end
 
 import Glibc
 
@@ -11,6 +11,8 @@ public final class TrainingConsole {
     private let topK: Int
     private let clock: () -> Double
     private var epochs = 1
+    /// Of the epochs that this run has finished.
+    private var finished = (count: 0, seconds: 0.0)
     private var shown = -1.0
     private var isVisible = false
 
@@ -53,11 +55,20 @@ public final class TrainingConsole {
             var text = progress.isValidation ? "val loss" : "loss"
             text += " \(fixed(progress.loss, 4))"
             if let top1 = progress.top1 { text += "  top-1 \(percent(top1))" }
-            if let left = progress.secondsLeft { text += "  \(durationText(left)) left" }
+            if let left = progress.secondsLeft {
+                text += "  \(durationText(left)) left"
+                let later = epochs - progress.epoch - 1
+                if finished.count > 0, later > 0 {
+                    let whole = left + finished.seconds / Double(finished.count) * Double(later)
+                    text += ", \(durationText(whole)) to the end"
+                }
+            }
             bar(
                 title(progress.epoch), progress.batchesDone, progress.batches, text,
                 isLast: progress.batchesDone == progress.batches)
-        case .epochEnded(let record, let isBest): line(text(record, isBest: isBest))
+        case .epochEnded(let record, let isBest):
+            finished = (finished.count + 1, finished.seconds + record.seconds)
+            line(text(record, isBest: isBest))
         case .note(let text): line(text)
         }
     }
