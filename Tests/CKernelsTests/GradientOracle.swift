@@ -15,6 +15,8 @@ struct GradientRun {
     var batch: Int32 = 0
     /// dx += residual, in place or not.
     var residual = false, inPlace = false
+    /// Weights: a second run is added to the first, and half of it taken.
+    var twice = false
     var accuracy = CK_ACCURACY_DEFAULT
     var placement = GuardedBuffer<Float>.Placement.end
 }
@@ -178,11 +180,16 @@ final class GradientOracle {
             forward.pixelShift.withUnsafeBufferPointer { shift in
                 args.src_scale = layout == CK_NHWC8 ? scale.baseAddress : nil
                 args.src_shift = layout == CK_NHWC8 ? shift.baseAddress : nil
-                return withExtendedLifetime(keepAlive) { ck_conv_run(plan, &args) }
+                return withExtendedLifetime(keepAlive) {
+                    let first = ck_conv_run(plan, &args)
+                    guard run.twice, first == CK_OK else { return first }
+                    args.accumulate = 1
+                    return ck_conv_run(plan, &args)
+                }
             }
         }
         guard ran == CK_OK else { throw Fault(text: "run: \(String(cString: ck_status_string(ran)))") }
         guard dst.slackIsIntact, workspace.slackIsIntact else { throw Fault(text: "wrote beside dst or workspace") }
-        return dst.array
+        return run.twice ? dst.array.map { $0 / 2 } : dst.array
     }
 }

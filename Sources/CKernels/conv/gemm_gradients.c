@@ -185,7 +185,7 @@ static ck_status weight_run(const ck_conv_plan *plan, const ck_conv_args *args, 
         for (int64_t i = begin; i < end; i++) {
             float sum = first[i];
             for (int32_t part = 1; part < count; part++) sum += first[part * mine + i];
-            args->dst[i] = sum;
+            args->dst[i] = args->accumulate ? args->dst[i] + sum : sum;
         }
     }
     return CK_OK;

@@ -135,7 +135,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
                      sums + part / (s.panels * s.blocks) * copy);
         }
 #pragma omp barrier
-        ck_store_weights(plan, sums, copies, copy, args->dst);
+        ck_store_weights(plan, args, sums, copies, copy);
     }
     return CK_OK;
 }

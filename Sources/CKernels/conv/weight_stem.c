@@ -78,7 +78,7 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int64_t
 }
 
 /* dw (K, C, KH, KW) from the copies of the sums. */
-static void store(const ck_conv_plan *plan, const float *sums, int32_t copies, float *dw) {
+static void store(const ck_conv_plan *plan, const float *sums, int32_t copies, int32_t accumulate, float *dw) {
     const int32_t n = steps(plan);
     for (int32_t panel = 0; panel < ck_weight_panels(plan); panel++) {
         int32_t first, count;
@@ -89,7 +89,8 @@ static void store(const ck_conv_plan *plan, const float *sums, int32_t copies, f
                 const float *from = sums + (ptrdiff_t)k0 * n + (ptrdiff_t)s * width + k;
                 float sum = *from;
                 for (int32_t copy = 1; copy < copies; copy++) sum += from[copy * sums_floats(plan)];
-                dw[(ptrdiff_t)(k0 + k) * n + s] = sum;
+                float *to = dw + (ptrdiff_t)(k0 + k) * n + s;
+                *to = accumulate ? *to + sum : sum;
             }
     }
 }
@@ -104,7 +105,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         ck_split(rows, part, parts, &row, &end);
         run_rows(plan, args, row, end, sums + part * sums_floats(plan), planes + part * planes_floats(plan));
     }
-    store(plan, sums, parts, args->dst);
+    store(plan, sums, parts, args->accumulate, args->dst);
     return CK_OK;
 }
 

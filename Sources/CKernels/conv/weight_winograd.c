@@ -218,7 +218,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
             if (p.panel < p.panel_end && p.block < p.block_end) run_part(plan, args, &p);
         }
 #pragma omp barrier
-        ck_store_weights(plan, sums, copies, copy, args->dst);
+        ck_store_weights(plan, args, sums, copies, copy);
     }
     return CK_OK;
 }

@@ -1,6 +1,8 @@
 /* Weight gradients: how their sums are laid out and shared, and how they become dw. */
 #include "conv/weights.h"
 
+#include <string.h>
+
 static int32_t taps(const ck_conv_plan *plan) { return plan->d.kernel_height * plan->d.kernel_width; }
 
 size_t ck_weight_sums(const ck_conv_plan *plan) {
@@ -39,9 +41,48 @@ ck_weight_split ck_split_weights(const ck_conv_plan *plan, int32_t images) {
     return best;
 }
 
-/* One panel and input block: column `channel` of the panel is a filter (V input channels, taps). */
-static void store_cell(const ck_conv_plan *plan, int32_t group, int32_t first, int32_t count, int32_t block,
-                       const float *sums, int32_t copies, size_t stride, float *dw) {
+enum { ROW_MOST = 144 }; /* 16 channels of a 3x3 kernel */
+
+/* Channels c...c+channels, taps tap...tap+count of one cell, to dw: `columns` filters, turned round in a buffer,
+ * because a filter's values lie a panel apart in the sums, and a filter apart in dw. */
+static void store_piece(const ck_conv_plan *plan, const float *sums, int32_t width, int32_t columns, int32_t channels,
+                        int32_t count, int32_t copies, size_t stride, ptrdiff_t filter, int32_t accumulate, float *dw) {
+    float buffer[CK_WEIGHT_PANEL * 16][ROW_MOST];
+    for (int32_t i = 0; i < channels; i++)
+        for (int32_t t = 0; t < count; t++) {
+            const float *from = sums + ((ptrdiff_t)t * plan->block + i) * width;
+            for (int32_t k = 0; k < columns; k++) buffer[k][i * count + t] = from[k];
+            for (int32_t copy = 1; copy < copies; copy++)
+                for (int32_t k = 0; k < columns; k++) buffer[k][i * count + t] += from[k + copy * stride];
+        }
+    for (int32_t k = 0; k < columns; k++, dw += filter) {
+        if (accumulate)
+            for (int32_t i = 0; i < channels * count; i++) dw[i] += buffer[k][i];
+        else
+            memcpy(dw, buffer[k], (size_t)channels * count * sizeof(float));
+    }
+}
+
+/* One panel and input block without groups. */
+static void store_cell(const ck_conv_plan *plan, int32_t first, int32_t count, int32_t block, const float *sums,
+                       int32_t copies, size_t stride, int32_t accumulate, float *dw) {
+    const ck_conv_desc *d = &plan->d;
+    const int32_t v = plan->block, width = count * v, k0 = first * v, c0 = block * v;
+    const int32_t columns = d->out_channels - k0 < width ? d->out_channels - k0 : width;
+    const int32_t channels = d->in_channels - c0 < v ? d->in_channels - c0 : v;
+    const int32_t most = ROW_MOST / taps(plan) > 1 ? ROW_MOST / taps(plan) : 1;
+    const ptrdiff_t filter = (ptrdiff_t)d->in_channels * taps(plan);
+    for (int32_t c = 0; c < channels; c += most)
+        for (int32_t tap = 0; tap < taps(plan); tap += ROW_MOST)
+            store_piece(plan, sums + ((ptrdiff_t)tap * v + c) * width, width, columns,
+                        channels - c < most ? channels - c : most,
+                        taps(plan) - tap < ROW_MOST ? taps(plan) - tap : ROW_MOST, copies, stride, filter, accumulate,
+                        dw + k0 * filter + (ptrdiff_t)(c0 + c) * taps(plan) + tap);
+}
+
+/* One panel and input block of a merged group: only pairs of channels that belong to the same real group count. */
+static void store_grouped_cell(const ck_conv_plan *plan, int32_t group, int32_t first, int32_t count, int32_t block,
+                               const float *sums, int32_t copies, size_t stride, int32_t accumulate, float *dw) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, width = count * v, merge = d->groups / plan->groups;
     const int32_t own_k = d->out_channels / d->groups, own_c = d->in_channels / d->groups;
@@ -57,13 +98,14 @@ static void store_cell(const ck_conv_plan *plan, int32_t group, int32_t first, i
                 const float *from = sums + ((ptrdiff_t)tap * v + i) * width + column;
                 float sum = *from;
                 for (int32_t copy = 1; copy < copies; copy++) sum += from[copy * stride];
-                to[tap] = sum;
+                to[tap] = accumulate ? to[tap] + sum : sum;
             }
         }
     }
 }
 
-void ck_store_weights(const ck_conv_plan *plan, const float *sums, int32_t copies, size_t stride, float *dw) {
+void ck_store_weights(const ck_conv_plan *plan, const ck_conv_args *args, const float *sums, int32_t copies,
+                      size_t stride) {
     const int32_t panels = ck_weight_panels(plan), blocks = ck_weight_blocks(plan);
     int64_t cell, end;
     ck_split((int64_t)plan->groups * panels * blocks, ck_thread(), ck_team(), &cell, &end);
@@ -71,7 +113,10 @@ void ck_store_weights(const ck_conv_plan *plan, const float *sums, int32_t copie
         const int32_t block = (int32_t)(cell % blocks), panel = (int32_t)(cell / blocks % panels);
         const int32_t group = (int32_t)(cell / blocks / panels);
         int32_t first, count;
-        const ptrdiff_t at = ck_weight_cell(plan, group, panel, block, &first, &count);
-        store_cell(plan, group, first, count, block, sums + at, copies, stride, dw);
+        const float *at = sums + ck_weight_cell(plan, group, panel, block, &first, &count);
+        if (plan->d.groups == 1)
+            store_cell(plan, first, count, block, at, copies, stride, args->accumulate, args->dst);
+        else
+            store_grouped_cell(plan, group, first, count, block, at, copies, stride, args->accumulate, args->dst);
     }
 }

@@ -152,7 +152,8 @@ typedef struct ck_conv_desc {
  * buffer may be one.
  *     forward:          src = x (N, C/c, H, W, c) or as src_layout says; dst = y (N, K/c, OH, OW, c)
  *     data gradient:    src = dy; dst = dx; packed holds the weights; no epilogue but CK_RESIDUAL (dx += residual)
- *     weight gradient:  src = x; grad = dy; dst = dw (K, C/groups, KH, KW) plain float, overwritten
+ *     weight gradient:  src = x; grad = dy; dst = dw (K, C/groups, KH, KW) plain float, overwritten, or added to if
+ *                       `accumulate` is 1
  * dst must not overlap src; residual may equal dst. */
 typedef struct ck_conv_args {
     int32_t batch;          /* images in this run, 1...desc.batch; 0 means desc.batch */
@@ -165,6 +166,7 @@ typedef struct ck_conv_args {
     const float *src_shift;
     float *dst;
     void *workspace;        /* ck_conv_workspace_size bytes, 64-byte aligned; NULL if that is 0 */
+    int32_t accumulate;     /* weight gradient: dw += */
 } ck_conv_args;
 
 typedef struct ck_conv_plan ck_conv_plan;

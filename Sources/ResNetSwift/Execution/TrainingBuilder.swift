@@ -5,6 +5,7 @@
 //
 //     kept      what convolutions yield, sums of residual blocks, pools
 //     again     batch norm (+ ReLU) without residual, from the kept convolution: one pass over memory to save a buffer;
+//               1x1 convolutions that widen (the last of a bottleneck), and every second sum behind such a one;
 //               with checkpoints all that lies between two of them
 
 /// Which values are kept from the forward pass for the backward pass; the rest is computed again.
@@ -101,12 +102,30 @@ struct TrainingBuilder {
         }
         var readers: [Int: [String]] = [:]
         for layer in layers { for input in layer.inputs { readers[input, default: []].append(part(layer)) } }
-        return Set(
-            layers.filter { layer in
-                if case .norm(_, addsResidual: false) = layer.kind { return false }
-                guard checkpointing != .none, let readers = readers[layer.tail] else { return true }
-                return readers.contains { $0 != part(layer) }
-            }.map(\.tail))
+        var kept: Set<Int> = []
+        for layer in layers {
+            switch layer.kind {
+            case .norm(_, addsResidual: false): continue
+            case _ where checkpointing != .none:
+                guard let readers = readers[layer.tail], readers.allSatisfy({ $0 == part(layer) }) else { break }
+                continue
+            case .conv(let spec, _) where widens(layer, spec, scope): continue
+            // What a block hands on can be made again from a widening convolution and what the block before handed on.
+            case .norm(_, addsResidual: true)
+            where !kept.contains(layer.inputs[0]) && kept.contains(layer.inputs[1]): continue
+            default: break
+            }
+            kept.insert(layer.tail)
+        }
+        return kept
+    }
+
+    /// Whether a convolution makes so much out of so little that computing it again costs hardly more than fetching what
+    /// was kept: the last 1x1 of a bottleneck.
+    private static func widens(_ layer: TrainingLayer, _ spec: ConvSpec, _ scope: TrainingScope) -> Bool {
+        let (x, y) = (scope.map(layer.inputs[0]), scope.map(layer.tail))
+        return spec.kernel == Size2(1, 1) && x.channels <= 128
+            && 2 * x.channels * x.height * x.width <= y.channels * y.height * y.width
     }
 
     // MARK: - Values

@@ -127,17 +127,15 @@ struct TrainingCompiler {
         case .convWeightGradient(let node):
             let (x, dy) = (address(step.inputs[0]), address(step.inputs[1]))
             let dw = gradient(node, "weight")
-            let weights = scope.graph.parameters(of: node)[0].count
             return { run, start, count in
-                run.store(dw, weights, threads) { dw in
-                    var arguments = ck_conv_args()
-                    arguments.batch = Int32(count)
-                    arguments.src = UnsafeRawPointer(x(run, start))
-                    arguments.grad = UnsafePointer(dy(run, start))
-                    arguments.dst = dw
-                    arguments.workspace = run.scratch
-                    return ck_conv_run(plan.handle, &arguments)
-                }
+                var arguments = ck_conv_args()
+                arguments.batch = Int32(count)
+                arguments.src = UnsafeRawPointer(x(run, start))
+                arguments.grad = UnsafePointer(dy(run, start))
+                arguments.dst = dw
+                arguments.accumulate = run.accumulates || start > 0 ? 1 : 0
+                arguments.workspace = run.scratch
+                return ck_conv_run(plan.handle, &arguments)
             }
         default: preconditionFailure("not a convolution")
         }

@@ -145,7 +145,7 @@ enum TrainingOperation: Sendable, Hashable {
         switch self {
         case .loadPictures, .loadFeatures, .pack, .normFinish, .normGradientFinish, .linear, .linearGradient, .loss:
             false
-        // Its kernel gives the whole sum over the images that it is given.
+        // Over the whole batch: sums that are stored and added to a few images at a time cost more than they save.
         case .convWeightGradient: false
         default: true
         }

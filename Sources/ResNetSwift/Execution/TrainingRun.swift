@@ -30,6 +30,8 @@ final class TrainingRun {
     let spare: UnsafeMutablePointer<Float>?
     let dropoutSeed: CounterRandom
     let gradientScale: Double
+    /// Whether there are gradients already that this run's are added to.
+    var accumulates: Bool { spare != nil }
 
     var loss = ck_loss(mean: 0, weight: 0)
     /// (N, classes)
