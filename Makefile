@@ -12,7 +12,7 @@ C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## Builds, classifies 20 handwritten digits, times a ResNet-50. Works offline once built.
+demo: build ## Builds, trains on handwritten digits, reads 20 of them, times a ResNet-50. Works offline once built.
 	@demo/run.sh .build/release/resnet
 
 test: deps ## Builds and runs all tests.

@@ -2,9 +2,10 @@
 
     make build && python3 scripts/render_demo.py        (Pillow; the font comes with matplotlib)
 
-Runs the demo and draws its real output; nothing is made up.
+Runs the demo and draws its real output; nothing is made up, but the middle of long lists is left out ("...").
 """
 
+import itertools
 import pathlib
 import subprocess
 
@@ -19,18 +20,27 @@ PAPER, INK, FAINT, PROMPT, BAR = "#11151c", "#d8dee9", "#7b8698", "#8fbc6b", "#5
 
 
 def colour(line, character):
-    if line.startswith("$"):
+    if line.startswith(("$", "    --")):
         return PROMPT
-    if line.startswith("resnet:") or line.startswith("picture "):
+    if line.startswith(("resnet:", "picture ", "class ", "actual ", "...")):
         return FAINT
     return BAR if "\u2580" <= character <= "\u259f" else INK
+
+
+def shortened(lines):
+    """Of the epochs and of the pictures the first three and the last two."""
+    result = []
+    for kind, group in itertools.groupby(lines, lambda line: line.startswith(("epoch ", "demo/digits/"))):
+        group = list(group)
+        result += [*group[:3], "...", *group[-2:]] if kind and len(group) > 6 else group
+    return result
 
 
 def main():
     done = subprocess.run(
         [ROOT / "demo" / "run.sh", ROOT / ".build" / "release" / "resnet"], stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=True)
-    lines = ["$ make demo", *done.stdout.rstrip().splitlines()]
+    lines = ["$ make demo", *shortened(done.stdout.rstrip().splitlines())]
     regular = ImageFont.truetype(FONT / "DejaVuSansMono.ttf", SIZE)
     cell = regular.getlength("M")
     height = int(SIZE * 1.3)

@@ -111,11 +111,13 @@ public struct LearningRateFinder: Sendable {
 
     /// Loss over the learning rate, the suggestion marked.
     public var chart: LineChart {
+        // Where the loss explodes, the rest would be a flat line beside it.
+        let limit = 1.5 * (points.first?.smoothed ?? 0)
         var chart = LineChart(
             title: "Learning rate search", xLabel: "learning rate", yLabel: "loss",
             series: [
-                .init(name: "smoothed", points: points.map { .init($0.learningRate, $0.smoothed) }),
-                .init(name: "each batch", points: points.map { .init($0.learningRate, $0.loss) }),
+                .init(name: "smoothed", points: points.map { .init($0.learningRate, min($0.smoothed, limit)) }),
+                .init(name: "each batch", points: points.map { .init($0.learningRate, min($0.loss, limit)) }),
             ], hasLogarithmicX: true)
         if let suggestion { chart.mark = .init(x: suggestion, text: "steepest: \(rateText(suggestion))") }
         return chart
