@@ -2,15 +2,17 @@
 
 PREFIX ?= /usr/local
 PACKAGES = libopenblas-dev libomp-dev libturbojpeg0-dev libpng-dev zlib1g-dev
+CORE_PACKAGES = libopenblas-dev libomp-dev cmake make gcc g++ pkg-config
 # The Swift runtime goes into the program: it starts sooner and runs where no Swift is installed.
 RELEASE = -c release --static-swift-stdlib
 SWIFT_FILES = $$(git ls-files '*.swift')
-C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h')
+C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h' 'Tests/*.c' 'Tests/*.h' \
+	'examples/*.c' 'examples/*.h' 'examples/*.cpp')
 
 .DEFAULT_GOAL := help
 
 help: ## Shows this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Builds, trains on handwritten digits, reads 20 of them, times a ResNet-50. Works offline once built.
 	@demo/run.sh .build/release/resnet
@@ -27,6 +29,15 @@ test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (lea
 build: deps ## Builds the release program .build/release/resnet.
 	swift build $(RELEASE) --product resnet
 
+test-embed: deps-core ## Installs the C core in a corner and uses it from C, C++, Python, pkg-config and CMake.
+	scripts/test_embed.sh
+
+test-neon: deps-neon ## Builds the C core for aarch64 and checks every kernel under qemu.
+	cmake -S . -B .build/neon -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake \
+		-DCK_OPENBLAS=OFF -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
+	cmake --build .build/neon -j
+	CK_ISA=neon ctest --test-dir .build/neon --output-on-failure --verbose
+
 bench: deps ## Compares with PyTorch, ONNX Runtime, OpenVINO and others; installs them for itself (see bench/README.md).
 	python3 bench/compare.py
 
@@ -34,13 +45,24 @@ format: ## Formats all Swift and C sources in place.
 	swift format -i --configuration .swift-format Package.swift $(SWIFT_FILES)
 	clang-format -i $(C_FILES)
 
-install: build ## Installs the program to PREFIX/bin (PREFIX=/usr/local).
+install: deps-core ## Installs the C core (no Swift needed) to PREFIX: libraries, headers, pkg-config, CMake (PREFIX=/usr/local).
+	cmake -S . -B .build/core -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	cmake --build .build/core -j
+	cmake --install .build/core
+
+install-tool: build ## Installs the program resnet to PREFIX/bin.
 	install -D -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
 
 deps: ## Installs the C libraries that are missing (apt); does nothing when all are there.
 	@scripts/install_deps.sh $(PACKAGES)
 
+deps-core:
+	@scripts/install_deps.sh --no-swift $(CORE_PACKAGES)
+
+deps-neon:
+	@scripts/install_deps.sh --no-swift cmake make gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-asan build bench format install deps clean
+.PHONY: help demo test test-asan test-embed test-neon build bench format install install-tool deps deps-core deps-neon clean

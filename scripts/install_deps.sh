@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
-# Installs the apt packages given that are not there yet, and says so; quick and silent when all are.
+# Installs the apt packages given that are not there yet, and says so; quick and silent when all are. Then asks for Swift,
+# unless the first argument is --no-swift.
 set -euo pipefail
+
+needs_swift=1
+if [ "${1-}" = --no-swift ]; then
+    needs_swift=
+    shift
+fi
 
 missing=()
 for package in "$@"; do
@@ -21,7 +28,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 
-command -v swift >/dev/null || {
+[ -z "$needs_swift" ] || command -v swift >/dev/null || {
     echo "Swift 6.2 or newer is needed: https://www.swift.org/install/linux" >&2
     exit 1
 }

@@ -3,10 +3,10 @@
  *
  *     column (C/g * KH * KW, chunk of pixels)    result (K/g, chunk) = filters (K/g, C/g * KH * KW) x column
  */
-#include <cblas.h>
 #include <string.h>
 
 #include "conv/gemm.h"
+#include "core/sgemm.h"
 
 enum { CHUNK = 256 };
 
@@ -106,9 +106,8 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     const int32_t groups = plan->d.groups, own = plan->d.out_channels / groups;
     const int64_t pixels = (int64_t)plan->out_height * plan->out_width, chunks = (pixels + CHUNK - 1) / CHUNK;
     const int64_t jobs = (int64_t)batch * groups * chunks;
-    const int32_t threads = jobs < plan->threads ? (int32_t)jobs : plan->threads;
-    openblas_set_num_threads(1); /* the threads are ours */
-#pragma omp parallel for num_threads(threads) schedule(static)
+    ck_sgemm_prepare();
+#pragma omp parallel for num_threads(jobs < plan->threads ? (int32_t)jobs : plan->threads) schedule(static)
     for (int64_t job = 0; job < jobs; job++) {
         const int64_t first = job % chunks * CHUNK;
         const int32_t count = pixels - first < CHUNK ? (int32_t)(pixels - first) : CHUNK;
@@ -117,8 +116,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
               *result = column + CHUNK * depth(plan);
         ck_im2col(plan, args, image, group, first, count, column);
         const float *filters = (const float *)args->packed + (ptrdiff_t)group * own * depth(plan);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, own, count, (int)depth(plan), 1, filters,
-                    (int)depth(plan), column, count, 0, result, count);
+        ck_sgemm(0, 0, own, count, (int)depth(plan), filters, (int)depth(plan), column, count, 0, result, count);
         store_result(plan, args, image, group, first, count, result);
     }
     for (int32_t image = 0; image < batch; image++) clear_surplus(plan, args->dst, image);

@@ -6,10 +6,10 @@
  *
  * One thread has all chunks of an image and group (data), or an equal part of all chunks and a dw of its own, which are
  * added in their order (weights). */
-#include <cblas.h>
 #include <string.h>
 
 #include "conv/gemm.h"
+#include "core/sgemm.h"
 
 enum { CHUNK = 256 };
 
@@ -88,9 +88,8 @@ static ck_status data_run(const ck_conv_plan *plan, const ck_conv_args *args, in
                   out_pixels = (int64_t)plan->out_height * plan->out_width;
     const ptrdiff_t image_floats = (ptrdiff_t)plan->out_blocks * out_pixels * v, depth = data_depth(plan);
     const int64_t jobs = (int64_t)batch * groups;
-    const int32_t threads = jobs < plan->threads ? (int32_t)jobs : plan->threads;
-    openblas_set_num_threads(1); /* the threads are ours */
-#pragma omp parallel for num_threads(threads) schedule(static)
+    ck_sgemm_prepare();
+#pragma omp parallel for num_threads(jobs < plan->threads ? (int32_t)jobs : plan->threads) schedule(static)
     for (int64_t job = 0; job < jobs; job++) {
         const int32_t group = (int32_t)(job % groups), image = (int32_t)(job / groups);
         float *column = (float *)args->workspace + ck_thread() * data_thread_floats(plan),
@@ -107,8 +106,7 @@ static ck_status data_run(const ck_conv_plan *plan, const ck_conv_args *args, in
         for (int64_t first = 0; first < pixels; first += CHUNK) {
             const int32_t count = chunk_at(pixels, first);
             gather(dy, v, pixels, group * k, (group + 1) * k, first, count, rows);
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)depth, count, k, 1, filters, (int)depth, rows,
-                        count, 0, column, count);
+            ck_sgemm(1, 0, (int)depth, count, k, filters, (int)depth, rows, count, 0, column, count);
             col2im(plan, column, group, first, count, dx);
         }
     }
@@ -164,8 +162,8 @@ static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
             ck_im2col(plan, args, image, group, first, count, column);
             gather(args->grad + (ptrdiff_t)image * plan->out_blocks * pixels * v, v, pixels, group * own,
                    (group + 1) * own, first, count, rows);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, own, (int)depth, count, 1, rows, count, column, count,
-                        1, dw + (ptrdiff_t)group * own * depth, (int)depth);
+            ck_sgemm(0, 1, own, (int)depth, count, rows, count, column, count, 1, dw + (ptrdiff_t)group * own * depth,
+                     (int)depth);
         }
     }
 }
@@ -174,7 +172,7 @@ static ck_status weight_run(const ck_conv_plan *plan, const ck_conv_args *args, 
     const int32_t count = parts(plan);
     const size_t mine = weight_thread_floats(plan), weights = weight_count(plan);
     const float *first = (const float *)args->workspace + chunk_floats(plan);
-    openblas_set_num_threads(1); /* the threads are ours */
+    ck_sgemm_prepare();
 #pragma omp parallel num_threads(count)
     {
         for (int32_t part = ck_thread(); part < count; part += ck_team())

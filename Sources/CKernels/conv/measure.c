@@ -1,4 +1,5 @@
 /* Timing a plan on made-up data. */
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -4,6 +4,7 @@
  *     <algorithm number> <key>
  *
  * A key names everything that the choice depends on, so a file can travel: lines of other machines never match. */
+#define _GNU_SOURCE
 #include "conv/wisdom.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* Aligned memory. Large blocks are mapped on huge-page boundaries and advised for huge pages: packed weights and
  * activations are streamed through, and with 4-KiB pages the TLB misses cost more than 10 %. */
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

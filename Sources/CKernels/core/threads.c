@@ -77,6 +77,9 @@ static int32_t count_threads(void) {
 }
 
 int32_t ck_default_threads(void) {
+#if !defined(_OPENMP)
+    return 1;
+#endif
     static _Atomic int32_t known; /* asking costs a file a core */
     int32_t count = atomic_load(&known);
     if (count == 0) atomic_store(&known, count = count_threads());

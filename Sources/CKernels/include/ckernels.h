@@ -1,7 +1,8 @@
 /* ckernels.h: convolution and its companions for convolutional networks on CPUs.
  *
- * C11 and C++ clean. Depends on libc, libm, OpenMP and OpenBLAS. Every function that can fail returns a ck_status and
- * says so nowhere else; nothing here prints, aborts or exits.
+ * C11 and C++ clean. Depends on libc, libm, OpenMP and OpenBLAS; builds may leave out the last two (CK_OPENMP and
+ * CK_OPENBLAS of CMakeLists.txt). OpenBLAS, where it is used, is set to one thread for the process: the threads are ours.
+ * Every function that can fail returns a ck_status and says so nowhere else; nothing here prints, aborts or exits.
  *
  * Layouts
  *     NCHW    float, plain: the layout of NumPy and PyTorch.
@@ -67,7 +68,7 @@ CK_API const char *ck_isa_name(ck_isa isa);
 /* Floats in a channel block of NCHWc under the active ISA. */
 CK_API int32_t ck_block(void);
 /* Threads used when 0 is asked: OMP_NUM_THREADS if set, else the physical cores in the affinity mask, held to the
- * cgroup CPU quota. At least 1. */
+ * cgroup CPU quota. At least 1; always 1 in a build without OpenMP. */
 CK_API int32_t ck_default_threads(void);
 
 /* ---------------------------------------------------------------- memory */

@@ -1,6 +1,6 @@
-/* Concatenation along the channels of NCHWc, a part at a time, and the way back. A part that starts at a whole block is copied plane by
- * plane; any other is shifted by s lanes, so that each of its blocks fills the end of one block and the start of the
- * next:
+/* Concatenation along the channels of NCHWc, a part at a time, and the way back. A part that starts at a whole block is
+ * copied plane by plane; any other is shifted by s lanes, so that each of its blocks fills the end of one block and the
+ * start of the next:
  *
  *     src block      | 0 1 2 3 |        c = 4, s = 1
  *     dst blocks   . 0 1 2 | 3 . . .
@@ -34,8 +34,7 @@ ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int3
     const int32_t shift = offset % block, first = offset / block;
     const int64_t pixels = (int64_t)h * w, floats = pixels * block, planes = (int64_t)n * src_blocks;
     const int team = ck_threads_for(threads, planes, floats);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(planes, ck_thread(), ck_team(), &begin, &end);
         for (int64_t plane = begin; plane < end; plane++) {
@@ -56,19 +55,15 @@ ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int3
 
 ck_status ck_concat_slice(const float *src, int32_t n, int32_t src_c, int32_t h, int32_t w, int32_t offset, float *dst,
                           int32_t c, int32_t threads) {
-    if (!src || !dst || offset < 0 || c < 1 || src_c < c || offset > src_c - c)
-        return CK_INVALID_ARGUMENT;
+    if (!src || !dst || offset < 0 || c < 1 || src_c < c || offset > src_c - c) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, src_c, h, w, threads);
-    if (status == CK_OK)
-        status = ck_init();
-    if (status != CK_OK)
-        return status;
+    if (status == CK_OK) status = ck_init();
+    if (status != CK_OK) return status;
     const int32_t block = ck_block(), src_blocks = ck_blocks(src_c, block), dst_blocks = ck_blocks(c, block);
     const int32_t shift = offset % block, first = offset / block;
     const int64_t pixels = (int64_t)h * w, floats = pixels * block, planes = (int64_t)n * dst_blocks;
     const int team = ck_threads_for(threads, planes, floats);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(planes, ck_thread(), ck_team(), &begin, &end);
         for (int64_t plane = begin; plane < end; plane++) {

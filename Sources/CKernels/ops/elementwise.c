@@ -14,8 +14,7 @@ static ck_status run_add(const float *a, const float *b, float *y, size_t count,
     if (!kernels) return status;
     const int64_t lines = (int64_t)((count + LINE - 1) / LINE);
     const int team = ck_threads_for(threads, lines, LINE);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(lines, ck_thread(), ck_team(), &begin, &end);
         const size_t first = (size_t)begin * LINE, last = (size_t)end * LINE < count ? (size_t)end * LINE : count;
@@ -48,8 +47,7 @@ static float sigmoid(float x) {
 ck_status ck_sigmoid(const float *x, float *y, size_t count, int32_t threads) {
     if (!x || !y || bad_count(count, threads)) return CK_INVALID_ARGUMENT;
     const int team = ck_threads_for(threads, (int64_t)count, 8); /* expf costs as much as some eight loads */
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split((int64_t)count, ck_thread(), ck_team(), &begin, &end);
         for (int64_t i = begin; i < end; i++) y[i] = sigmoid(x[i]);
@@ -67,8 +65,7 @@ ck_status ck_scale_shift(const float *x, const float *scale, const float *shift,
     const int32_t block = kernels->block, blocks = ck_blocks(c, block);
     const int64_t plane = (int64_t)h * w, pixels = plane * blocks * n;
     const int team = ck_threads_for(threads, pixels, block);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(pixels, ck_thread(), ck_team(), &begin, &end);
         while (begin < end) {

@@ -114,8 +114,7 @@ static ck_status run(convert body, const void *src, int32_t n, int32_t c, int32_
     const conversion job = {c, blocks, block, (int64_t)h * w, src, dst, scale, shift};
     const int64_t pixels = job.plane * blocks * n;
     const int team = ck_threads_for(threads, pixels, block);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(pixels, ck_thread(), ck_team(), &begin, &end);
         convert_range(&job, body, begin, end);

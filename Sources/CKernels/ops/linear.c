@@ -26,8 +26,7 @@ ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float
     const int by_output = groups >= n;
     const int64_t items = by_output ? groups : n, work = (int64_t)in * (by_output ? (int64_t)n * ROWS : out);
     const int team = ck_threads_for(threads, items, work);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(items, ck_thread(), ck_team(), &begin, &end);
         const int64_t row = by_output ? begin * ROWS : 0, image = by_output ? 0 : begin;

@@ -10,8 +10,7 @@ ck_status ck_nhwc8_to_nchw(const uint8_t *src, int32_t n, int32_t c, int32_t h, 
                            const float *shift, float *dst, int32_t threads) {
     if (!src || !scale || !shift || !dst || n < 1 || c < 1 || h < 1 || w < 1 || threads < 0) return CK_INVALID_ARGUMENT;
     const size_t row = (size_t)w * (size_t)c, plane = (size_t)h * (size_t)w;
-    const int team = ck_threads_for(threads, (int64_t)n * h, (int64_t)row);
-#pragma omp parallel for num_threads(team) schedule(static) collapse(2) if (team > 1)
+#pragma omp parallel for num_threads(ck_threads_for(threads, (int64_t)n *h, (int64_t)row)) schedule(static) collapse(2)
     for (int32_t i = 0; i < n; i++) {
         for (int32_t y = 0; y < h; y++) {
             const uint8_t *from = src + ((size_t)i * (size_t)h + (size_t)y) * row;

@@ -69,8 +69,7 @@ static ck_status run(const ck_pool_desc *desc, const axis *y, const axis *x, int
     if (status != CK_OK) return status;
     const int64_t rows = (int64_t)desc->batch * ck_blocks(desc->channels, block) * y->out;
     const int team = ck_threads_for(desc->threads, rows, (int64_t)x->out * block * y->kernel * x->kernel);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(rows, ck_thread(), ck_team(), &begin, &end);
         for (int64_t row = begin; row < end; row++) pool_row_at(kernel, y, x, block, src, row, dst, argmax);
@@ -106,8 +105,7 @@ ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t
     const int32_t block = kernels->block;
     const int64_t planes = (int64_t)n * ck_blocks(c, block), floats = (int64_t)h * w * block;
     const int team = ck_threads_for(threads, planes, floats);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(planes, ck_thread(), ck_team(), &begin, &end);
         for (int64_t plane = begin; plane < end; plane++) {

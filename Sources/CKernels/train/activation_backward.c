@@ -6,8 +6,7 @@
 typedef void kernel(const ck_activation_backward *);
 
 static void run(kernel *body, const float *y, const float *dy, float *dx, size_t count, int32_t threads) {
-#pragma omp parallel num_threads(ck_flat_team(threads, count, 1))
-    {
+    CK_PARALLEL(ck_flat_team(threads, count, 1)) {
         size_t first, length;
         ck_flat_range(count, &first, &length);
         const ck_activation_backward job = {y + first, dy + first, dx + first, length};
@@ -53,8 +52,7 @@ ck_status ck_dropout(const float *x, float *y, size_t count, double p, uint64_t 
     if (!x || !y || ck_bad_count(count, threads) || !(p >= 0 && p <= 1)) return CK_INVALID_ARGUMENT;
     const uint64_t threshold = (uint64_t)ceil(p * 0x1p32); /* dropped if the number is below */
     const float scale = p < 1 ? (float)(1 / (1 - p)) : 0;
-#pragma omp parallel num_threads(ck_flat_team(threads, count, 8))
-    {
+    CK_PARALLEL(ck_flat_team(threads, count, 8)) {
         size_t begin, length;
         ck_flat_range(count, &begin, &length);
         uint32_t r[4];

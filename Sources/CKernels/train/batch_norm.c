@@ -106,13 +106,14 @@ static void run(const passes *p, int32_t threads) {
     const int64_t planes = (int64_t)l->blocks * p->count;
     const int team = ck_threads_for(threads, planes, l->plane * l->block);
     const int by_block = l->blocks % team == 0 || l->blocks >= 4 * team;
-#pragma omp parallel num_threads(team)
-    if (by_block) {
-        int64_t begin, end;
-        ck_split(l->blocks, ck_thread(), ck_team(), &begin, &end);
-        run_blocks(p, (int32_t)begin, (int32_t)end);
-    } else {
-        run_planes(p);
+    CK_PARALLEL(team) {
+        if (by_block) {
+            int64_t begin, end;
+            ck_split(l->blocks, ck_thread(), ck_team(), &begin, &end);
+            run_blocks(p, (int32_t)begin, (int32_t)end);
+        } else {
+            run_planes(p);
+        }
     }
 }
 

@@ -3,9 +3,9 @@
  *     dx (N, in) = dy (N, out) w (out, in)     dw (out, in) = dy^T (out, N) x (N, in)     db (out) = column sums of dy
  *
  * The team splits the columns of dx and the rows of dw, so no sum is ever shared. */
-#include <cblas.h>
 #include <string.h>
 
+#include "core/sgemm.h"
 #include "ops/ops.h"
 
 static int fits(size_t rows, size_t stride) {
@@ -23,19 +23,18 @@ ck_status ck_linear_backward(const float *x, size_t x_stride, const float *w, co
         !fits((size_t)out, (size_t)in) || dy_stride > INT32_MAX || (dx && dx_stride > INT32_MAX) ||
         (dw && x_stride > INT32_MAX))
         return CK_OUT_OF_MEMORY;
-    openblas_set_num_threads(1); /* the threads are ours */
+    ck_sgemm_prepare();
     const int team = ck_threads_for(threads, in < out ? in : out, (int64_t)n * (in > out ? in : out));
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(in, ck_thread(), ck_team(), &begin, &end);
         if (dx && begin < end)
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, (int)(end - begin), out, 1, dy, (int)dy_stride,
-                        w + begin, in, 0, dx + begin, (int)dx_stride);
+            ck_sgemm(0, 0, n, (int)(end - begin), out, dy, (int)dy_stride, w + begin, in, 0, dx + begin,
+                     (int)dx_stride);
         ck_split(out, ck_thread(), ck_team(), &begin, &end);
         if (dw && begin < end)
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(end - begin), in, n, 1, dy + begin,
-                        (int)dy_stride, x, (int)x_stride, 0, dw + begin * in, in);
+            ck_sgemm(1, 0, (int)(end - begin), in, n, dy + begin, (int)dy_stride, x, (int)x_stride, 0, dw + begin * in,
+                     in);
         for (int64_t o = begin; db && o < end; o++) {
             double sum = 0;
             for (int32_t i = 0; i < n; i++) sum += dy[(size_t)i * dy_stride + o];

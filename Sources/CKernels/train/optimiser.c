@@ -14,8 +14,7 @@ ck_status ck_sgd_step(const ck_sgd *s, float *w, const float *grad, float *veloc
     ck_status status;
     const ck_kernels *kernels = ck_active(&status);
     if (!kernels) return status;
-#pragma omp parallel num_threads(ck_flat_team(threads, count, 1))
-    {
+    CK_PARALLEL(ck_flat_team(threads, count, 1)) {
         size_t first, length;
         ck_flat_range(count, &first, &length);
         const ck_sgd_job job = {.w = w + first,
@@ -43,8 +42,7 @@ ck_status ck_adam_step(const ck_adam *s, float *w, const float *grad, float *m, 
     const ck_kernels *kernels = ck_active(&status);
     if (!kernels) return status;
     const double step = (double)s->step, correction1 = 1 - pow(s->beta1, step), correction2 = 1 - pow(s->beta2, step);
-#pragma omp parallel num_threads(ck_flat_team(threads, count, 4))
-    {
+    CK_PARALLEL(ck_flat_team(threads, count, 4)) {
         size_t first, length;
         ck_flat_range(count, &first, &length);
         const ck_adam_job job = {.w = w + first,
@@ -95,8 +93,7 @@ static ck_status combine(const float *x, double by_x, float *y, double by_y, siz
     ck_status status;
     const ck_kernels *kernels = ck_active(&status);
     if (!kernels) return status;
-#pragma omp parallel num_threads(ck_flat_team(threads, count, 1))
-    {
+    CK_PARALLEL(ck_flat_team(threads, count, 1)) {
         size_t first, length;
         ck_flat_range(count, &first, &length);
         const ck_combination job = {x ? x + first : NULL, y + first, length, (float)by_x, (float)by_y};

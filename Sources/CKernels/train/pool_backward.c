@@ -28,8 +28,7 @@ ck_status ck_max_pool_backward(const ck_pool_desc *desc, const float *dy, const 
     if (status != CK_OK) return status;
     if (!dy || !argmax || !dx) return CK_INVALID_ARGUMENT;
     const int team = ck_threads_for(desc->threads, p.count, p.in_pixels * p.block);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(p.count, ck_thread(), ck_team(), &begin, &end);
         for (int64_t plane = begin; plane < end; plane++) {
@@ -68,8 +67,7 @@ ck_status ck_average_pool_backward(const ck_pool_desc *desc, const float *dy, fl
     if (status != CK_OK) return status;
     if (!dy || !dx) return CK_INVALID_ARGUMENT;
     const int team = ck_threads_for(desc->threads, p.count, p.in_pixels * p.block);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(p.count, ck_thread(), ck_team(), &begin, &end);
         for (int64_t plane = begin; plane < end; plane++)
@@ -87,8 +85,7 @@ ck_status ck_global_average_pool_backward(const float *dy, int32_t n, int32_t c,
     const int32_t block = ck_block();
     const int64_t count = (int64_t)n * ck_blocks(c, block), pixels = (int64_t)h * w;
     const int team = ck_threads_for(threads, count, pixels * block);
-#pragma omp parallel num_threads(team)
-    {
+    CK_PARALLEL(team) {
         int64_t begin, end;
         ck_split(count, ck_thread(), ck_team(), &begin, &end);
         for (int64_t plane = begin; plane < end; plane++) {

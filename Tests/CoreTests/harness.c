@@ -1,0 +1,124 @@
+#include "harness.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static long checks, failures;
+static void *memory[1 << 12];
+static size_t held;
+
+int check(int passed, const char *what, ...) {
+    checks++;
+    if (passed) return 1;
+    if (failures++ < 40) {
+        va_list arguments;
+        va_start(arguments, what);
+        printf("FAILED %s: ", ck_isa_name(ck_isa_active()));
+        vprintf(what, arguments);
+        printf("\n");
+        va_end(arguments);
+    }
+    return 0;
+}
+
+void check_close(const float *actual, const double *expected, size_t count, const double *relative, double factor,
+                 double absolute, const char *what) {
+    const cr_difference d = cr_compare(actual, expected, count, relative, factor, absolute);
+    check(d.worst <= 1, "%s: %g at %zu, expected %g: %g times the bound", what, d.actual, d.index, d.expected, d.worst);
+}
+
+void check_equal(const float *actual, const double *expected, size_t count, const char *what) {
+    check_close(actual, expected, count, NULL, 0, 0, what);
+}
+
+void *allocate(size_t bytes) {
+    void *made = NULL;
+    if (held == sizeof memory / sizeof *memory || posix_memalign(&made, 64, bytes ? bytes : 64)) {
+        printf("the tests ran out of memory at %zu bytes\n", bytes);
+        exit(2);
+    }
+    return memory[held++] = made;
+}
+
+void release_all(void) {
+    while (held) free(memory[--held]);
+}
+
+float *floats(size_t count) {
+    float *made = allocate(count * sizeof *made);
+    cr_poison(made, count * sizeof *made);
+    return made;
+}
+
+double *doubles(size_t count) { return memset(allocate(count * sizeof(double)), 0, count * sizeof(double)); }
+
+float *uniform(size_t count, uint64_t seed, double low, double high) {
+    float *made = floats(count);
+    cr_fill_uniform(made, count, seed, low, high);
+    return made;
+}
+
+float *integers(size_t count, uint64_t seed, int low, int high) {
+    float *made = floats(count);
+    cr_fill_integers(made, count, seed, low, high);
+    return made;
+}
+
+float *poisoned(int n, int c, size_t plane) { return floats(cr_blocked_count(n, c, plane, ck_block())); }
+
+float *blocked(const float *x, int n, int c, size_t plane) {
+    float *made = poisoned(n, c, plane);
+    cr_to_blocked(x, n, c, plane, ck_block(), made);
+    return made;
+}
+
+float *unblocked(const float *x, int n, int c, size_t plane) {
+    float *made = floats((size_t)n * c * plane);
+    cr_from_blocked(x, n, c, plane, ck_block(), made);
+    return made;
+}
+
+float *padded(const float *x, int c) { return blocked(x, 1, c, 1); }
+
+void check_surplus(const float *x, int n, int c, size_t plane, const char *what) {
+    check(cr_surplus_nonzero(x, n, c, plane, ck_block()) == 0, "%s: surplus channels are not zero", what);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} groups[] = {{"convolution", test_forward},     {"gradients", test_gradients}, {"pooling", test_pooling},
+              {"elementwise", test_elementwise}, {"linear", test_linear},       {"pictures", test_pictures},
+              {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimisers", test_optimisers}};
+
+/* check_core [--version]: all groups under every instruction set of this machine, or under the one that CK_ISA names.
+ */
+int main(int count, char **arguments) {
+    if (count == 2 && !strcmp(arguments[1], "--version")) {
+        printf("%s\n", ck_version());
+        return 0;
+    }
+    const ck_status status = ck_init();
+    if (status != CK_OK) {
+        printf("%s\n", ck_status_string(status));
+        return 2;
+    }
+    const char *wanted = getenv("CK_ISA");
+    const ck_isa chosen = ck_isa_active();
+    for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--) {
+        if (ck_isa_available((ck_isa)isa) != CK_OK || (wanted && *wanted && isa != (int)chosen)) continue;
+        if (ck_isa_force((ck_isa)isa) != CK_OK) return 2;
+        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+            const long before = checks;
+            groups[i].run();
+            release_all();
+            printf("%-8s %-12s %6ld checks\n", ck_isa_name((ck_isa)isa), groups[i].name, checks - before);
+            fflush(stdout);
+        }
+    }
+    printf("ckernels %s: %ld checks, %ld failed\n", ck_version(), checks, failures);
+    return failures != 0;
+}

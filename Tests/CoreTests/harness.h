@@ -1,0 +1,52 @@
+/* harness.h: what the C tests of the core share. No Swift and no XCTest, so that the same program checks every build:
+ * gcc and clang, with and without OpenMP and OpenBLAS, natively and under qemu for another CPU.
+ *
+ * The tests of Tests/CKernelsTests go further (guard pages, refusals); these run every kernel of every instruction set.
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ckernels.h"
+#include "creference.h"
+
+/* The unit roundoff of float. */
+#define ROUNDOFF 0x1p-24
+
+/* Counts a check and, if it failed, prints what (printf) and the ISA. Returns `passed`. */
+int check(int passed, const char *what, ...) __attribute__((format(printf, 2, 3)));
+/* actual within relative[i] * factor + absolute of expected; relative may be NULL. */
+void check_close(const float *actual, const double *expected, size_t count, const double *relative, double factor,
+                 double absolute, const char *what);
+void check_equal(const float *actual, const double *expected, size_t count, const char *what);
+
+/* Memory that lives until release_all; 64-byte aligned. Floats start as NaN, doubles as 0. */
+void *allocate(size_t bytes);
+float *floats(size_t count);
+double *doubles(size_t count);
+float *uniform(size_t count, uint64_t seed, double low, double high);
+float *integers(size_t count, uint64_t seed, int low, int high);
+/* NCHW -> NCHWc of the active block and back; `poisoned` is a blocked buffer of NaN. */
+float *blocked(const float *x, int n, int c, size_t plane);
+float *unblocked(const float *x, int n, int c, size_t plane);
+float *poisoned(int n, int c, size_t plane);
+/* (C) with zeros up to whole blocks. */
+float *padded(const float *x, int c);
+/* Fails unless the surplus channels of x are zero. */
+void check_surplus(const float *x, int n, int c, size_t plane, const char *what);
+void release_all(void);
+
+/* The groups of checks; each is called once under every instruction set. */
+void test_forward(void);
+void test_gradients(void);
+void test_pooling(void);
+void test_elementwise(void);
+void test_linear(void);
+void test_pictures(void);
+void test_batch_norm(void);
+void test_losses(void);
+void test_optimisers(void);
+
+#endif
