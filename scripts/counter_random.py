@@ -12,16 +12,21 @@ def _mix(z):
     return z ^ (z >> np.uint64(31))
 
 
-def uniform(seed, name, shape, low, high):
-    """Float32 values in low..<high, as CounterRandom(seed: seed, name: name).fillUniform gives them."""
+def bits(seed, name, count):
+    """CounterRandom(seed: seed, name: name).bits(0 ..< count)."""
     hash_value = 0xCBF29CE484222325
     for byte in name.encode():
         hash_value = (hash_value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     with np.errstate(over="ignore"):
         key = _mix(_mix(np.uint64(seed) + GOLDEN_RATIO) ^ np.uint64(hash_value))
-        bits = _mix(key + np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) * GOLDEN_RATIO)
+        return _mix(key + np.arange(1, count + 1, dtype=np.uint64) * GOLDEN_RATIO)
+
+
+def uniform(seed, name, shape, low, high):
+    """Float32 values in low..<high, as CounterRandom(seed: seed, name: name).fillUniform gives them."""
+    words = bits(seed, name, int(np.prod(shape)))
     low, span = np.float32(low), np.float32(high) - np.float32(low)
-    values = low + span * ((bits >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24))
+    values = low + span * ((words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24))
     return values.reshape(shape)
 
 

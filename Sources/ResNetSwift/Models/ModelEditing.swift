@@ -40,6 +40,22 @@ extension Model {
         return model
     }
 
+    /// The same network with all its dropout layers at that probability; 0 turns them off.
+    /// - Precondition: 0 or more, below 1.
+    public func withDropout(_ probability: Double) -> Model {
+        precondition(probability >= 0 && probability < 1, "a dropout probability of \(probability)")
+        var changed = graph
+        for index in graph.nodes.indices {
+            if case .dropout = graph.nodes[index].operation {
+                changed.nodes[index].operation = .dropout(probability: probability)
+            }
+        }
+        var model = Model(graph: changed, parameters: parameters)
+        model.frozen = frozen
+        model.metadata = metadata
+        return model
+    }
+
     /// The same network for pictures of other than three channels; the first convolution is adapted as timm does it:
     /// one channel sums the filters over RGB, N channels repeat RGB and scale by 3 / N, so that activations keep their
     /// size.

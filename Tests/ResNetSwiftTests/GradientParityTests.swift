@@ -1,0 +1,147 @@
+// Whole networks in training against PyTorch in float64: the loss, every gradient tensor and running statistic of one pass,
+// and the losses of ten steps. Tests/Fixtures/training/gradients.npz, written by scripts/make_gradient_fixtures.py;
+// scripts/check_gradients_against_torch.py compares every entry.
+import Foundation
+import XCTest
+
+@testable import ResNetSwift
+
+extension Model {
+    /// Every value of every bias moved by so many hundredths, in the graph's order: scripts/gradient_cases.py says why.
+    func movingBiases(_ moves: [Float]) -> Model {
+        var parameters = parameters
+        var taken = 0
+        for spec in graph.parameters where spec.role == .bias || spec.role == .normBias {
+            let values = zip(self[spec.name].values, moves[taken...]).map { $0 + 0.01 * $1 }
+            parameters[spec.name] = Tensor(shape: spec.shape, values: values)
+            taken += spec.count
+        }
+        precondition(taken == moves.count, "\(moves.count) moves for \(taken) values")
+        return Model(graph: graph, parameters: parameters)
+    }
+}
+
+final class GradientParityTests: XCTestCase {
+    private static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("../Fixtures/training/gradients.npz")
+
+    private static let tolerance = 1e-3
+
+    private struct Case {
+        let name: String
+        let model: Model
+        let size: ImageShape
+        let batch: TrainingBatch
+        let loss: Loss
+        let file: WeightFile
+
+        init(_ name: String, size: Int, images: Int) throws {
+            self.name = name
+            file = try WeightFile.open(GradientParityTests.file.path)
+            let graph = try ModelName(named: name).graph(inputSize: Size2(size, size))
+            model = Model.random(graph).movingBiases(try file.tensor("\(name).moves").values).withDropout(0)
+            self.size = ImageShape(channels: 3, height: size, width: size)
+            let seed = UInt64(try file.tensor("\(name).seed").values[0])
+            let classes = try graph.shapes(input: self.size)[graph.logits].count
+            let labels: BatchLabels
+            if classes == 1 {
+                labels = .multiHot(Tensor(shape: [images, 1], values: (0..<images).map { Float($0 % 2) }))
+                loss = .binaryCrossEntropy()
+            } else {
+                labels = .classes((0..<images).map { Int32((7 * $0 + 3) % classes) })
+                loss = .crossEntropy()
+            }
+            batch = TrainingBatch(input: .floats(randomPictures(images, self.size, seed: seed)), labels: labels)
+        }
+
+        func plan(_ optimizer: Optimizer = .sgd(), weightDecay: Float = 0, _ options: TrainingOptions) throws
+            -> TrainingPlan
+        {
+            try TrainingPlan(
+                model: model, input: size, batchLimit: batch.count,
+                plan: OptimizationPlan(
+                    loss: loss, optimizer: optimizer, groups: wholeGroup(model.graph, weightDecay: weightDecay)),
+                options: options)
+        }
+
+        func compare(_ tensors: [String: Tensor], _ kind: String, where keys: [String], _ label: String) throws {
+            let rows = try file.tensor("\(name).\(kind)")
+            XCTAssertEqual(rows.shape, [keys.count, GradientFingerprint.count], "\(name) \(kind)")
+            let expected = rows.values
+            for (row, key) in keys.enumerated() {
+                let found = GradientFingerprint(key, try XCTUnwrap(tensors[key], "\(name): no \(kind) of \(key)"))
+                let start = row * GradientFingerprint.count
+                XCTAssertLessThan(
+                    found.difference(from: expected[start..<start + GradientFingerprint.count]), tolerance,
+                    "\(name), \(label): \(kind) of \(key)")
+            }
+        }
+    }
+
+    private func compareGradients(_ name: String, size: Int, images: Int) throws {
+        let item = try Case(name, size: size, images: images)
+        let loss = Double(try item.file.tensor("\(name).loss").values[0])
+        let specs = item.model.graph.parameters
+        for (options, label) in [
+            (TrainingOptions(threads: 2, accuracy: .strict), "strict"),
+            (TrainingOptions(threads: 2, checkpointing: .blocks), "default"),
+        ] {
+            let plan = try item.plan(options)
+            let result = try plan.train(item.batch, StepSettings(step: 0, learningRates: [0], updates: false))
+            XCTAssertEqual(result.loss, loss, accuracy: Self.tolerance * loss, "\(name), \(label)")
+            try item.compare(
+                plan.exportGradients(), "gradients", where: specs.filter { !$0.role.isBuffer }.map(\.name), label)
+            try item.compare(
+                plan.exportParameters(), "statistics", where: specs.filter(\.role.isBuffer).map(\.name), label)
+        }
+    }
+
+    private func compareSteps(_ name: String, size: Int, images: Int) throws {
+        let item = try Case(name, size: size, images: images)
+        let recipes: [(String, Optimizer, rate: Float, decay: Float)] = [
+            ("sgd", .sgd(momentum: 0.9), 0.002, 5e-4), ("adam", .adam(), 1e-4, 1e-4),
+        ]
+        for (optimizer, settings, rate, decay) in recipes {
+            let plan = try item.plan(settings, weightDecay: decay, TrainingOptions(threads: 2))
+            let expected = try item.file.tensor("\(name).\(optimizer)").values.map(Double.init)
+            XCTAssertEqual(expected.count, 10)
+            for (step, loss) in expected.enumerated() {
+                let result = try plan.train(item.batch, StepSettings(step: step, learningRates: [rate]))
+                XCTAssertEqual(
+                    result.loss, loss, accuracy: Self.tolerance * loss, "\(name), \(optimizer), step \(step)")
+            }
+        }
+    }
+
+    func testResNet18() throws { try compareGradients("resnet18", size: 64, images: 8) }
+    func testResNet18Steps() throws { try compareSteps("resnet18", size: 64, images: 8) }
+    func testResNet50() throws { try compareGradients("resnet50", size: 64, images: 8) }
+    func testResNet50Steps() throws { try compareSteps("resnet50", size: 64, images: 8) }
+    func testCIFARResNet20() throws { try compareGradients("cifar_resnet20", size: 32, images: 8) }
+    func testCIFARResNet20Steps() throws { try compareSteps("cifar_resnet20", size: 32, images: 8) }
+    func testResNeXt50() throws { try compareGradients("resnext50_32x4d", size: 64, images: 8) }
+    func testWideResNet50() throws { try compareGradients("wide_resnet50_2", size: 64, images: 8) }
+    func testGoogLeNet() throws { try compareGradients("googlenet", size: 75, images: 2) }
+    func testGoogLeNetSteps() throws { try compareSteps("googlenet", size: 75, images: 2) }
+    func testAlexNetMini() throws { try compareGradients("alexnet_mini", size: 139, images: 2) }
+    func testAlexNetMiniSteps() throws { try compareSteps("alexnet_mini", size: 139, images: 2) }
+
+    /// A fingerprint notices what it is there for: a wrong sign, a wrong entry, a NaN, another order, a scale.
+    func testFingerprintsNotice() {
+        let right = randomPictures(2, ImageShape(channels: 5, height: 9, width: 7)).values
+        func fingerprint(_ values: [Float]) -> GradientFingerprint {
+            GradientFingerprint("x", Tensor(shape: [values.count], values: values))
+        }
+        let expected = fingerprint(right).numbers.map { Float($0) }
+        func difference(_ change: (inout [Float]) -> Void) -> Double {
+            var values = right
+            change(&values)
+            return fingerprint(values).difference(from: expected[...])
+        }
+        XCTAssertLessThan(difference { _ in }, 1e-6)
+        XCTAssertGreaterThan(difference { $0[100] = 0.1 - $0[100] }, 1e-3)
+        XCTAssertGreaterThan(difference { $0[629] = .nan }, 1)
+        XCTAssertGreaterThan(difference { $0.swapAt(3, 500) }, 1e-3)
+        XCTAssertGreaterThan(difference { $0 = $0.map { $0 * 1.002 } }, 1e-3)
+    }
+}
