@@ -4,6 +4,7 @@ Gradients of a random network are no well-posed thing to compare: where a ReLU's
 is either, and with 32 values a channel one such place changes a gradient by more than a hundredth. PyTorch in float32 then
 differs from PyTorch in float64 by 20 % of the largest entry (ResNet-50, 64x64, batch 8). So each channel's bias before a ReLU
 is moved by up to eight hundredths to where no value lies near zero (`Case.prepare`); what the moves are is part of the case.
+And residual branches are small, as in trained networks, so that gradients do not grow from block to block.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 import counter_random
 import torch_models
@@ -29,7 +31,7 @@ class Case:
         """Parameters, the moves among them, pictures and margin: how far the nearest decision of the forward pass, the sign
         of a ReLU's input or the maximum of a pool, is from being another, in root mean squares of its map."""
         self.pictures = torch.from_numpy(counter_random.pictures(self.images, 3, self.size, self.size, seed))
-        model = counter_random.fill(self.make()).double().train()
+        model = fill(self.make()).double().train()
         self.moves = {name: np.zeros(len(value), np.int8) for name, value in model.named_parameters() if is_bias(name)}
         self.margin = np.inf
         before = []
@@ -64,7 +66,7 @@ class Case:
 
     def model(self):
         """In float64 and training mode, without dropout, whose random numbers are nobody else's."""
-        model = counter_random.fill(self.make()).double().train()
+        model = fill(self.make()).double().train()
         for name, value in model.named_parameters():
             if is_bias(name):
                 value.data = move(value.data, torch.from_numpy(self.moves[name]))
@@ -81,6 +83,15 @@ class Case:
         if self.binary:
             return functional.binary_cross_entropy_with_logits(logits, self.labels().to(logits.dtype))
         return functional.cross_entropy(logits, self.labels())
+
+
+def fill(model):
+    """counter_random's values, but the last batch norm of each residual block has a fifth of them as weights."""
+    for block in counter_random.fill(model).modules():
+        if isinstance(block, (BasicBlock, Bottleneck)):
+            last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+            last.weight.data *= 0.2
+    return model
 
 
 def is_bias(name):
@@ -147,7 +158,7 @@ def worst(found, wanted):
 
 def optimiser(name, parameters):
     if name == "sgd":
-        return torch.optim.SGD(parameters, 0.002, momentum=0.9, weight_decay=5e-4)
+        return torch.optim.SGD(parameters, 0.005, momentum=0.9, weight_decay=5e-4)
     return torch.optim.Adam(parameters, 1e-4, weight_decay=1e-4)
 
 

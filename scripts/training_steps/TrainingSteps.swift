@@ -42,7 +42,7 @@ enum TrainingSteps {
             results += plan.exportParameters().filter { statistics.contains($0.key) }.sorted { $0.key < $1.key }
                 .map { ("statistic.\($0.key)", $0.value) }
         } else {
-            let rate: Float = arguments[7] == "adam" ? 1e-4 : 0.002
+            let rate: Float = arguments[7] == "adam" ? 1e-4 : 0.005
             let losses = try (0..<steps).map { step in
                 Float(try plan.train(data, StepSettings(step: step, learningRates: [rate])).loss)
             }
