@@ -80,7 +80,8 @@ def main():
             for optimiser in ("sgd", "adam"):
                 wanted = gradient_cases.losses(case, optimiser)
                 own = gradient_cases.losses(case, optimiser, dtype=torch.float32)
-                ours = run(options.program, case, folder, "default", "none", optimiser, len(wanted))["losses"]
+                ours = run(options.program, case, folder, "default", "none", optimiser, case.rates[optimiser],
+                           len(wanted))["losses"]
                 report(case, f"ten steps of {optimiser}", np.abs(ours / wanted - 1).max(), np.abs(own / wanted - 1).max(),
                        f"loss {wanted[0]:.3f} to {wanted[-1]:.3f}")
     sys.exit(1 if failures else 0)

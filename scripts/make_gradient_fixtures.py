@@ -1,17 +1,20 @@
 """Writes Tests/Fixtures/training/gradients.npz: what PyTorch computes in float64 for one pass and for ten steps of whole
 networks, whose parameters and pictures both sides make from a formula (scripts/gradient_cases.py).
 
-    python3 scripts/make_gradient_fixtures.py        (torch, torchvision; some minutes on one core)
+    python3 scripts/make_gradient_fixtures.py [MODEL...]        (torch, torchvision; some minutes on one core)
+
+Without names all of them; with names the others stay as they are in the file.
 
 MODEL.seed                  of the pictures: that of 8 whose forward pass comes least near to another decision
 MODEL.moves                 of each value of each bias, in the order of the state_dict, in hundredths
 MODEL.loss                  before any update
 MODEL.gradients (P, 26)     a row for each parameter in the order of the state_dict, a fingerprint each:
 MODEL.statistics (B, 26)    for each running mean and variance: largest magnitude, length, 8 projections, 16 entries
-MODEL.sgd, MODEL.adam (10)  losses before each of ten steps
+MODEL.sgd, MODEL.adam (11)  the learning rate, then the losses before each of ten steps
 """
 
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -40,8 +43,11 @@ def rows(tensors):
 
 def main():
     torch.set_num_threads(1)
-    arrays = {}
+    wanted = sys.argv[1:] or [case.name for case in gradient_cases.PINNED]
+    arrays = dict(np.load(FILE)) if sys.argv[1:] else {}
     for case in gradient_cases.PINNED:
+        if case.name not in wanted:
+            continue
         seed = max(range(SEEDS), key=lambda seed: case.prepare(seed).margin)
         case.prepare(seed)
         loss, gradients, statistics = gradient_cases.step(case)
@@ -55,7 +61,7 @@ def main():
         for name in ["sgd", "adam"] if case.name in STEPS else []:
             losses = gradient_cases.losses(case, name)
             single = gradient_cases.losses(case, name, dtype=torch.float32)
-            arrays[f"{case.name}.{name}"] = np.float32(losses)
+            arrays[f"{case.name}.{name}"] = np.float32([case.rates[name], *losses])
             print(f"  {name}: {losses.round(4)}, float32 differs by {np.abs(single / losses - 1).max():.1e}", flush=True)
     np.savez_compressed(FILE, **arrays)
 

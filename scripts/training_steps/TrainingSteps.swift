@@ -1,6 +1,6 @@
 // What scripts/check_gradients_against_torch.py runs: one pass, or some updates, of a network on one batch from files.
 //
-//     training-steps MODEL WEIGHTS BATCH OUTPUT [ACCURACY [CHECKPOINTING [OPTIMISER STEPS]]]
+//     training-steps MODEL WEIGHTS BATCH OUTPUT [ACCURACY [CHECKPOINTING [OPTIMISER RATE STEPS]]]
 //
 // WEIGHTS   all parameters, any format that the library reads
 // BATCH     pictures (N, C, H, W) and labels: classes (N) or yes and no (N, labels)
@@ -10,7 +10,7 @@ import ResNetSwift
 @main
 enum TrainingSteps {
     static func main() throws {
-        let arguments = CommandLine.arguments.dropFirst() + Array(repeating: "", count: 8)
+        let arguments = CommandLine.arguments.dropFirst() + Array(repeating: "", count: 9)
         let (name, weights, batch, output) = (arguments[1], arguments[2], arguments[3], arguments[4])
         let file = try WeightFile.open(batch)
         let (pictures, labels) = (try file.tensor("pictures"), try file.tensor("labels"))
@@ -21,7 +21,7 @@ enum TrainingSteps {
         model = model.withDropout(0)
         let isBinary = labels.shape.count == 2
         let optimizer: Optimizer = arguments[7] == "adam" ? .adam() : .sgd(momentum: 0.9)
-        let steps = Int(arguments[8]) ?? 0
+        let steps = Int(arguments[9]) ?? 0
         let plan = try TrainingPlan(
             model: model, input: ImageShape(channels: shape[1], height: size.height, width: size.width),
             batchLimit: shape[0],
@@ -42,7 +42,7 @@ enum TrainingSteps {
             results += plan.exportParameters().filter { statistics.contains($0.key) }.sorted { $0.key < $1.key }
                 .map { ("statistic.\($0.key)", $0.value) }
         } else {
-            let rate: Float = arguments[7] == "adam" ? 1e-4 : 0.005
+            let rate = Float(arguments[8])!
             let losses = try (0..<steps).map { step in
                 Float(try plan.train(data, StepSettings(step: step, learningRates: [rate])).loss)
             }
