@@ -10,7 +10,8 @@ struct ClassifyCommand: ParsableCommand {
         abstract: "Tells what is on pictures.",
         discussion: """
             The model is told from the weights; transform and class names come with them where the file has them, and are \
-            ImageNet's otherwise. Pictures that cannot be read are reported and left out; the exit code is then 2.
+            ImageNet's otherwise. Networks for several labels a picture give each label a probability of its own, and `present` is \
+            said of those above the label's threshold. Pictures that cannot be read are reported and left out; the exit code is then 2.
 
             EXAMPLES
               resnet classify photo.jpg --weights resnet50.pth
@@ -27,7 +28,9 @@ struct ClassifyCommand: ParsableCommand {
     var top = 5
     @OptionGroup var batch: BatchOptions
     @OptionGroup var compute: ComputeOptions
-    @Flag(help: "One JSON object a picture: path, model, top: [{class, index, probability}].")
+    @Flag(
+        help: "One JSON object a picture: path, model, top: [{class, index, probability}], with several labels present."
+    )
     var json = false
 
     func validate() throws {
@@ -41,25 +44,36 @@ struct ClassifyCommand: ParsableCommand {
         let paths = try pictures.paths()
         let transform = try pictures.transform(for: loaded)
         var runner = PictureRunner(loaded, transform, compute, batch: batch.batch)
-        let table = ScoreTable(paths: paths, names: names)
+        let thresholds = loaded.model.labelThresholds?.values
+        let table = ScoreTable(paths: paths, names: names, thresholds: thresholds)
         var isFirst = true
         try runner.run(paths) { paths, prediction, progress in
             progress.hide()
             if isFirst && !json { print(table.header) }
             isFirst = false
-            for (path, scores) in zip(paths, loaded.model.graph.topScores(prediction.logits, count: top)) {
-                print(json ? object(path, loaded.name, scores, names) : table.rows(path, scores))
+            let all = loaded.model.graph.topScores(prediction.logits, count: top, areIndependent: thresholds != nil)
+            for (path, scores) in zip(paths, all) {
+                print(json ? object(path, loaded.name, scores, names, thresholds) : table.rows(path, scores))
             }
             fflush(nil)
         }
         try runner.finish(of: paths.count)
     }
 
-    private func object(_ path: String, _ model: String, _ scores: [ClassScore], _ names: ClassNames) -> String {
+    private func object(
+        _ path: String, _ model: String, _ scores: [ClassScore], _ names: ClassNames, _ thresholds: [Double]?
+    ) -> String {
         let top = scores.map { score in
-            JSONValue(
-                ("class", .string(names[score.index])), ("index", .integer(score.index)),
-                ("probability", .number(score.probability)))
+            var members = [
+                JSONMember(key: "class", value: .string(names[score.index])),
+                JSONMember(key: "index", value: .integer(score.index)),
+                JSONMember(key: "probability", value: .number(score.probability)),
+            ]
+            if let thresholds {
+                members.append(
+                    JSONMember(key: "present", value: .bool(score.probability >= thresholds[score.index])))
+            }
+            return JSONValue.object(members)
         }
         return JSONValue(("path", .string(path)), ("model", .string(model)), ("top", .array(top))).text
     }
@@ -68,11 +82,13 @@ struct ClassifyCommand: ParsableCommand {
 /// The results as people read them: a line a class, the path on the first.
 private struct ScoreTable {
     private let names: ClassNames
+    private let thresholds: [Double]?
     private let widths: [Int]
     private static let barWidth = 20
 
-    init(paths: [String], names: ClassNames) {
+    init(paths: [String], names: ClassNames, thresholds: [Double]?) {
         self.names = names
+        self.thresholds = thresholds
         widths = [
             min(max(paths.map(\.count).max() ?? 0, 7), 48), min(max(names.width, 5), 32), 7, Self.barWidth,
         ]
@@ -84,9 +100,15 @@ private struct ScoreTable {
         scores.enumerated().map { position, score in
             line([
                 position == 0 ? Self.shortened(path, to: widths[0]) : "", names[score.index],
-                fixed(100 * score.probability, 2) + "%", Self.bar(score.probability),
+                fixed(100 * score.probability, 2) + "%",
+                Self.bar(score.probability) + mark(score),
             ])
         }.joined(separator: "\n")
+    }
+
+    private func mark(_ score: ClassScore) -> String {
+        guard let thresholds, score.probability >= thresholds[score.index] else { return "" }
+        return "  present"
     }
 
     private func line(_ cells: [String]) -> String { TextTable.line(cells, widths: widths, rightAligned: [2]) }

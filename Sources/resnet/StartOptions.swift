@@ -24,6 +24,12 @@ struct StartOptions: ParsableArguments {
     @Flag(help: "Frozen batch norms go on updating their running statistics.")
     var updateStatistics = false
 
+    @Option(
+        help: ArgumentHelp(
+            "What stands after the last feature map: linear, dropout:P, or hidden:WIDTH:P (linear, ReLU, dropout, linear).",
+            valueName: "kind"))
+    var head: HeadKind?
+
     @Flag(help: "A new last layer even if that of the weights fits the classes.")
     var newHead = false
 
@@ -54,7 +60,10 @@ struct StartOptions: ParsableArguments {
             let made = try known.model(
                 classes: classes.count, inputChannels: channels, inputSize: size, seed: seed,
                 zeroInitResidual: zeroInitResidual)
-            return (try freezing(made), known.rawValue, notes)
+            guard let head, head != .linear else { return (try freezing(made), known.rawValue, notes) }
+            let headed = try made.replacingHead(
+                with: head, classes: classes.count, seed: seed, scheme: known.initialisation)
+            return (try freezing(headed), known.rawValue, notes)
         }
         var fitted = loaded.model
         fitted.labelThresholds = nil
@@ -64,7 +73,10 @@ struct StartOptions: ParsableArguments {
             fitted = try fitted.adaptingInputChannels(channels)
             notes.append("the first convolution of \(loaded.origin) is adapted from \(had) to \(channels) channels")
         }
-        if newHead || loaded.classCount != classes.count || (names != nil && names != classes) {
+        if let head, head != fitted.headKind || newHead {
+            fitted = try fitted.replacingHead(with: head, classes: classes.count, seed: seed)
+            notes.append("\(loaded.origin) gets a new head, \(head), for classes \(Self.list(classes))")
+        } else if newHead || loaded.classCount != classes.count || (names != nil && names != classes) {
             fitted = try fitted.replacingHead(classes: classes.count, seed: seed)
             let why = loaded.classCount == classes.count && names == classes ? "as asked for" : "for other classes"
             notes.append("the last layer of \(loaded.origin) is replaced, \(why): \(Self.list(classes))")
@@ -81,3 +93,7 @@ struct StartOptions: ParsableArguments {
         "\(names.count), \(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? "..." : "")"
     }
 }
+
+// Of this package.
+// swift-format-ignore: AvoidRetroactiveConformances
+extension HeadKind: ExpressibleByArgument {}

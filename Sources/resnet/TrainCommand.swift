@@ -95,7 +95,9 @@ struct TrainCommand: ParsableCommand {
             return
         }
         Terminal.note("trained in \(fineDurationText(ProcessClock.now() - began)): \(out)/history.svg has the curves")
-        if !outcome.skipped.isEmpty { reportSkipped(outcome.skipped) }
+        if !outcome.skipped.isEmpty {
+            Terminal.warning("\(outcome.skipped.count) pictures could not be read and were left out")
+        }
         try evaluate(outcome, setup)
         if !outcome.skipped.isEmpty { throw ExitCode(2) }
     }

@@ -28,6 +28,13 @@ final class ClassScoresTests: XCTestCase {
         XCTAssertEqual(scores[0][1].probability, 0.5)
     }
 
+    func testSigmoidWhereLabelsAreIndependent() throws {
+        let scores = network.topScores(Tensor(shape: [1, 4], values: [0, 2, -2, 1]), count: 2, areIndependent: true)
+        XCTAssertEqual(scores[0].map(\.index), [1, 3])
+        XCTAssertEqual(scores[0][0].probability, 0.880_797_08, accuracy: 1e-8)
+        XCTAssertEqual(scores[0][1].probability, 0.731_058_58, accuracy: 1e-8)
+    }
+
     func testNotANumberGoesLast() {
         let graph = GoogLeNet.graph(classes: 3, sigmoid: true)
         let scores = graph.topScores(Tensor(shape: [1, 3], values: [.nan, -50, 1]), count: 3)

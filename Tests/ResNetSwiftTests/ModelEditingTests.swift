@@ -119,4 +119,28 @@ final class ModelEditingTests: XCTestCase {
         }
         XCTAssertThrowsError(try model.adaptingInputChannels(0))
     }
+
+    func testHeadsByName() throws {
+        for text in ["linear", "dropout:0.25", "hidden:512:0.5"] {
+            XCTAssertEqual(try XCTUnwrap(HeadKind(text)).description, text)
+        }
+        XCTAssertEqual(HeadKind("hidden:64"), .hidden(64, dropout: 0.5))
+        for text in ["", "dropout", "dropout:1", "dropout:nan", "hidden:0", "hidden:8:0.1:2", "fancy"] {
+            XCTAssertNil(HeadKind(text), text)
+        }
+    }
+
+    func testACheckpointWithAnotherHeadOpensAgain() throws {
+        try PictureFixtures.withFolder { folder in
+            let start = try ModelName.cifar_resnet14.model(seed: 1)
+            for kind in [HeadKind.linear, .dropout(0.3), .hidden(20, dropout: 0.5)] {
+                let model = try start.replacingHead(with: kind, classes: 7, seed: 2)
+                try model.save(to: "\(folder)/model.safetensors")
+                let opened = try Model(from: WeightFile.open("\(folder)/model.safetensors"))
+                XCTAssertEqual(opened.graph, model.graph, "\(kind)")
+                XCTAssertEqual(opened.headKind, kind)
+                XCTAssertEqual(opened.metadata["model"], "cifar_resnet14")
+            }
+        }
+    }
 }

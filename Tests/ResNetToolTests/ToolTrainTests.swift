@@ -84,6 +84,40 @@ final class ToolTrainTests: XCTestCase {
         XCTAssertEqual(Set(top.map { $0["class"]?.stringValue }), ["left", "right"])
     }
 
+    func testSeveralLabelsAPictureAndAHeadOfItsOwn() throws {
+        let folder = try ToolFolder()
+        let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+        // Label 0: below five; label 1: even.
+        var table = "path,labels\n"
+        for (digit, name) in names.enumerated() {
+            for number in 1...2 {
+                let labels = (digit < 5 ? ["0"] : []) + (digit % 2 == 0 ? ["1"] : [])
+                table += "demo/digits/\(name)_\(number).png,\(labels.joined(separator: " "))\n"
+            }
+        }
+        try folder.write(table, "labels.csv")
+        let result = try folder.resnet(
+            "train", "labels.csv", "--multi-label", "--weights", "demo/digits.safetensors", "--head", "hidden:24:0.1",
+            "--class-weights", "auto", "--monitor", "val_f1", "--epochs", "2", "--batch", "8", "--out", "run", "--json")
+        XCTAssertEqual(result.status, 0, result.error)
+        let classes = try XCTUnwrap(result.objects()[0]["classes"]?.arrayValue)
+        let thresholds = classes.compactMap { $0["threshold"]?.doubleValue }
+        XCTAssertEqual(thresholds.count, 2)
+
+        // The head and the thresholds come with the file; every label has a probability of its own.
+        let model = try Model(from: WeightFile.open("\(folder.path)/run/best.safetensors"))
+        XCTAssertEqual(model.headKind, .hidden(24, dropout: 0.1))
+        XCTAssertEqual(model.labelThresholds?.values, thresholds)
+        let classified = try folder.resnet(
+            "classify", "demo/digits/two_1.png", "--weights", "run/best.safetensors", "--json")
+        XCTAssertEqual(classified.status, 0, classified.error)
+        for label in try XCTUnwrap(classified.objects()[0]["top"]?.arrayValue) {
+            let index = try XCTUnwrap(label["index"]?.integerValue)
+            let probability = try XCTUnwrap(label["probability"]?.doubleValue)
+            XCTAssertEqual(label["present"]?.boolValue, probability >= thresholds[index])
+        }
+    }
+
     // MARK: - Stopped and killed
 
     private static let run = [

@@ -9,14 +9,16 @@ public struct ClassScore: Sendable, Hashable {
 
 extension Graph {
     /// The most probable classes of every row of `logits` (N, classes), at most `count`, the best first; of equals the
-    /// lower index. Probabilities are the softmax over the row, or each logit's sigmoid where the network ends in one.
-    public func topScores(_ logits: Tensor, count: Int) -> [[ClassScore]] {
+    /// lower index. Probabilities are the softmax over the row, or each logit's sigmoid where the network ends in one or
+    /// where labels are independent of each other.
+    public func topScores(_ logits: Tensor, count: Int, areIndependent: Bool = false) -> [[ClassScore]] {
         precondition(logits.shape.count == 2, "logits are (N, classes), not \(logits.shape)")
         let classes = logits.shape[1]
         return logits.withUnsafeFloats { values in
             (0..<logits.shape[0]).map { row in
                 let row = values[(row * classes)..<((row + 1) * classes)].map(Double.init)
-                let probabilities = self.probabilities == nil ? softmax(row) : row.map { 1 / (1 + exp(-$0)) }
+                let usesSigmoid = areIndependent || self.probabilities != nil
+                let probabilities = usesSigmoid ? row.map { 1 / (1 + exp(-$0)) } : softmax(row)
                 // NaN compares with nothing; it goes last.
                 let rank = probabilities.map { $0.isNaN ? -1 : $0 }
                 let best = rank.indices.sorted { (rank[$1], $0) < (rank[$0], $1) }.prefix(max(count, 0))

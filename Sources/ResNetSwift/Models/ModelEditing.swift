@@ -26,17 +26,13 @@ extension Model {
     public func replacingHead(
         with head: Head, seed: UInt64, scheme: InitialisationScheme = .torch
     ) throws(ModelError) -> Model {
-        guard let trunkEnd = graph.trunkEnd else {
-            throw .structure(node: graph.modelName, expected: "a flatten node before the logits", found: "none")
-        }
-        let (trunk, end) = graph.prefix(through: trunkEnd)
-        var g = GraphBuilder(continuing: trunk)
-        let changed = head.write(&g, end)
+        let (changed, trunk) = try graph.replacingHead(with: head)
         let old = Set(trunk.parameters.map(\.name))
         let new = Set(changed.parameters.map(\.name)).subtracting(old)
         var model = adopting(changed, renewed: new, seed: seed, scheme)
         model.metadata[MetadataKey.classes] = nil
         model.metadata[MetadataKey.model] = nil  // no model of that name has this head
+        model.metadata[MetadataKey.head] = nil
         return model
     }
 
@@ -103,6 +99,18 @@ extension Model {
         model.frozen = frozen.intersection(kept).intersection(values.keys)
         model.metadata = metadata
         return model
+    }
+}
+
+extension Graph {
+    /// The trunk with another head, and the trunk alone.
+    func replacingHead(with head: Head) throws(ModelError) -> (graph: Graph, trunk: Graph) {
+        guard let trunkEnd else {
+            throw .structure(node: modelName, expected: "a flatten node before the logits", found: "none")
+        }
+        let (trunk, end) = prefix(through: trunkEnd)
+        var g = GraphBuilder(continuing: trunk)
+        return (head.write(&g, end), trunk)
     }
 }
 

@@ -27,7 +27,7 @@ public struct Evaluation: Sendable {
         progress: (_ done: Int) -> Void = { _ in }
     ) throws -> Evaluation {
         let names = loader.slice.dataset.classNames
-        var running = RunningScores(k: topK)
+        var running = RunningScores(k: topK < names.count ? topK : 0)
         var confusion = ConfusionMatrix(classNames: names)
         var probabilities: [Double] = []
         var present: [Bool] = []

@@ -77,14 +77,17 @@ public struct LabelThresholds: Sendable, Hashable {
 }
 
 extension Model {
-    /// From which probability on each label is taken to be present, kept in `metadata`; nil where there are none.
+    /// From which probability on each label is taken to be present, kept in `metadata`; nil where there are none, or
+    /// not one for each class.
     public var labelThresholds: LabelThresholds? {
         get {
             guard let text = metadata[MetadataKey.thresholds], let items = try? JSONValue.parse(text).arrayValue else {
                 return nil
             }
             let values = items.compactMap(\.doubleValue)
-            return values.count == items.count ? LabelThresholds(values) : nil
+            // What a file says need not be true.
+            let classes = graph.parameters.last { $0.role == .linearWeight }?.shape[0]
+            return values.count == items.count && values.count == classes ? LabelThresholds(values) : nil
         }
         set {
             metadata[MetadataKey.thresholds] = newValue.map { JSONValue.array($0.values.map(JSONValue.number)).text }

@@ -1,6 +1,7 @@
 // Scores summed up batch by batch: counts and a weighted loss, so that an epoch may be interrupted and go on.
 
 struct RunningScores: Sendable, Equatable {
+    /// 0 where top-k is not asked for.
     let k: Int
     /// Sum of loss * weight, and of weight.
     private(set) var lossSum = 0.0
@@ -62,7 +63,9 @@ struct RunningScores: Sendable, Equatable {
                 loss: loss, top1: Double(right) / Double(samples * labels.count),
                 macroF1: labels.map(\.f1).reduce(0, +) / Double(labels.count))
         }
-        return Scores(loss: loss, top1: Double(top1Hits) / Double(samples), topK: Double(topKHits) / Double(samples))
+        return Scores(
+            loss: loss, top1: Double(top1Hits) / Double(samples),
+            topK: k > 0 ? Double(topKHits) / Double(samples) : nil)
     }
 }
 

@@ -15,7 +15,7 @@ extension Trainer {
 
     /// Starts anew or goes on.
     func prepare(_ resumes: Bool) throws {
-        state = RunState(k: settings.topK)
+        state = RunState(k: topK)
         (trainingFeatures, validationFeatures, bestParameters) = (nil, nil, nil)
         if resumes {
             guard let lastPath else {

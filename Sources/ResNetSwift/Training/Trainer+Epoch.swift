@@ -106,7 +106,7 @@ extension Trainer {
             return state
         }
         defer { if let own { restore(own) } }
-        var running = RunningScores(k: settings.topK)
+        var running = RunningScores(k: topK)
         let plan = loader.plan(epoch: 0)
         let stream = validationFeatures == nil ? loader.batches(epoch: 0) : nil
         let started = monotonicSeconds()

@@ -115,7 +115,7 @@ public final class Trainer {
         try require(
             trainingLoader.batchesPerEpoch > 0, "training data", "more than one sample for batch norms that train",
             "\(data.training.count)")
-        state = RunState(k: settings.topK)
+        state = RunState(k: settings.topK < dataset.classNames.count ? settings.topK : 0)
     }
 
     /// Trains until the end, until a callback has enough, or until somebody asks to stop.
@@ -134,6 +134,9 @@ public final class Trainer {
         }
         return try finished()
     }
+
+    /// 0 where every class would be among the best k.
+    var topK: Int { settings.topK < data.training.dataset.classNames.count ? settings.topK : 0 }
 
     /// Keys of the parameters, in the order of checkpoints.
     var parameterOrder: [String] { backend.graph.parameters.map(\.name) }
@@ -228,7 +231,7 @@ public final class Trainer {
         }
         state.epoch += 1
         state.batch = 0
-        state.running = RunningScores(k: settings.topK)
+        state.running = RunningScores(k: topK)
         state.seconds = 0
         state.skippedInEpoch = 0
         try keep(isBest: isBest)

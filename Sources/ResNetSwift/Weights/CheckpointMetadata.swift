@@ -5,6 +5,8 @@
 public enum MetadataKey {
     /// The builder's name of the model, e.g. `resnet50`.
     public static let model = "model"
+    /// What stands after the last feature map, where it is not the model's own: a `HeadKind`, e.g. `hidden:512:0.5`.
+    public static let head = "head"
     /// Class names in the order of the logits, a JSON list of strings.
     public static let classes = "classes"
     /// What to do with a picture before the network sees it, a JSON object.

@@ -20,17 +20,32 @@ extension WeightFile {
     /// - Throws: `unsupported` where the model cannot be told.
     public func graph(named name: ModelName? = nil) throws(WeightFileError) -> (graph: Graph, name: String) {
         try naming(path) { () throws(WeightFault) in
-            let noted = metadata[MetadataKey.model]
-            if let known = name ?? noted.flatMap(ModelName.init(rawValue:)) {
-                return (try graph(of: known), known.rawValue)
+            let told = try graphWithItsOwnHead(named: name)
+            guard let text = metadata[MetadataKey.head] else { return told }
+            guard let kind = HeadKind(text) else {
+                throw .unsupported("a head '\(text)'; linear, dropout:P and hidden:WIDTH:P are known")
             }
-            let guess = try ModelGuess(entries)
-            if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
-                return (try graph(of: known), known.rawValue)
-            }
-            let graph = try guess.graph()
-            return (graph, noted ?? graph.modelName)
+            do {
+                let one = try told.graph.replacingHead(with: kind.head(classes: 1)).graph
+                let classifier = one.parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
+                let classes = classifier?.shape.first ?? 1
+                guard 1...1_000_000 ~= classes else { throw WeightFault.unsupported("\(classes) classes") }
+                return (try told.graph.replacingHead(with: kind.head(classes: classes)).graph, told.name)
+            } catch let fault as WeightFault { throw fault } catch { throw .unsupported("\(error)") }
         }
+    }
+
+    private func graphWithItsOwnHead(named name: ModelName?) throws(WeightFault) -> (graph: Graph, name: String) {
+        let noted = metadata[MetadataKey.model]
+        if let known = name ?? noted.flatMap(ModelName.init(rawValue:)) {
+            return (try graph(of: known), known.rawValue)
+        }
+        let guess = try ModelGuess(entries)
+        if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
+            return (try graph(of: known), known.rawValue)
+        }
+        let graph = try guess.graph()
+        return (graph, noted ?? graph.modelName)
     }
 
     /// The graph of a model with as many classes and input channels as the file's first convolution and classifier have.
