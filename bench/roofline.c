@@ -42,13 +42,10 @@ double roofline_now(void) {
     ATTRIBUTE static void NAME(long iterations) {                                                                      \
         volatile float va = 0.999f, vb = 0.001f;                                                                       \
         V a = (V){0} + va, b = (V){0} + vb, x[COUNT], sum = {0};                                                       \
-        for (int j = 0; j < COUNT; j++)                                                                                \
-            x[j] = (V){0} + (float)j;                                                                                  \
+        for (int j = 0; j < COUNT; j++) x[j] = (V){0} + (float)j;                                                      \
         for (long i = 0; i < iterations; i += COUNT)                                                                   \
-            for (int j = 0; j < COUNT; j++)                                                                            \
-                x[j] = x[j] * a + b;                                                                                   \
-        for (int j = 0; j < COUNT; j++)                                                                                \
-            sum += x[j];                                                                                               \
+            for (int j = 0; j < COUNT; j++) x[j] = x[j] * a + b;                                                       \
+        for (int j = 0; j < COUNT; j++) sum += x[j];                                                                   \
         sink = sum[0];                                                                                                 \
     }
 
@@ -60,8 +57,7 @@ FMA_KERNEL(fma_128, TARGET("fma"), f4)
 int roofline_has(roofline_width width) {
     __builtin_cpu_init();
     int fma = __builtin_cpu_supports("fma") != 0;
-    if (width == ROOFLINE_512)
-        return __builtin_cpu_supports("avx512f") != 0;
+    if (width == ROOFLINE_512) return __builtin_cpu_supports("avx512f") != 0;
     return width == ROOFLINE_256 ? fma && __builtin_cpu_supports("avx2") : fma;
 }
 
@@ -129,8 +125,7 @@ static void time_passes(job *jobs, int threads, int passes, double *seconds) {
         jobs[i].passes = passes;
         pthread_create(&jobs[i].thread, NULL, work, &jobs[i]);
     }
-    for (int i = 0; i < threads; i++)
-        pthread_join(jobs[i].thread, NULL);
+    for (int i = 0; i < threads; i++) pthread_join(jobs[i].thread, NULL);
     pthread_barrier_destroy(&barrier);
     for (int pass = 0; pass < passes; pass++) {
         double start = jobs[0].start[pass], end = jobs[0].end[pass];
@@ -144,8 +139,7 @@ static void time_passes(job *jobs, int threads, int passes, double *seconds) {
 }
 
 double roofline_fma(roofline_width width, int threads, double seconds) {
-    if (!roofline_has(width) || threads < 1 || threads > MAX_THREADS)
-        return 0;
+    if (!roofline_has(width) || threads < 1 || threads > MAX_THREADS) return 0;
     void (*kernel)(long) = kernels[width];
     kernel(40000000); /* wakes the wide units and the clock */
     double start = roofline_now();
@@ -166,16 +160,13 @@ double roofline_fma(roofline_width width, int threads, double seconds) {
 }
 
 double roofline_read(int threads, double seconds) {
-    if (threads < 1 || threads > MAX_THREADS)
-        return 0;
+    if (threads < 1 || threads > MAX_THREADS) return 0;
     char *memory = aligned_alloc((size_t)2 << 20, READ_BYTES * (size_t)threads);
-    if (!memory)
-        return 0;
+    if (!memory) return 0;
     memset(memory, 1, READ_BYTES * (size_t)threads);
     static job jobs[MAX_THREADS];
     memset(jobs, 0, sizeof jobs);
-    for (int i = 0; i < threads; i++)
-        jobs[i].bytes = memory + READ_BYTES * (size_t)i;
+    for (int i = 0; i < threads; i++) jobs[i].bytes = memory + READ_BYTES * (size_t)i;
     double pass[MAX_PASSES];
     time_passes(jobs, threads, 1, pass);
     int passes = (int)(seconds / pass[0]) + 1;

@@ -42,8 +42,7 @@ void cr_relu_backward(const float *y, const float *dy, size_t count, double *dx)
 }
 
 void cr_sigmoid_backward(const float *y, const float *dy, size_t count, double *dx) {
-    for (size_t i = 0; i < count; i++)
-        dx[i] = (double)dy[i] * y[i] * (1 - (double)y[i]);
+    for (size_t i = 0; i < count; i++) dx[i] = (double)dy[i] * y[i] * (1 - (double)y[i]);
 }
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
@@ -99,8 +98,7 @@ double cr_soft_cross_entropy(const float *x, const float *targets, int rows, int
             mass += target[j];
             loss -= target[j] * log_p[j];
         }
-        for (int j = 0; dx && j < n; j++)
-            dx[(size_t)i * n + j] = mass * exp(log_p[j]) - target[j];
+        for (int j = 0; dx && j < n; j++) dx[(size_t)i * n + j] = mass * exp(log_p[j]) - target[j];
     }
     return loss;
 }

@@ -42,7 +42,8 @@ final class ParityTests: XCTestCase {
                     let expected = try file.tensor("\(item.key).\(key)")
                     XCTAssertEqual(tensor.shape, expected.shape)
                     XCTAssertLessThan(
-                        relativeDifference(tensor.values, expected.values), tolerance, "\(item.key) \(key), \(accuracy)")
+                        relativeDifference(tensor.values, expected.values), tolerance, "\(item.key) \(key), \(accuracy)"
+                    )
                 }
             }
         }

@@ -1,9 +1,8 @@
 // The Swift example of README.md, compiled and run: the lines between the marks stand there word for word.
 
 import Foundation
-import XCTest
-
 import ResNetSwift
+import XCTest
 
 final class ReadmeExampleTests: XCTestCase {
     private static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

@@ -1,8 +1,9 @@
 /* ckernels.h: convolution and its companions for convolutional networks on CPUs.
  *
  * C11 and C++ clean. Depends on libc, libm, OpenMP and OpenBLAS; builds may leave out the last two (CK_OPENMP and
- * CK_OPENBLAS of CMakeLists.txt). OpenBLAS, where it is used, is set to one thread for the process: the threads are ours.
- * Every function that can fail returns a ck_status and says so nowhere else; nothing here prints, aborts or exits.
+ * CK_OPENBLAS of CMakeLists.txt). OpenBLAS, where it is used, is set to one thread for the process: the threads are
+ * ours. Every function that can fail returns a ck_status and says so nowhere else; nothing here prints, aborts or
+ * exits.
  *
  * Layouts
  *     NCHW    float, plain: the layout of NumPy and PyTorch.
@@ -37,10 +38,10 @@ extern "C" {
 
 typedef enum ck_status {
     CK_OK = 0,
-    CK_INVALID_ARGUMENT = 1, /* a NULL pointer, a size below 1, a shape that does not fit */
-    CK_UNSUPPORTED = 2,      /* valid, but this algorithm or build does not do it */
-    CK_OUT_OF_MEMORY = 3,    /* an allocation failed, or a size does not fit in size_t */
-    CK_UNKNOWN_ISA = 4,      /* CK_ISA (or the name given) is no ISA this build knows */
+    CK_INVALID_ARGUMENT = 1,  /* a NULL pointer, a size below 1, a shape that does not fit */
+    CK_UNSUPPORTED = 2,       /* valid, but this algorithm or build does not do it */
+    CK_OUT_OF_MEMORY = 3,     /* an allocation failed, or a size does not fit in size_t */
+    CK_UNKNOWN_ISA = 4,       /* CK_ISA (or the name given) is no ISA this build knows */
     CK_ISA_NOT_AVAILABLE = 5, /* the ISA is known, but this CPU or operating system lacks it */
     CK_FILE_ERROR = 6,        /* a file could not be read or written; errno says why */
     CK_BAD_WISDOM = 7         /* a wisdom file (or what CK_WISDOM names) is none; nothing was taken from it */
@@ -54,7 +55,13 @@ CK_API const char *ck_version(void);
 
 /* The instruction sets, best last. Detected once, with CPUID and XGETBV; the environment variable CK_ISA
  * (portable, avx2, avx512, neon) forces one. A wrong CK_ISA makes ck_init, and all that needs kernels, fail. */
-typedef enum ck_isa { CK_ISA_PORTABLE = 0, CK_ISA_NEON = 1, CK_ISA_AVX2 = 2, CK_ISA_AVX512 = 3, CK_ISA_COUNT = 4 } ck_isa;
+typedef enum ck_isa {
+    CK_ISA_PORTABLE = 0,
+    CK_ISA_NEON = 1,
+    CK_ISA_AVX2 = 2,
+    CK_ISA_AVX512 = 3,
+    CK_ISA_COUNT = 4
+} ck_isa;
 
 /* Chooses the ISA if none is chosen yet. Other functions call it themselves; call it to see the error early. */
 CK_API ck_status ck_init(void);
@@ -92,8 +99,8 @@ CK_API ck_status ck_blocked_to_nchw(const float *src, int32_t n, int32_t c, int3
 CK_API ck_status ck_nhwc_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                                     int32_t threads);
 /* src (N, H, W, C) bytes -> dst (N, C/c, H, W, c), value * scale[c] + shift[c]. */
-CK_API ck_status ck_nhwc8_to_blocked(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w,
-                                     const float *scale, const float *shift, float *dst, int32_t threads);
+CK_API ck_status ck_nhwc8_to_blocked(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
+                                     const float *shift, float *dst, int32_t threads);
 
 /* ---------------------------------------------------------------- convolution */
 
@@ -121,11 +128,11 @@ typedef enum ck_selection { CK_ESTIMATE = 0, CK_MEASURE = 1 } ck_selection;
 
 /* What happens to a result before it is stored, in this order. */
 enum {
-    CK_BIAS = 1,               /* + bias[k] */
-    CK_RESIDUAL = 2,           /* + residual at the same place; NCHWc like dst, and may be dst itself */
-    CK_RELU = 4,               /* max(x, 0) */
-    CK_MAX_POOL_3X3_S2 = 8,    /* then max pool 3x3, stride 2, padding 1: dst has the pooled size (CK_STEM only) */
-    CK_GLOBAL_AVERAGE = 16     /* then the mean over H and W: dst is (N, K/c, c) */
+    CK_BIAS = 1,            /* + bias[k] */
+    CK_RESIDUAL = 2,        /* + residual at the same place; NCHWc like dst, and may be dst itself */
+    CK_RELU = 4,            /* max(x, 0) */
+    CK_MAX_POOL_3X3_S2 = 8, /* then max pool 3x3, stride 2, padding 1: dst has the pooled size (CK_STEM only) */
+    CK_GLOBAL_AVERAGE = 16  /* then the mean over H and W: dst is (N, K/c, c) */
 };
 
 /* Shapes of one convolution. Zero means the usual: stride, dilation and groups 1, padding 0, everything else off.
@@ -157,17 +164,17 @@ typedef struct ck_conv_desc {
  *                       `accumulate` is 1
  * dst must not overlap src; residual may equal dst. */
 typedef struct ck_conv_args {
-    int32_t batch;          /* images in this run, 1...desc.batch; 0 means desc.batch */
+    int32_t batch; /* images in this run, 1...desc.batch; 0 means desc.batch */
     const void *src;
-    const void *packed;     /* from ck_conv_pack */
-    const float *bias;      /* (K) rounded up to whole blocks with zeros */
+    const void *packed; /* from ck_conv_pack */
+    const float *bias;  /* (K) rounded up to whole blocks with zeros */
     const float *residual;
     const float *grad;
     const float *src_scale; /* CK_NHWC8: x = byte * src_scale[c] + src_shift[c]; padding is 0 after that */
     const float *src_shift;
     float *dst;
-    void *workspace;        /* ck_conv_workspace_size bytes, 64-byte aligned; NULL if that is 0 */
-    int32_t accumulate;     /* weight gradient: dw += */
+    void *workspace;    /* ck_conv_workspace_size bytes, 64-byte aligned; NULL if that is 0 */
+    int32_t accumulate; /* weight gradient: dw += */
 } ck_conv_args;
 
 typedef struct ck_conv_plan ck_conv_plan;
@@ -176,8 +183,8 @@ typedef struct ck_conv_plan ck_conv_plan;
 CK_API ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan);
 CK_API size_t ck_conv_packed_size(const ck_conv_plan *plan);
 CK_API size_t ck_conv_workspace_size(const ck_conv_plan *plan);
-/* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding; forward only); packed:
- * ck_conv_packed_size bytes, 64-byte aligned. Packs on the plan's threads. */
+/* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding; forward only);
+ * packed: ck_conv_packed_size bytes, 64-byte aligned. Packs on the plan's threads. */
 CK_API ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed);
 /* A number that plans share only if each may run what another packed: it stands for the filter's shape, the algorithm,
  * the ISA and the order of the packed values, and changes when a release packs differently. For packed filters in
@@ -230,12 +237,12 @@ CK_API ck_status ck_add(const float *a, const float *b, float *y, size_t count, 
 CK_API ck_status ck_relu(const float *x, float *y, size_t count, int32_t threads);
 CK_API ck_status ck_sigmoid(const float *x, float *y, size_t count, int32_t threads);
 /* y = x * scale[c] + shift[c] on (N, C/c, H, W, c); scale and shift rounded up to whole blocks; y may be x. */
-CK_API ck_status ck_scale_shift(const float *x, const float *scale, const float *shift, int32_t n, int32_t c,
-                                int32_t h, int32_t w, float *y, int32_t relu, int32_t threads);
+CK_API ck_status ck_scale_shift(const float *x, const float *scale, const float *shift, int32_t n, int32_t c, int32_t h,
+                                int32_t w, float *y, int32_t relu, int32_t threads);
 /* Copies all channels of src (N, C/c, H, W, c) to channels offset... of dst with dst_c channels: concat, a part at a
  * time. Any offset. */
-CK_API ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
-                                int32_t dst_c, int32_t offset, int32_t threads);
+CK_API ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst, int32_t dst_c,
+                                int32_t offset, int32_t threads);
 /* Inference BN as y = x * scale + shift: scale = gamma / sqrt(var + eps), shift = beta - mean * scale. gamma and
  * beta may be NULL (1 and 0). Computed in double, stored in float. All (c). */
 CK_API ck_status ck_bn_fold(const float *gamma, const float *beta, const float *mean, const float *var, double eps,
@@ -245,10 +252,10 @@ CK_API ck_status ck_bn_fold(const float *gamma, const float *beta, const float *
 
 typedef enum ck_filter { CK_BILINEAR = 0, CK_BICUBIC = 1 } ck_filter;
 
-/* Resizes the box (x0, y0)...(x1, y1) of src (H, W, C) bytes, rows src_stride bytes apart, to dst (OH, OW, C) bytes with
- * Pillow's antialiased filter in Pillow's fixed point: equal pixels. The box is in source pixels, kept as floats. From
- * Pillow 13 on the vertical pass comes first where the height shrinks by more than twice the pixels that the width does,
- * and so it does here. Allocates its taps and one picture between the passes; dst must not overlap src. */
+/* Resizes the box (x0, y0)...(x1, y1) of src (H, W, C) bytes, rows src_stride bytes apart, to dst (OH, OW, C) bytes
+ * with Pillow's antialiased filter in Pillow's fixed point: equal pixels. The box is in source pixels, kept as floats.
+ * From Pillow 13 on the vertical pass comes first where the height shrinks by more than twice the pixels that the width
+ * does, and so it does here. Allocates its taps and one picture between the passes; dst must not overlap src. */
 CK_API ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, size_t src_stride,
                               double x0, double y0, double x1, double y1, uint8_t *dst, int32_t out_height,
                               int32_t out_width, ck_filter filter, int32_t threads);
@@ -256,12 +263,13 @@ CK_API ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width,
 /* src (N, H, W, C) bytes -> dst (N, C, H, W) float, value * scale[c] + shift[c]. */
 CK_API ck_status ck_nhwc8_to_nchw(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                                   const float *shift, float *dst, int32_t threads);
-/* Turns src (H, W, C) bytes as EXIF's orientation 1...8 asks: 1 copies, 2 mirrors left to right, 3 turns by 180 degrees,
- * 4 mirrors top to bottom, 5 transposes, 6 turns clockwise, 7 transposes about the other diagonal, 8 turns
+/* Turns src (H, W, C) bytes as EXIF's orientation 1...8 asks: 1 copies, 2 mirrors left to right, 3 turns by 180
+ * degrees, 4 mirrors top to bottom, 5 transposes, 6 turns clockwise, 7 transposes about the other diagonal, 8 turns
  * counterclockwise. dst is (W, H, C) from 5 on and must not overlap src. */
 CK_API ck_status ck_orient_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, int32_t orientation,
                               uint8_t *dst);
-/* Copies (count, channels) bytes of src to the first `channels` of every `total` bytes of dst: one part of each pixel. */
+/* Copies (count, channels) bytes of src to the first `channels` of every `total` bytes of dst: one part of each pixel.
+ */
 CK_API ck_status ck_interleave_u8(const uint8_t *src, size_t count, int32_t channels, uint8_t *dst, int32_t total);
 /* ITU-R 601 luma of `count` RGB pixels, as Pillow's convert("L"). */
 CK_API ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *grey);

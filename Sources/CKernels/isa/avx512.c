@@ -9,7 +9,7 @@
 #define CK_THIS_ISA CK_ISA_AVX512
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2,prfchw"))),         \
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2,prfchw"))),  \
                              apply_to = function)
 #else
 #pragma GCC push_options
