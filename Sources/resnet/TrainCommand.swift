@@ -96,7 +96,8 @@ struct TrainCommand: ParsableCommand {
         }
         Terminal.note("trained in \(fineDurationText(ProcessClock.now() - began)): \(out)/history.svg has the curves")
         if !outcome.skipped.isEmpty {
-            Terminal.warning("\(outcome.skipped.count) pictures could not be read and were left out")
+            let count = outcome.skipped.count
+            Terminal.warning("\(count) \(count == 1 ? "picture" : "pictures") could not be read and left out")
         }
         try evaluate(outcome, setup)
         if !outcome.skipped.isEmpty { throw ExitCode(2) }

@@ -295,7 +295,7 @@ final class TrainerTests: XCTestCase {
                 XCTAssertEqual(
                     error as? TrainingError,
                     .notFinite(
-                        what: "the loss is nan", epoch: 3, batch: 2, learningRate: 0.05,
+                        what: "the loss is no number", epoch: 3, batch: 2, learningRate: 0.05,
                         lastCheckpoint: "\(folder)/last.safetensors"))
             }
             let shapes = Dictionary(uniqueKeysWithValues: backend.graph.parameters.map { ($0.name, $0.shape) })

@@ -89,8 +89,8 @@ final class TrainingLossTests: XCTestCase {
 
     func testRatesAsText() {
         XCTAssertEqual(
-            [0.1, 0.01, 0.0031622, 3e-4, 1.2e-6, 9.99e-4, 1, 12.3, 0].map(rateText),
-            ["0.1", "0.01", "0.0032", "0.0003", "1.2e-6", "0.001", "1", "12", "0.0"])
+            [0.1, 0.01, 0.0031622, 3e-4, 1.2e-6, 9.99e-4, 1, 12.3, 0, 9.9999e19].map(rateText),
+            ["0.1", "0.01", "0.0032", "0.0003", "1.2e-6", "0.001", "1", "12", "0.0", "1e20"])
     }
 
     func testTheConsole() {

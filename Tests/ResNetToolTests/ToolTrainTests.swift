@@ -122,7 +122,7 @@ final class ToolTrainTests: XCTestCase {
 
     private static let run = [
         "train", "demo/digits.npz", "--model", "cifar_resnet14", "--epochs", "4", "--optimizer", "adam", "--crop",
-        "0.8,1", "--checkpoint-every", "1", "--resume", "--out",
+        "0.8,1", "--checkpoint-every", "2", "--resume", "--out",
     ]
 
     /// Tensors and state of a checkpoint, but for the time it took.
@@ -248,6 +248,11 @@ final class ToolTrainTests: XCTestCase {
         try folder.assertFails(
             "train", data, "--model", "cifar_resnet14", "--optimizer", "adam", "--momentum", "0.5", code: 64,
             naming: "--momentum", "sgd")
+        try folder.write("", "file")
+        try folder.assertFails("train", data, "--model", "cifar_resnet14", "--out", "file", naming: "file", "folder")
+        try folder.assertFails(
+            "train", data, "--model", "cifar_resnet14", "--lr", "1e20", "--out", "far", naming: "epoch 1",
+            "batch 2", "1e20", "no number")
         XCTAssertFalse(FileManager.default.fileExists(atPath: "\(folder.path)/run"))
     }
 }

@@ -136,8 +136,9 @@ public struct LearningRateFinder: Sendable {
 /// Two significant digits: `0.0032`, `1.2e-06`.
 public func rateText(_ rate: Double) -> String {
     guard rate > 0, rate.isFinite else { return "\(rate)" }
-    let exponent = Int(floor(log10(rate) + 1e-9))
-    let mantissa = (rate / pow(10, Double(exponent)) * 10).rounded() / 10
+    var exponent = Int(floor(log10(rate) + 1e-9))
+    var mantissa = (rate / pow(10, Double(exponent)) * 10).rounded() / 10
+    if mantissa >= 10 { (mantissa, exponent) = (1, exponent + 1) }
     if -4...3 ~= exponent { return trimmed(fixed(mantissa * pow(10, Double(exponent)), max(1 - exponent, 0))) }
     return "\(trimmed(fixed(mantissa, 1)))e\(exponent)"
 }

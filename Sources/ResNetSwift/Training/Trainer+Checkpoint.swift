@@ -130,7 +130,7 @@ extension Trainer {
     }
 
     /// What decides the bits of a run, in words: a resumed run must have the same.
-    private var settingsInWords: [String: String] {
+    func describeSettings() -> [String: String] {
         let plan = backend.plan
         var words = [
             "epochs": "\(settings.epochs)", "learning rate": "\(settings.learningRate)",
@@ -209,5 +209,9 @@ func makeFolder(_ path: String) throws(TrainingError) {
         if mkdir(made, 0o777) != 0 && errno != EEXIST {
             throw .settings(field: "folder", expected: "\(path) to be made", found: errorText(errno))
         }
+    }
+    var about = stat()
+    guard stat(path, &about) == 0, about.st_mode & S_IFMT == S_IFDIR else {
+        throw .settings(field: "folder", expected: "\(path) to be a folder", found: "a file")
     }
 }

@@ -62,7 +62,8 @@ extension Trainer {
                     updates: index == batches.count - 1))
             guard result.loss.isFinite else {
                 throw notFinite(
-                    "the loss is \(result.loss)", epoch: state.epoch, batch: state.batch + index, rate: rate)
+                    "the loss is \(result.loss.isNaN ? "no number" : "infinite")", epoch: state.epoch,
+                    batch: state.batch + index, rate: rate)
             }
             state.running.add(result, labels: batch.labels)
         }
@@ -134,7 +135,8 @@ extension Trainer {
         guard running.scores.loss.isFinite else {
             let rate = scheduledRate(update: (state.epoch + 1) * updatesPerEpoch - 1) * state.rateFactor
             throw notFinite(
-                "the validation loss is \(running.scores.loss)", epoch: state.epoch, batch: state.batch - 1, rate: rate)
+                "the validation loss is \(running.scores.loss.isNaN ? "no number" : "infinite")", epoch: state.epoch,
+                batch: state.batch - 1, rate: rate)
         }
         return (running.scores, ())
     }

@@ -21,6 +21,8 @@ public final class Trainer {
     let validationLoader: BatchLoader?
     let ownFrozen: Set<String>
 
+    /// Names of all samples are in it: written once.
+    lazy var settingsInWords = describeSettings()
     var state: RunState
     var average: WeightAverage?
     var trainingFeatures: FeatureCache?

@@ -13,7 +13,7 @@ public enum TrainingError: Error, Sendable, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .notFinite(let what, let epoch, let batch, let rate, let checkpoint):
-            "\(what) in epoch \(epoch), batch \(batch), at a learning rate of \(rate). "
+            "\(what) in epoch \(epoch), batch \(batch), at a learning rate of \(rateText(rate)). "
                 + (checkpoint.map { "The last good checkpoint is \($0). " } ?? "")
                 + "Try a lower learning rate, a warm-up, or clipping of gradients"
         case .checkpoint(let path, let expected, let found): "\(path): expected \(expected), found \(found)"
