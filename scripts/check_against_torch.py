@@ -18,7 +18,9 @@ import safetensors.torch
 import torch
 import torchvision
 
-MODELS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+MODELS = [
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+    "wide_resnet50_2", "wide_resnet101_2"]
 SIZES = [(224, 224), (193, 257)]
 BATCHES = [1, 3]
 BOUNDS = {"strict": 1e-4, "default": 5e-4}
@@ -95,7 +97,7 @@ def main():
                                 failures += not ok
                                 worst[accuracy] = max(worst[accuracy], error)
                                 print(
-                                    f"{model_name:10} {kind:12} {height}x{width} batch {batch} {accuracy:8} {command:8}"
+                                    f"{model_name:16} {kind:12} {height}x{width} batch {batch} {accuracy:8} {command:8}"
                                     f" {error:.2e} {'ok' if ok else 'TOO LARGE'}", flush=True)
     print(", ".join(f"{accuracy}: worst {error:.2e}" for accuracy, error in worst.items()))
     sys.exit(1 if failures else 0)

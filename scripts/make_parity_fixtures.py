@@ -1,12 +1,14 @@
 """Writes Tests/Fixtures/parity/outputs.npz: what PyTorch and torchvision compute, in float32, for networks and pictures
 that both sides make from a formula (scripts/counter_random.py).
 
-    python3 scripts/make_parity_fixtures.py
+    python3 scripts/make_parity_fixtures.py [MODEL...]
 
+Without names all of them; with names the others stay as they are in the file.
 Keys: MODEL_HxW_N.logits (N, classes) and MODEL_HxW_N.features (N, features).
 """
 
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ SIZES = [(224, 224, 1), (193, 257, 1), (64, 64, 3)]
 
 
 def cases():
-    for name in RESNETS + ["resnext50_32x4d"]:
+    for name in RESNETS + ["resnext50_32x4d", "wide_resnet50_2"]:
         yield name, getattr(torchvision.models, name)(), SIZES
     yield "cifar_resnet20", torch_models.CIFARResNet(), [(32, 32, 3), (45, 33, 2)]
     yield "alexnet_mini", torch_models.AlexNetMini(), [(280, 280, 2)]
@@ -39,8 +41,11 @@ def features(model, pictures):
 
 
 def main():
-    arrays = {}
+    wanted = sys.argv[1:]
+    arrays = dict(np.load(FILE)) if wanted else {}
     for name, model, sizes in cases():
+        if wanted and name not in wanted:
+            continue
         counter_random.fill(model)
         for height, width, images in sizes:
             pictures = torch.from_numpy(counter_random.pictures(images, 3, height, width))

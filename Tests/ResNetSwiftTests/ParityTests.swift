@@ -55,6 +55,7 @@ final class ParityTests: XCTestCase {
     func testResNet101() throws { try compare("resnet101", cases: 3) }
     func testResNet152() throws { try compare("resnet152", cases: 3) }
     func testResNeXt50() throws { try compare("resnext50_32x4d", cases: 3) }
+    func testWideResNet50() throws { try compare("wide_resnet50_2", cases: 3) }
     func testCIFARResNet20() throws { try compare("cifar_resnet20", cases: 2) }
     func testAlexNetMini() throws { try compare("alexnet_mini", cases: 1) }
     func testGoogLeNet() throws { try compare("googlenet", cases: 2) }
