@@ -23,10 +23,12 @@ MOST_MOVES = 8
 
 
 class Case:
-    """`rates` of SGD and Adam are such that ten steps change the loss by much, but do not blow rounding errors up."""
+    """`rates` of SGD and Adam are such that ten steps change the loss by much, but do not blow rounding errors up.
+    Of `seeds` the live check takes the one with the widest margin."""
 
-    def __init__(self, name, size, images, make=None, classes=1000, binary=False, rates=(1e-3, 2e-5)):
+    def __init__(self, name, size, images, make=None, classes=1000, binary=False, rates=(1e-3, 2e-5), seeds=3):
         self.name, self.size, self.images, self.classes, self.binary = name, size, images, classes, binary
+        self.seeds = seeds
         self.rates = dict(zip(("sgd", "adam"), rates))
         self.make = make or getattr(torchvision.models, name)
 
@@ -131,17 +133,19 @@ PINNED = [
     Case("resnext50_32x4d", 64, 8),
     Case("wide_resnet50_2", 64, 8),
     Case("googlenet", 75, 2, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6)),
-    Case("alexnet_mini", 139, 2, lambda: torch_models.AlexNetMini(input_size=(139, 139)), classes=1, binary=True, rates=(3e-6, 2e-6)),
+    Case("alexnet_mini", 139, 2, lambda: torch_models.AlexNetMini(input_size=(139, 139)), classes=1, binary=True,
+         rates=(3e-6, 2e-6)),
 ]
 
+# Where a pool has several maxima within rounding, no bias can part them: the fewer windows and the more seeds, the better.
 LIVE = [
     Case("resnet18", 224, 4, rates=(5e-3, 1e-4)),
     Case("resnet50", 224, 4),
     Case("cifar_resnet20", 32, 64, torch_models.CIFARResNet, classes=10, rates=(5e-3, 1e-4)),
     Case("resnext50_32x4d", 224, 4),
     Case("wide_resnet50_2", 224, 4),
-    Case("googlenet", 280, 4, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6)),
-    Case("alexnet_mini", 280, 4, torch_models.AlexNetMini, classes=1, binary=True, rates=(3e-6, 2e-6)),
+    Case("googlenet", 139, 2, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6), seeds=16),
+    Case("alexnet_mini", 280, 2, torch_models.AlexNetMini, classes=1, binary=True, rates=(3e-6, 2e-6), seeds=16),
 ]
 
 
