@@ -1,6 +1,6 @@
 """The experiments of docs/experiments.md, on the handwritten digits of demo/digits.npz.
 
-    python3 scripts/digits_experiments.py same [--seeds 3]        the same recipe here and in PyTorch
+    python3 scripts/digits_experiments.py same [--seeds 8]        the same recipe here and in PyTorch
     python3 scripts/digits_experiments.py transfer [--seeds 8]    from the digits 0-4 to 5-9, 20 pictures of each
 
 Both print the tables of the document (torch, scikit-learn, numpy; the tool from `make build`, or --resnet). One thread everywhere.
