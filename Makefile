@@ -26,6 +26,10 @@ test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (lea
 	ASAN_OPTIONS=detect_leaks=0 swift test --skip-build --disable-swift-testing --sanitize=address \
 		--scratch-path .build/asan --filter CKernelsTests
 
+examples: deps ## Builds the programs of Examples/ and runs each on small data that it draws (a few minutes).
+	swift build -c release --package-path Examples --scratch-path .build/examples
+	Examples/run.sh .build/examples/release
+
 build: deps ## Builds the release program .build/release/resnet.
 	swift build $(RELEASE) --product resnet
 
@@ -65,4 +69,4 @@ deps-neon:
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-asan test-embed test-neon build bench format install install-tool deps deps-core deps-neon clean
+.PHONY: help demo test test-asan test-embed test-neon examples build bench format install install-tool deps deps-core deps-neon clean

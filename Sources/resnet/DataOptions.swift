@@ -8,7 +8,8 @@ struct DataOptions: ParsableArguments {
     @Argument(
         help: ArgumentHelp(
             "A folder with a folder of pictures for each class (or `train` and `val` with those in them), a table .csv with "
-                + "columns path and label, or arrays .npz with images and labels.", valueName: "data"))
+                + "columns path and label, arrays .npz with images and labels, or the folder of CIFAR-10.",
+            valueName: "data"))
     var data: String
 
     @Option(
@@ -78,6 +79,10 @@ struct DataOptions: ParsableArguments {
             }
             let kind: Dataset.LabelColumn = multiLabel ? .multiLabel(count: labelCount) : .classes
             return (try Dataset.csv(data, labels: kind, root: root, classNames: classNames), nil)
+        }
+        if Dataset.hasCIFAR10(data) {
+            let arrays = try Dataset.cifar10(data)
+            return (arrays.training, arrays.validation)
         }
         if let parts = try Dataset.splitFolders(data) {
             let training = try Dataset.imageFolder(parts.training, classNames: classNames)

@@ -1,4 +1,4 @@
-// The meaning of PyTorch's callables: what `torch._utils` would have built, as data.
+// The meaning of the callables that PyTorch and NumPy pickle: what `torch._utils` would have built, as data.
 
 extension PickleHeap {
     /// REDUCE: `callable(*arguments)`.
@@ -44,6 +44,12 @@ extension PickleHeap {
         case .size:
             guard items.count == 1, let sizes = integers(items[0]) else { throw fault("not a tuple of integers") }
             return try make(.tuple, sizes.map { .integer($0) })
+        case .reconstructArray:
+            guard items.first == .global(.array) else { throw fault("it makes no array") }
+            return try make(.array)
+        case .arrayType:
+            guard case .string? = items.first else { throw fault("\(noun(items.first ?? .none)) in place of a name") }
+            return try make(.arrayType, [items[0]])
         default:
             throw .forbiddenPickle("\(part) calls \(global.rawValue)")
         }
@@ -90,6 +96,12 @@ extension PickleHeap {
                 }
                 replaceItems(of: index, by: [items[0]])
             }
+        case .array, .arrayType:
+            guard let items = tuple(state) else {
+                throw .malformed(part: part, problem: "the state of \(self[index].noun) is \(noun(state))")
+            }
+            // A dtype's state is its byte order and fields, which single bytes do not have.
+            if self[index].kind == .array { replaceItems(of: index, by: items) }
         default:
             throw .forbiddenPickle("\(part) sets the state of \(noun(target))")
         }

@@ -18,6 +18,8 @@ struct PickleMachine {
     /// Writers number the slots from 0 on.
     private var memo: [PickleValue?] = []
     private var stepsLeft = Self.maximumSteps
+    /// Python 2's pickles of NumPy arrays are read too, where a long string is bytes; weight files have none.
+    private let readsArrays: Bool
 
     static let maximumSteps = 1_000_000
     static let maximumStack = 200_000
@@ -28,12 +30,13 @@ struct PickleMachine {
     static let maximumText = 1 << 20
 
     init(
-        _ cursor: ByteCursor,
+        _ cursor: ByteCursor, readsArrays: Bool = false,
         persistentLoad: @escaping PersistentLoad = { (_, _) throws(WeightFault) in
             throw .malformed(part: "pickle", problem: "a persistent id where none belongs")
         }
     ) {
         self.cursor = cursor
+        self.readsArrays = readsArrays
         self.persistentLoad = persistentLoad
     }
 
@@ -136,7 +139,7 @@ struct PickleMachine {
             try push(.string(try text(length)))
         case .binString:
             let length = Int(try cursor.take(Int32.self))
-            try push(.string(try text(length)))
+            try push(readsArrays ? try bytes(length) : .string(try text(length)))
         case .shortBinString: try push(.string(try text(Int(try cursor.take(UInt8.self)))))
         case .emptyTuple: try push(try heap.make(.tuple))
         case .emptyList: try push(try heap.make(.list))
@@ -245,6 +248,12 @@ struct PickleMachine {
         return try cursor.takeText(length)
     }
 
+    private mutating func bytes(_ length: Int) throws(WeightFault) -> PickleValue {
+        let start = cursor.offset
+        _ = try cursor.take(length)
+        return .bytes(start..<start + length)
+    }
+
     private mutating func long(_ length: Int) throws(WeightFault) -> PickleValue {
         let bytes = try cursor.take(length)
         guard length <= 8 else { return .long(Array(bytes)) }
@@ -257,7 +266,7 @@ struct PickleMachine {
     /// `module\nname\n`, looked up in the closed list.
     private mutating func global() throws(WeightFault) -> PickleGlobal {
         let name = "\(try line()).\(try line())"
-        guard let known = PickleGlobal(rawValue: name) else {
+        guard let known = PickleGlobal(rawValue: name), readsArrays || !known.isOfArrays else {
             throw .forbiddenPickle(
                 "\(cursor.part) names \(name), which is not among the few that tensors need; "
                     + "if this is a whole pickled model, save its state_dict() instead")

@@ -10,6 +10,8 @@ enum PickleValue: Sendable, Hashable {
     case long([UInt8])
     case float(Double)
     case string(String)
+    /// Where they are in the pickle's bytes.
+    case bytes(Range<Int>)
     case global(PickleGlobal)
     case object(Int)
 }
@@ -34,6 +36,12 @@ enum PickleGlobal: String, Sendable, Hashable, CaseIterable {
     case boolStorage = "torch.BoolStorage"
     case floatTensor = "torch.FloatTensor"
     case size = "torch.Size"
+    case reconstructArray = "numpy.core.multiarray._reconstruct"
+    case array = "numpy.ndarray"
+    case arrayType = "numpy.dtype"
+
+    /// Belongs to pickles of arrays, of which no weight file is made.
+    var isOfArrays: Bool { self == .reconstructArray || self == .array || self == .arrayType }
 
     /// The element type of a storage class; nil for everything else.
     var elementType: ElementType? {
@@ -75,6 +83,10 @@ struct PickleObject: Sendable {
         case tensor(PickleTensor)
         /// A `Parameter` made by class and state; its one item is the tensor, once there.
         case parameter
+        /// A NumPy array; its items are version, shape, dtype, whether in Fortran's order, and bytes, once there.
+        case array
+        /// Its first item is the name, `u1` for bytes.
+        case arrayType
     }
 
     let kind: Kind
@@ -92,6 +104,8 @@ struct PickleObject: Sendable {
         case .storage: "a storage"
         case .tensor: "a tensor"
         case .parameter: "a Parameter"
+        case .array: "an array"
+        case .arrayType: "a dtype"
         }
     }
 }
@@ -160,6 +174,17 @@ struct PickleHeap: Sendable {
         }
     }
 
+    /// Shape and place of an array of bytes in C's order, or nil.
+    func byteArray(_ value: PickleValue) -> (shape: [Int], bytes: Range<Int>)? {
+        guard case .object(let index) = value, objects[index].kind == .array, objects[index].items.count == 5,
+            let shape = integers(objects[index].items[1]), case .object(let type) = objects[index].items[2],
+            objects[type].kind == .arrayType, objects[type].items.first == .string("u1"),
+            objects[index].items[3] == .bool(false), case .bytes(let bytes) = objects[index].items[4],
+            checkedProduct(shape) == bytes.count
+        else { return nil }
+        return (shape, bytes)
+    }
+
     func storage(_ value: PickleValue) -> PickleStorage? {
         guard case .object(let index) = value, case .storage(let storage) = objects[index].kind else { return nil }
         return storage
@@ -184,6 +209,7 @@ struct PickleHeap: Sendable {
         case .integer, .long: "an integer"
         case .float: "a float"
         case .string: "a string"
+        case .bytes: "bytes"
         case .global(let global): global.rawValue
         case .object(let index): objects[index].noun
         }

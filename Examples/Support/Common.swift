@@ -1,0 +1,19 @@
+// What several examples say.
+
+import FoundationEssentials
+
+/// One line for whoever runs an example.
+public struct ExampleError: Error, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// Three places.
+public func rounded(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
+
+/// The handwritten digits of this repository.
+public let digits: String = {
+    var folder = #filePath.split(separator: "/")
+    folder.removeLast(3)
+    return "/" + folder.joined(separator: "/") + "/demo/digits.npz"
+}()

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs all examples on small data that they draw themselves; the first argument is the folder of the built programs.
+set -euo pipefail
+programs=$(realpath "$1")
+out=${2:-$(dirname "$programs")/runs}
+mkdir -p "$out"
+
+run() {
+    local name=$1
+    shift
+    echo "\$ $name $*"
+    # Lines at once: scores and progress come by different ways.
+    stdbuf -oL "$programs/$name" --out "$out/$name" "$@" 2>&1
+    echo
+}
+
+run protein-atlas --model resnet18 --size 64 --count 900 --epochs 10
+run protein-atlas --model resnet18 --size 64 --count 900 --epochs 10 --channels 3 --out "$out/protein-atlas-rgb"
+run cats-and-dogs --model resnet18 --size 64 --epochs 6 --count 300
+run posture --weights "$out/cats-and-dogs/best.safetensors" --size 64 --epochs 30
+run cifar --depths 14,20 --epochs 6
+run glomeruli --epochs 3 --count 64
+echo "\$ four-situations"
+stdbuf -oL "$programs/four-situations" 2>&1
