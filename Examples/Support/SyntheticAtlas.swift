@@ -98,7 +98,11 @@ public enum SyntheticAtlas {
         yellow.disk(x, y, e * 0.85, level: 0.35)
         yellow.disk(x, y, n * 1.5, level: 0.7)
         yellow.disk(x, y, n, level: 0.15)
-        for label in labels { draw(label, place, on: &green, &random) }
+        // What fills a whole part of the cell first, or it would hide the rest.
+        let fills: Set = [0, 6, 25]
+        for label in labels.filter(fills.contains) + labels.filter({ !fills.contains($0) }) {
+            draw(label, place, on: &green, &random)
+        }
         var stains = [red, green, blue, yellow]
         for index in stains.indices { stains[index].addNoise(0.05, &random) }
         return stains.map(\.picture)
