@@ -11,8 +11,10 @@ final class DatasetCIFARTests: XCTestCase {
 
     /// The pattern of the script, channels last.
     private func picture(_ number: Int) -> [UInt8] {
-        (0..<1024).flatMap { place in
-            (0..<3).map { UInt8((number * 89 + $0 * 101 + place * 7 + place / 32 * 3) % 256) }
+        (0..<1024 * 3).map { (index: Int) -> UInt8 in
+            let (place, channel) = (index / 3, index % 3)
+            let value: Int = number * 89 + channel * 101 + place * 7 + place / 32 * 3
+            return UInt8(value % 256)
         }
     }
 

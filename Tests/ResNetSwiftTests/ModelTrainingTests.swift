@@ -9,7 +9,10 @@ final class ModelTrainingTests: XCTestCase {
 
     /// Bright and dark pictures of 8x8.
     private func brightness(_ count: Int) -> Dataset {
-        let pixels = (0..<count * 64).map { UInt8(($0 / 64 % 2) * 180 + ($0 * 37 % 60)) }
+        let pixels = (0..<count * 64).map { (index: Int) -> UInt8 in
+            let (level, noise) = (index / 64 % 2 * 180, index * 37 % 60)
+            return UInt8(level + noise)
+        }
         return Dataset(
             classNames: ["dark", "bright"], labels: .classes((0..<count).map { $0 % 2 }),
             source: .pictures(ByteImages(count: count, height: 8, width: 8, channels: 1, pixels: pixels)))
