@@ -1,18 +1,19 @@
 # make demo and make test need Swift 6.2 or newer; what else they need, `make deps` installs first.
 
 PREFIX ?= /usr/local
+SECONDS ?= 300
 PACKAGES = libopenblas-dev libomp-dev libturbojpeg0-dev libpng-dev zlib1g-dev
 CORE_PACKAGES = libopenblas-dev libomp-dev cmake make gcc g++ pkg-config
 # The Swift runtime goes into the program: it starts sooner and runs where no Swift is installed.
 RELEASE = -c release --static-swift-stdlib
 SWIFT_FILES = $$(git ls-files '*.swift')
 C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h' 'Tests/*.c' 'Tests/*.h' \
-	'examples/*.c' 'examples/*.h' 'examples/*.cpp')
+	'examples/*.c' 'examples/*.h' 'examples/*.cpp' 'fuzz/*.c' 'fuzz/*.h')
 
 .DEFAULT_GOAL := help
 
 help: ## Shows this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Builds, trains on handwritten digits, reads 20 of them, times a ResNet-50. Works offline once built.
 	@demo/run.sh .build/release/resnet
@@ -36,6 +37,21 @@ build: deps ## Builds the release program .build/release/resnet.
 test-embed: deps-core ## Installs the C core in a corner and uses it from C, C++, Python, pkg-config and CMake.
 	scripts/test_embed.sh
 
+test-libresnet: deps ## Builds libresnet.so and uses it from C, C++ and Python: forks, threads, shared weights.
+	scripts/test_libresnet.sh
+
+test-dependency: deps ## Builds a stranger's SwiftPM package that depends on this one by version.
+	scripts/test_dependency.sh
+
+test-tsan: deps-core ## Eight threads on one plan and more, under ThreadSanitizer (gcc's; the serial build of the C core).
+	cmake -S . -B .build/tsan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_OPENMP=OFF -DCK_OPENBLAS=OFF \
+		-DCMAKE_C_FLAGS="-fsanitize=thread -g"
+	cmake --build .build/tsan -j --target share_plan
+	TSAN_OPTIONS=halt_on_error=1 .build/tsan/Tests/CoreTests/share_plan
+
+fuzz: deps ## Fuzzes every reader under AddressSanitizer (SECONDS=300 a target); a short run is fuzz/run.sh 10.
+	fuzz/run.sh $(SECONDS)
+
 test-neon: deps-neon ## Builds the C core for aarch64 and checks every kernel under qemu.
 	cmake -S . -B .build/neon -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake \
 		-DCK_OPENBLAS=OFF -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
@@ -54,6 +70,9 @@ install: deps-core ## Installs the C core (no Swift needed) to PREFIX: libraries
 	cmake --build .build/core -j
 	cmake --install .build/core
 
+libresnet: deps ## Builds libresnet.so (whole networks for C and Python, Swift inside) and installs it to PREFIX.
+	scripts/build_libresnet.sh $(PREFIX)
+
 install-tool: build ## Installs the program resnet to PREFIX/bin.
 	install -D -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
 
@@ -69,4 +88,4 @@ deps-neon:
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-asan test-embed test-neon examples build bench format install install-tool deps deps-core deps-neon clean
+.PHONY: help demo test test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench format install libresnet install-tool deps deps-core deps-neon clean

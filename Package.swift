@@ -30,6 +30,9 @@ let package = Package(
         ),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "ResNetSwift", dependencies: ["CKernels", "CImageCodecs", "CZlib"]),
+        // libresnet.so, which scripts/build_libresnet.sh links: whole networks for C and Python.
+        .target(name: "CResNet"),
+        .target(name: "ResNetC", dependencies: ["CResNet", "ResNetSwift"]),
         .executableTarget(
             name: "resnet",
             dependencies: [

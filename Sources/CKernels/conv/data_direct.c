@@ -92,9 +92,13 @@ static size_t scratch_floats(const ck_conv_plan *plan) {
     return ((size_t)plan->d.stride_width * plan->panel_blocks * phase_pixels(plan) + plan->out_width) * plan->block;
 }
 
+/* Larger strides than any network has are left to im2col: packing looks at every pair of phases. */
+enum { MOST_PHASES = 64 };
+
 static int applicable(const ck_conv_plan *plan) {
     const ck_conv_desc *d = &plan->d;
-    return d->src_layout == CK_NCHWC && d->dilation_height == 1 && d->dilation_width == 1;
+    return d->src_layout == CK_NCHWC && d->dilation_height == 1 && d->dilation_width == 1 &&
+           d->stride_height * d->stride_width <= MOST_PHASES;
 }
 
 static void choose(ck_conv_plan *plan) {

@@ -40,6 +40,36 @@ extension InferencePlan {
         return try result.get()
     }
 
+    /// Runs pictures that lie one after the other in memory, as `options.input` says, in batches as large as the plan
+    /// takes, into the caller's memory: logits (images, classes) and h (images, features), each if not nil.
+    public func predict(
+        _ pictures: UnsafeRawPointer, images: Int, logits: UnsafeMutablePointer<Float>?,
+        features: UnsafeMutablePointer<Float>? = nil
+    ) throws(ExecutionError) {
+        precondition(features == nil || graph.features != nil, "the model has no features")
+        let bytes = if case .floatNCHW = options.input { 4 * input.count } else { input.count }
+        try predict(pictures, images: images, imageBytes: bytes, into: [logits, features])
+    }
+
+    /// Output `port` goes to `outputs[port]`, if there is one.
+    private func predict(
+        _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int, into outputs: [UnsafeMutablePointer<Float>?]
+    ) throws(ExecutionError) {
+        try withPooledWorkspace { (workspace) throws(ExecutionError) in
+            for start in stride(from: 0, to: images, by: batch) {
+                let count = min(batch, images - start)
+                try run(pictures + start * imageBytes, count, workspace)
+                for (port, output) in outputs.enumerated() {
+                    guard let output else { continue }
+                    let floats = outputShape(port).count
+                    workspace.withOutput(port) { values in
+                        (output + start * floats).update(from: values.baseAddress!, count: count * floats)
+                    }
+                }
+            }
+        }
+    }
+
     private func predict(
         _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int
     ) throws(ExecutionError) -> Prediction {
@@ -49,18 +79,7 @@ extension InferencePlan {
         // A tensor adopts each of them; on an error none does.
         var areAdopted = false
         defer { if !areAdopted { for output in outputs { output.deallocate() } } }
-        try withPooledWorkspace { (workspace) throws(ExecutionError) in
-            for start in stride(from: 0, to: images, by: batch) {
-                let count = min(batch, images - start)
-                try run(pictures + start * imageBytes, count, workspace)
-                for (port, output) in outputs.enumerated() {
-                    let floats = outputShape(port).count
-                    workspace.withOutput(port) { values in
-                        _ = output[(start * floats)...].update(fromContentsOf: values.prefix(count * floats))
-                    }
-                }
-            }
-        }
+        try predict(pictures, images: images, imageBytes: imageBytes, into: outputs.map(\.baseAddress))
         areAdopted = true
         let tensors = outputs.enumerated().map { port, output in
             nonisolated(unsafe) let owned = output

@@ -1,0 +1,171 @@
+// Fuzzing of everything that reads what others wrote.
+//
+//     fuzz TARGET [libFuzzer's options] [corpus folders]
+//
+// An input may be refused, by an error; it may not crash, hang, or ask for more memory than it is worth. Asserts and
+// address checks are on.
+
+import CFuzzer
+import CKernels
+import Glibc
+import ResNetSwift
+
+/// Chosen once, before the first input.
+nonisolated(unsafe) private var chosen: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { _, _ in 0 }
+
+/// A file that holds the input, for readers that take paths. In memory, and the process's own.
+private let scratch = "/dev/shm/resnet_fuzz_\(getpid())"
+
+private func writeScratch(_ bytes: [UInt8]) {
+    guard let file = fopen(scratch, "wb") else { fatalError("\(scratch) cannot be written") }
+    fwrite(bytes, 1, bytes.count, file)
+    fclose(file)
+}
+
+private func array(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
+    Array(UnsafeBufferPointer(start: start, count: count))
+}
+
+@main
+enum Fuzz {
+    /// Every container of weights (told by content), the npy header, zip, deflate, tar, the pickle machine, safetensors'
+    /// JSON, the names, the guess of the model; then every tensor is read.
+    private static let weights: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        guard let file = try? WeightFile.open(bytes: array(start, count), name: "fuzz") else { return -1 }
+        for entry in file.entries where entry.count <= 1 << 20 {
+            _ = try? file.tensor(entry.key)
+            _ = try? file.bytes(entry.key)
+        }
+        if let graph = try? file.graph() { _ = try? file.report(for: graph.graph) }
+        return 0
+    }
+
+    private static let picture: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        let bytes = array(start, count)
+        // The decoder's own limit is far above what a fuzzer should spend time on.
+        guard claimedPixels(bytes) <= 1 << 22 else { return -1 }
+        for channels in [nil, 1, 3] as [Int?] { _ = try? Picture(bytes: bytes, name: "fuzz", channels: channels) }
+        return 0
+    }
+
+    /// Width times height as PNG's IHDR or JPEG's SOF say, 0 where neither is found.
+    private static func claimedPixels(_ bytes: [UInt8]) -> Int {
+        func number(_ at: Int, _ width: Int) -> Int { bytes[at..<at + width].reduce(0) { $0 << 8 | Int($1) } }
+        if bytes.count > 24, bytes.starts(with: [0x89, 0x50]) { return number(16, 4) &* number(20, 4) }
+        var most = 0
+        for at in bytes.indices.dropLast(9) where bytes[at] == 0xFF && 0xC0...0xCF ~= bytes[at + 1] {
+            most = max(most, number(at + 5, 2) * number(at + 7, 2))
+        }
+        return most
+    }
+
+    private static let labels: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        writeScratch(array(start, count))
+        _ = try? Dataset.csv(scratch, labels: .classes)
+        _ = try? Dataset.csv(scratch, labels: .multiLabel(), root: "/")
+        _ = try? Dataset.csv(scratch, labels: .classes, classNames: ["cat", "dog"])
+        _ = try? Dataset.proteinAtlas(scratch, folder: "/")
+        return 0
+    }
+
+    private static let json: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        let text = String(decoding: array(start, count), as: UTF8.self)
+        _ = try? JSONValue.parse(text)
+        _ = try? ImageTransform(json: text)
+        return 0
+    }
+
+    private static let wisdom: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        writeScratch(array(start, count))
+        ck_wisdom_forget()
+        _ = ck_wisdom_load(scratch)
+        return 0
+    }
+
+    /// The bytes are a description, field by field; if it is valid and small, it is packed and run too.
+    private static let descriptor: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        var desc = ck_conv_desc()
+        withUnsafeMutableBytes(of: &desc) { target in
+            // The first byte says how wide the fields are: bytes reach valid shapes, whole words the validator's edges.
+            guard count > 0, let start else { return }
+            if start[0] & 1 == 0 {
+                let words = target.bindMemory(to: Int32.self)
+                for i in 0..<min(words.count, count - 1) { words[i] = Int32(start[i + 1]) }
+            } else {
+                for i in 0..<min(target.count, count - 1) { target[i] = start[i + 1] }
+            }
+        }
+        desc.selection = CK_ESTIMATE
+        var plan: OpaquePointer?
+        guard ck_conv_plan_create(&desc, &plan) == CK_OK else { return 0 }
+        defer { ck_conv_plan_destroy(plan) }
+        run(plan, desc)
+        return 0
+    }
+
+    private static func run(_ plan: OpaquePointer?, _ desc: ck_conv_desc) {
+        func size(_ factors: Int32...) -> Int {
+            factors.reduce(1) { product, factor in
+                let (value, over) = product.multipliedReportingOverflow(by: max(Int(factor), 1))
+                return over ? Int.max : value
+            }
+        }
+        let height = (Int(desc.in_height) + 2 * Int(desc.pad_height))
+        let width = (Int(desc.in_width) + 2 * Int(desc.pad_width))
+        let most = 1 << 20
+        let block = ck_block()
+        let inputs = size(desc.batch, desc.in_channels + block, desc.in_height, desc.in_width)
+        let kernel = size(desc.kernel_height, desc.kernel_width)
+        guard inputs < most, height < 1 << 10, width < 1 << 10, kernel < 1 << 8, desc.threads <= 8,
+            size(desc.out_channels, desc.in_channels) < 1 << 14,
+            size(desc.batch, desc.out_channels + block) < 1 << 12
+        else { return }
+        let outputs = size(desc.batch, desc.out_channels + block) * height * width
+        let weightCount = size(desc.out_channels, desc.in_channels) * kernel
+        let packedSize = ck_conv_packed_size(plan)
+        let workspaceSize = ck_conv_workspace_size(plan)
+        let work = inputs / max(Int(desc.in_channels), 1) * weightCount
+        guard outputs < most, packedSize < 1 << 26, workspaceSize < 1 << 26, work < 1 << 24 else { return }
+        func memory(_ bytes: Int) -> UnsafeMutableRawPointer {
+            let made = UnsafeMutableRawPointer.allocate(byteCount: max(bytes, 64), alignment: 64)
+            memset(made, 0, max(bytes, 64))
+            return made
+        }
+        let (packed, workspace) = (memory(packedSize), memory(workspaceSize))
+        let weights = memory(4 * weightCount)
+        let (x, y) = (memory(4 * max(inputs, weightCount)), memory(4 * max(outputs, weightCount)))
+        // A gradient exchanges the two, and what it adds or overwrites is as large as the larger.
+        let (residual, dst) = (
+            memory(4 * max(inputs, outputs, weightCount)), memory(4 * max(inputs, outputs, weightCount))
+        )
+        let vector = memory(4 * (Int(max(desc.out_channels, desc.in_channels)) + 16))
+        defer { for each in [packed, workspace, weights, x, y, residual, dst, vector] { each.deallocate() } }
+        if packedSize > 0 { _ = ck_conv_pack(plan, weights.assumingMemoryBound(to: Float.self), nil, packed) }
+        var args = ck_conv_args()
+        args.src = UnsafeRawPointer(desc.pass == CK_DATA_GRADIENT ? y : x)
+        args.packed = UnsafeRawPointer(packed)
+        args.grad = UnsafePointer(y.assumingMemoryBound(to: Float.self))
+        args.bias = UnsafePointer(vector.assumingMemoryBound(to: Float.self))
+        args.src_scale = args.bias
+        args.src_shift = args.bias
+        args.residual = UnsafePointer(residual.assumingMemoryBound(to: Float.self))
+        args.dst = dst.assumingMemoryBound(to: Float.self)
+        args.workspace = workspace
+        _ = ck_conv_run(plan, &args)
+    }
+
+    static func main() {
+        let targets = [
+            "weights": weights, "picture": picture, "labels": labels, "json": json, "wisdom": wisdom,
+            "descriptor": descriptor,
+        ]
+        guard let target = CommandLine.arguments.dropFirst().first.flatMap({ targets[$0] }) else {
+            print("usage: fuzz \(targets.keys.sorted().joined(separator: "|")) [libFuzzer's options] [corpus folders]")
+            exit(64)
+        }
+        chosen = target
+        let status = cfuzzer_run(CommandLine.argc - 1, CommandLine.unsafeArgv + 1) { chosen($0, $1) }
+        unlink(scratch)
+        exit(status)
+    }
+}

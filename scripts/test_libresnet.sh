@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Builds libresnet.so and uses it as its users do, from C, C++ and Python; shows what it needs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+prefix=$PWD/.build/prefix
+python=${PYTHON:-python3}
+
+[ "${1-}" = --built ] || scripts/build_libresnet.sh "$prefix"
+lib=$prefix/lib
+foreign=$(nm -D -g --defined-only "$lib/libresnet.so" | awk '$3 !~ /^resnet_/ { print $3 }')
+[ -z "$foreign" ] || {
+    echo "libresnet.so shows symbols that are not its own: $(echo "$foreign" | head -n 5)" >&2
+    exit 1
+}
+if ldd "$lib/libresnet.so" | grep -i swift; then
+    echo "libresnet.so needs a Swift runtime" >&2
+    exit 1
+fi
+echo "libresnet.so: $(stat -L -c %s "$lib/libresnet.so") bytes, needs $(
+    readelf -d "$lib/libresnet.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | tr '\n' ' ')"
+
+export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib LIBRESNET=$lib/libresnet.so.0
+cc -std=c11 -Wall -Wextra -Wpedantic -Werror examples/embedding/classify.c $(pkg-config --cflags --libs resnet) \
+    -o .build/classify
+.build/classify demo/digits.safetensors
+echo '#include <resnet.h>' | c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ - -I"$prefix/include"
+if "$python" -c 'import numpy' 2>/dev/null; then
+    "$python" examples/python/workers.py
+    OMP_NUM_THREADS=1 "$python" -c '
+import sys
+sys.path.insert(0, "examples/python")
+from resnet import Network
+assert Network("demo/digits.safetensors").threads == 1, "OMP_NUM_THREADS is not honoured"'
+else
+    echo "$python has no NumPy: the Python examples were left out"
+fi
