@@ -24,6 +24,8 @@ final class WeightFileReadingTests: XCTestCase {
                 let floats = Tensor(shape: wanted.shape, values: bits.map(Float.init(bitPattern:)))
                 XCTAssertEqual(tensor.comparableBits, floats.comparableBits, "\(fixture.name): \(entry.key)")
                 XCTAssertEqual(try file.tensor(named: entry.name).comparableBits, floats.comparableBits)
+                let held = tensor.values.map { $0.isNaN ? 0 : UInt8(min(max($0, 0), 255)) }
+                XCTAssertEqual(try file.bytes(entry.key), held, "\(fixture.name): \(entry.key)")
             }
         }
     }

@@ -104,12 +104,13 @@ public final class WeightFile: Sendable {
         file.discardPages(range)
     }
 
-    /// The values of a tensor of type uint8, row-major: pictures, which would be four times as large as floats.
+    /// The values of a tensor of type uint8, row-major: pictures, which would be four times as large as floats. Other types
+    /// are held to 0...255, and NaN becomes 0.
     public func bytes(_ key: String) throws(WeightFileError) -> [UInt8] {
         guard let index = indexOfKey[key] else { throw WeightFileError(path: path, fault: .noSuchKey(key)) }
         let tensor = stored[index]
         guard tensor.type == .uint8, tensor.geometry.isContiguous else {
-            return try self.tensor(key).values.map { UInt8(min(max($0, 0), 255)) }
+            return try self.tensor(key).values.map { $0.isNaN ? 0 : UInt8(min(max($0, 0), 255)) }
         }
         return try naming(path) { () throws(WeightFault) in
             let wanted = tensor.geometry.offset..<tensor.geometry.offset + tensor.geometry.count
@@ -122,6 +123,9 @@ public final class WeightFile: Sendable {
                 return Array(bytes)
             case .deflated(let member, let skip):
                 let contents = try member.contents(of: file.bytes, limit: Int.max)
+                guard contents.count >= skip + wanted.upperBound else {
+                    throw .truncated(part: key, needed: skip + wanted.upperBound, available: contents.count)
+                }
                 return Array(contents[(skip + wanted.lowerBound)..<(skip + wanted.upperBound)])
             }
         }
