@@ -52,6 +52,10 @@ test-tsan: deps-core ## Eight threads on one plan and more, under ThreadSanitize
 fuzz: deps ## Fuzzes every reader under AddressSanitizer (SECONDS=300 a target); a short run is fuzz/run.sh 10.
 	fuzz/run.sh $(SECONDS)
 
+soak: deps ## 10,000 predictions over changing sizes, threads and inputs; memory must stay flat (NumPy needed).
+	scripts/build_libresnet.sh .build/prefix
+	LIBRESNET=.build/prefix/lib/libresnet.so.0 python3 scripts/soak.py
+
 test-neon: deps-neon ## Builds the C core for aarch64 and checks every kernel under qemu.
 	cmake -S . -B .build/neon -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake \
 		-DCK_OPENBLAS=OFF -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
