@@ -1,5 +1,5 @@
-// Training plans against the naive reference on random graphs, and what they promise: accumulation, checkpoints, freezing,
-// determinism, state, clear errors.
+// Training plans against the naive reference on random graphs, and what they promise: the same bits, accumulation, smaller
+// batches, clear errors. TrainerPlanTests has freezing and state, GradientParityTests PyTorch.
 import XCTest
 
 @testable import ResNetSwift
@@ -75,5 +75,85 @@ final class TrainingPlanTests: XCTestCase {
             }
         }
         XCTAssertGreaterThan(compared, 50)
+    }
+
+    // MARK: - What plans promise
+
+    private static let size = ImageShape(channels: 3, height: 16, width: 16)
+
+    private func network() throws -> Model {
+        Model.random(try CIFARResNetConfig(nBlocks: [1, 1, 1], channels: [16, 20, 32]).graph())
+    }
+
+    /// Bits of everything after three steps of Adam.
+    private func bits(_ options: TrainingOptions) throws -> [String: [UInt32]] {
+        let plan = try plan(try network(), Self.size, images: 6, optimizer: .adam(), options: options)
+        for step in 0..<3 {
+            let data = batch(Self.size, 6, classes: 10, seed: UInt64(step))
+            _ = try plan.train(data, StepSettings(step: step, learningRates: [0.01]))
+        }
+        return plan.exportParameters().mapValues { $0.values.map(\.bitPattern) }
+    }
+
+    func testTheSameBitsAgainAndWhateverIsKept() throws {
+        let plain = try bits(TrainingOptions(threads: 2))
+        XCTAssertEqual(plain, try bits(TrainingOptions(threads: 2)))
+        for checkpointing in Checkpointing.allCases where checkpointing != .none {
+            XCTAssertEqual(
+                plain, try bits(TrainingOptions(threads: 2, checkpointing: checkpointing)), "\(checkpointing)")
+        }
+        XCTAssertNotEqual(plain["fc.weight"], try network()["fc.weight"].values.map(\.bitPattern))
+    }
+
+    func testGradientsAddUp() throws {
+        let model = try network()
+        let (first, second) = (batch(Self.size, 6, classes: 10, seed: 1), batch(Self.size, 4, classes: 10, seed: 2))
+        func gradients(_ batches: [(TrainingBatch, Float)]) throws -> [String: Tensor] {
+            let plan = try plan(model, Self.size, images: 6)
+            for (data, scale) in batches {
+                let settings = StepSettings(step: 0, learningRates: [0], gradientScale: scale, updates: false)
+                _ = try plan.train(data, settings)
+            }
+            return plan.exportGradients()
+        }
+        let sums = try gradients([(first, 0.75), (second, 0.25)])
+        let (a, b) = (try gradients([(first, 1)]), try gradients([(second, 1)]))
+        for (name, sum) in sums {
+            let expected = zip(a[name]!.values, b[name]!.values).map { 0.75 * $0 + 0.25 * $1 }
+            XCTAssertLessThan(relativeDifference(sum.values, expected), 1e-5, name)
+        }
+    }
+
+    /// The last batch of an epoch is smaller than the plan's.
+    func testASmallerBatchIsAsInAPlanOfItsSize() throws {
+        let model = try network()
+        let data = batch(Self.size, 3, classes: 10)
+        let (large, exact) = (try plan(model, Self.size, images: 8), try plan(model, Self.size, images: 3))
+        let losses = (try large.train(data, Self.still).loss, try exact.train(data, Self.still).loss)
+        XCTAssertEqual(losses.0, losses.1, accuracy: 1e-6 * losses.1)
+        let expected = exact.exportGradients()
+        for (name, gradient) in large.exportGradients() {
+            XCTAssertLessThan(relativeDifference(gradient.values, expected[name]!.values), 1e-4, name)
+        }
+    }
+
+    func testErrorsNameWhatIsWrong() throws {
+        let plan = try plan(try network(), Self.size, images: 4)
+        func assertFails(_ data: TrainingBatch, naming parts: String..., line: UInt = #line) {
+            XCTAssertThrowsError(try plan.train(data, Self.still), line: line) { error in
+                for part in parts { XCTAssertTrue("\(error)".contains(part), "\(error)", line: line) }
+            }
+        }
+        let good = batch(Self.size, 4, classes: 10)
+        assertFails(batch(Self.size, 5, classes: 10), naming: "1 to 4 samples", "5")
+        assertFails(
+            batch(ImageShape(channels: 3, height: 16, width: 15), 4, classes: 10), naming: "16, 16", "[4, 3, 16, 15]")
+        assertFails(TrainingBatch(input: good.input, labels: .classes([0, 1, 2])), naming: "4 labels", "3")
+        assertFails(TrainingBatch(input: good.input, labels: .classes([0, 1, 10, 2])), naming: "0 to 9", "10")
+        let dense = Tensor(shape: [4, 9], repeating: 0)
+        assertFails(TrainingBatch(input: good.input, labels: .probabilities(dense)), naming: "[4, 10]", "[4, 9]")
+        assertFails(TrainingBatch(input: good.input, labels: .multiHot(dense)), naming: "cross-entropy", "label set")
+        // And it goes on as if nothing had happened.
+        XCTAssertNoThrow(try plan.train(good, Self.still))
     }
 }
