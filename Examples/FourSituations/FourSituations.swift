@@ -20,16 +20,20 @@ struct FourSituations: ParsableCommand {
         let transform = ImageTransform(
             channels: 1, steps: [.resize(Size2(16, 16)), .toFloat, .normalize(mean: [0.5], std: [0.5])])
 
+        // Few pictures are seen more often, and a new head alone, a linear model, can take larger steps.
         func train(
-            _ model: Model, on slices: (training: DatasetSlice, validation: DatasetSlice)
+            _ model: Model, _ policy: FreezePolicy = .none,
+            on slices: (training: DatasetSlice, validation: DatasetSlice)
         ) throws -> TrainedModel {
-            try model.trained(
+            let isLittle = slices.training.count < 100
+            return try model.freezing(policy).trained(
                 on: TrainingData(
                     training: slices.training, validation: slices.validation, transform: transform,
-                    evaluationTransform: transform, batchSize: 32),
+                    evaluationTransform: transform, batchSize: isLittle ? 8 : 32),
                 optimizer: .adam(),
                 settings: TrainingSettings(
-                    epochs: epochs, learningRate: 2e-3, schedule: .init(.cosine()), seed: 1, featureCacheLimit: 0))
+                    epochs: isLittle ? 5 * epochs : epochs, learningRate: policy == .allButHead ? 0.02 : 0.002,
+                    schedule: .init(.cosine()), seed: 1))
         }
 
         let known = try digits.keeping(classes: (0..<5).map(String.init))
@@ -52,9 +56,9 @@ struct FourSituations: ParsableCommand {
                 let advice = FreezePolicy.recommended(data: amount, task: task)
                 var row = pad("\(amount)", 8) + pad("\(task): \(name)", 26) + pad("\(training.count)", 11)
                 for policy in policies {
-                    let start = try pretrained.model
-                        .replacingHead(classes: dataset.classNames.count, seed: 1).freezing(policy)
-                    let top1 = try train(start, on: (training, validation)).history.best?.validation?.top1
+                    let start = try pretrained.model.replacingHead(classes: dataset.classNames.count, seed: 1)
+                    let trained = try train(start, policy, on: (training, validation))
+                    let top1 = trained.history.best?.validation?.top1
                     row += pad(percent(top1) + (policy == advice ? " *" : ""), 12)
                 }
                 print(row)

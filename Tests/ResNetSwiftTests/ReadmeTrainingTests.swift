@@ -28,31 +28,27 @@ final class ReadmeTrainingTests: XCTestCase {
         let augmented = ImageTransform(
             channels: 1,
             steps: [.randomResizedCrop(32, scale: 0.8...1), .toFloat, .normalize(mean: [0.5], std: [0.5])])
-        let size = try XCTUnwrap(plain.fixedOutputSize)
         // begin of the example
         let photos = try Dataset.imageFolder(folder)  // folder/class/*.jpg
-        let parts = try photos.split(validation: 0.2, seed: 0)
+        let (training, validation) = try photos.split(validation: 0.2, seed: 0)
         let start = try Model(from: WeightFile.open(weights))
             .replacingHead(classes: photos.classNames.count, seed: 0).freezing(.upTo("layer1"))
-        let data = TrainingData(
-            training: parts.training, validation: parts.validation, transform: augmented,
-            evaluationTransform: plain, batchSize: 8)
-
-        let backend = try TrainingPlan(
-            model: start, input: ImageShape(channels: plain.channels, height: size.height, width: size.width),
-            batchLimit: data.batchSize,
-            plan: OptimizationPlan(
-                loss: .crossEntropy(labelSmoothing: 0.1), optimizer: .adamW(),
-                groups: ParameterGroup.layerwiseDecay(start.graph, decay: 0.5, weightDecay: 0.01)))
-        let trainer = try Trainer(
-            backend: backend, data: data,
+        let trained = try start.trained(
+            on: TrainingData(
+                training: training, validation: validation, transform: augmented, evaluationTransform: plain,
+                batchSize: 8),
+            loss: .crossEntropy(labelSmoothing: 0.1), optimizer: .adamW(),
+            groups: ParameterGroup.layerwiseDecay(start.graph, decay: 0.5, weightDecay: 0.01),
             settings: TrainingSettings(epochs: 3, learningRate: 1e-3, schedule: .init(.cosine()), folder: run),
-            metadata: start.metadata, callbacks: [EarlyStopping(patience: 7)], report: TrainingConsole().report)
-        let outcome = try trainer.run()  // parameters, history, where the checkpoints are
+            callbacks: [EarlyStopping(patience: 7)], report: TrainingConsole().report)
+        let evaluation = try trained.model.evaluated(on: validation)  // of the best epoch; run/best.safetensors is the same
+        print(evaluation.table())
         // end of the example
-        XCTAssertEqual(outcome.history.records.count, 3)
-        let trained = try Model(from: WeightFile.open(try XCTUnwrap(outcome.bestCheckpoint)))
-        XCTAssertEqual(trained.classNames, ["a", "b"])
+        XCTAssertEqual(trained.history.records.count, 3)
+        XCTAssertEqual(evaluation.labels.count, 2)
+        let best = try Model(from: WeightFile.open("\(run)/best.safetensors"))
+        XCTAssertEqual(best.classNames, ["a", "b"])
+        XCTAssertEqual(best["fc.weight"].values, trained.model["fc.weight"].values)
     }
 
     func testTheReadmeHasTheseLines() throws {
