@@ -39,8 +39,9 @@ struct CIFARExample: ParsableCommand {
 
         try makeFolder(out)
         for depth in depths.split(separator: ",") {
-            let model = try ModelName(named: "cifar_resnet\(depth)").model(inputChannels: isColour ? 3 : 1, seed: 1)
-            print("\(model.graph.modelName): \(model.parameterCount) parameters")
+            let name = try ModelName(named: "cifar_resnet\(depth)")
+            let model = try name.model(inputChannels: isColour ? 3 : 1, seed: 1)
+            print("\(name.rawValue): \(model.parameterCount) parameters")
             let trained = try model.trained(
                 on: TrainingData(
                     training: arrays.training.all, validation: arrays.validation?.all,
@@ -49,10 +50,10 @@ struct CIFARExample: ParsableCommand {
                 optimizer: .sgd(momentum: 0.9, nesterov: true), weightDecay: 5e-4,
                 settings: TrainingSettings(
                     epochs: epochs, learningRate: learningRate, schedule: .init(.oneCycle()), seed: 1,
-                    title: model.graph.modelName),
+                    title: name.rawValue),
                 report: TrainingConsole().report)
             if let test = arrays.validation { print(try trained.model.evaluated(on: test.all).table()) }
-            try trained.model.save(to: "\(out)/cifar_resnet\(depth).safetensors")
+            try trained.model.save(to: "\(out)/\(name.rawValue).safetensors")
         }
     }
 }

@@ -33,7 +33,9 @@ struct Glomeruli: ParsableCommand {
             throw ExampleError("\(folder): expected two classes")
         }
         let (training, validation) = try glomeruli.split(validation: 0.25, seed: 1)
-        let transform = ImageTransform(steps: [.resize(Size2(280, 280)), .toFloat])
+        let transform = ImageTransform(steps: [
+            .resize(Size2(280, 280)), .toFloat, .normalize(mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]),
+        ])
         let data = TrainingData(
             training: training, validation: validation, transform: transform, evaluationTransform: transform,
             batchSize: batch)
