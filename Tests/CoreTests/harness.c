@@ -122,3 +122,21 @@ int main(int count, char **arguments) {
     printf("ckernels %s: %ld checks, %ld failed\n", ck_version(), checks, failures);
     return failures != 0;
 }
+
+ck_conv_desc description(const cr_conv *s, int32_t threads) {
+    return (ck_conv_desc){.batch = s->n,
+                          .in_channels = s->c,
+                          .in_height = s->h,
+                          .in_width = s->w,
+                          .out_channels = s->k,
+                          .kernel_height = s->kernel_h,
+                          .kernel_width = s->kernel_w,
+                          .stride_height = s->stride_h,
+                          .stride_width = s->stride_w,
+                          .pad_height = s->pad_h,
+                          .pad_width = s->pad_w,
+                          .dilation_height = s->dilation_h,
+                          .dilation_width = s->dilation_w,
+                          .groups = s->groups,
+                          .threads = threads};
+}

@@ -38,6 +38,9 @@ float *padded(const float *x, int c);
 void check_surplus(const float *x, int n, int c, size_t plane, const char *what);
 void release_all(void);
 
+/* What the kernels are asked for; the rest is theirs to choose. */
+ck_conv_desc description(const cr_conv *s, int32_t threads);
+
 /* The groups of checks; each is called once under every instruction set. */
 void test_forward(void);
 void test_gradients(void);

@@ -81,25 +81,11 @@ static double *expectation(const problem *p, uint32_t epilogue, int winograd, do
 }
 
 static ck_conv_desc describe(const problem *p, ck_algorithm algorithm, uint32_t epilogue, int32_t threads) {
-    const cr_conv *s = p->s;
-    return (ck_conv_desc){.batch = s->n,
-                          .in_channels = s->c,
-                          .in_height = s->h,
-                          .in_width = s->w,
-                          .out_channels = s->k,
-                          .kernel_height = s->kernel_h,
-                          .kernel_width = s->kernel_w,
-                          .stride_height = s->stride_h,
-                          .stride_width = s->stride_w,
-                          .pad_height = s->pad_h,
-                          .pad_width = s->pad_w,
-                          .dilation_height = s->dilation_h,
-                          .dilation_width = s->dilation_w,
-                          .groups = s->groups,
-                          .threads = threads,
-                          .epilogue = epilogue,
-                          .src_layout = p->layout,
-                          .algorithm = algorithm};
+    ck_conv_desc desc = description(p->s, threads);
+    desc.epilogue = epilogue;
+    desc.src_layout = p->layout;
+    desc.algorithm = algorithm;
+    return desc;
 }
 
 static void run(const problem *p, ck_algorithm algorithm, uint32_t epilogue, int32_t threads) {

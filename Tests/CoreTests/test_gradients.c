@@ -36,24 +36,10 @@ static problem make(const cr_conv *s, ck_layout layout, int exact, uint64_t seed
 
 static void run(const problem *p, ck_pass pass, ck_algorithm algorithm, int32_t threads) {
     const cr_conv *s = p->s;
-    const ck_conv_desc desc = {.batch = s->n,
-                               .in_channels = s->c,
-                               .in_height = s->h,
-                               .in_width = s->w,
-                               .out_channels = s->k,
-                               .kernel_height = s->kernel_h,
-                               .kernel_width = s->kernel_w,
-                               .stride_height = s->stride_h,
-                               .stride_width = s->stride_w,
-                               .pad_height = s->pad_h,
-                               .pad_width = s->pad_w,
-                               .dilation_height = s->dilation_h,
-                               .dilation_width = s->dilation_w,
-                               .groups = s->groups,
-                               .threads = threads,
-                               .src_layout = p->layout,
-                               .pass = pass,
-                               .algorithm = algorithm};
+    ck_conv_desc desc = description(s, threads);
+    desc.src_layout = p->layout;
+    desc.pass = pass;
+    desc.algorithm = algorithm;
     const int weights = pass == CK_WEIGHT_GRADIENT;
     char what[200];
     snprintf(what, sizeof what, "%s gradient %dx%dx%dx%d -> %d, %dx%d/%d pad %d groups %d, layout %d, %s, %d threads",

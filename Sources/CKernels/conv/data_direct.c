@@ -177,25 +177,6 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 
 /* ---- running */
 
-/* Rows first...end of dy, one image and group, to [block][row][column][V] with zeros outside. */
-static void fill(const ck_conv_plan *plan, const float *dy, int32_t first, int32_t end, float *buffer) {
-    const ck_conv_desc *d = &plan->d;
-    const ptrdiff_t row = (ptrdiff_t)d->in_width * plan->block, wide = (ptrdiff_t)row_floats(plan);
-    int32_t left, right;
-    columns(plan, &left, &right);
-    const ptrdiff_t before = -(ptrdiff_t)left * plan->block;
-    for (int32_t b = 0; b < in_blocks(plan); b++)
-        for (int32_t y = first; y < end; y++, buffer += wide) {
-            if (y < 0 || y >= d->in_height) {
-                memset(buffer, 0, (size_t)wide * 4);
-                continue;
-            }
-            memset(buffer, 0, (size_t)before * 4);
-            memcpy(buffer + before, dy + ((ptrdiff_t)b * d->in_height + y) * row, (size_t)row * 4);
-            memset(buffer + before + row, 0, (size_t)(wide - before - row) * 4);
-        }
-}
-
 /* One row of one block: phase x of it lies at scratch + x * phase_stride. */
 static void deal_out(const ck_conv_plan *plan, const float *scratch, ptrdiff_t phase_stride, float *row) {
     const size_t v = (size_t)plan->block;
@@ -215,10 +196,10 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     int32_t first_row, end_row, left, right;
     source_rows(plan, y, count, &first_row, &end_row);
     columns(plan, &left, &right);
-    fill(plan,
-         (const float *)args->src +
-             ((ptrdiff_t)image * plan->in_blocks + (ptrdiff_t)group * in_blocks(plan)) * d->in_height * d->in_width * v,
-         first_row, end_row, buffer);
+    ck_pad_rows(plan,
+                (const float *)args->src + ((ptrdiff_t)image * plan->in_blocks + (ptrdiff_t)group * in_blocks(plan)) *
+                                               d->in_height * d->in_width * v,
+                first_row, end_row - first_row, -left, (int32_t)(wide / v), buffer);
     float *scratch = buffer + buffer_floats(plan);
     const ptrdiff_t block_stride = (ptrdiff_t)phase_pixels(plan) * v;
     ck_panel p = {.outer = {in_blocks(plan), 0, 1},

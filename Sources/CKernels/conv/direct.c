@@ -55,11 +55,10 @@ static double cost(const ck_conv_plan *plan) {
 
 static size_t workspace_size(const ck_conv_plan *plan) { return buffer_floats(plan) * 4 * plan->threads; }
 
-/* Copies the rows first...first+count of one image and group, zeros outside. */
-static void fill(const ck_conv_plan *plan, const float *src, int32_t first, int32_t count, float *buffer) {
+void ck_pad_rows(const ck_conv_plan *plan, const float *src, int32_t first, int32_t count, int32_t left, int32_t wide,
+                 float *buffer) {
     const ck_conv_desc *d = &plan->d;
-    const int32_t v = plan->block, wide = padded_width(plan), left = d->pad_width;
-    const int32_t inside = d->in_width < wide - left ? d->in_width : wide - left;
+    const int32_t v = plan->block, inside = d->in_width < wide - left ? d->in_width : wide - left;
     for (int32_t b = 0; b < plan->in_blocks / plan->groups; b++)
         for (int32_t r = 0; r < count; r++, buffer += (ptrdiff_t)wide * v) {
             const int32_t y = first + r;
@@ -90,7 +89,7 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     ptrdiff_t row_stride;
     if (needs_copy(plan)) {
         const int32_t rows = rows_for(plan, count);
-        fill(plan, src, row * d->stride_height - d->pad_height, rows, buffer);
+        ck_pad_rows(plan, src, row * d->stride_height - d->pad_height, rows, d->pad_width, padded_width(plan), buffer);
         src = buffer;
         row_stride = (ptrdiff_t)padded_width(plan) * v;
         p.outer_stride[0] = rows * row_stride;

@@ -110,6 +110,11 @@ double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width)
 void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed);
 size_t ck_pack_panels_size(const ck_conv_plan *plan);
 
+/* Input rows first...first+count of one image and group to [block][row][wide columns][V], column 0 of the picture at
+ * `left`, zeros outside: what lets the panel kernel never meet an edge (conv/direct.c). */
+void ck_pad_rows(const ck_conv_plan *plan, const float *src, int32_t first, int32_t count, int32_t left, int32_t wide,
+                 float *buffer);
+
 /* A team of threads as `across` groups over items times `deep` over panels, and what one thread of it does. */
 typedef struct ck_grid {
     int32_t across, deep;

@@ -10,15 +10,11 @@
  * tiles, the less the last step costs. */
 #include <stdio.h>
 
+#include "conv/tiles.h"
 #include "conv/weights.h"
 
 enum { TILE = 4, POINTS = 36, TAPS = 9, TILES_MOST = 128, TILES_LEAST = 16, ROOM = 6 << 20 };
 
-static int32_t tile_columns(const ck_conv_plan *plan) { return (plan->out_width + TILE - 1) / TILE; }
-static int32_t tile_rows(const ck_conv_plan *plan) { return (plan->out_height + TILE - 1) / TILE; }
-static int64_t tile_count(const ck_conv_plan *plan, int32_t batch) {
-    return (int64_t)batch * tile_rows(plan) * tile_columns(plan);
-}
 static int32_t share(int32_t count, int32_t parts) { return (count + parts - 1) / parts; }
 
 /* Blocks of V and W that a part holds. */
@@ -37,7 +33,7 @@ static size_t cell_floats(const ck_conv_plan *plan) {
     return (size_t)POINTS * CK_WEIGHT_PANEL * plan->block * plan->block;
 }
 static size_t scratch_floats(const ck_conv_plan *plan) {
-    return (size_t)(TILE + 2) * (TILE * tile_columns(plan) + 2) * plan->block;
+    return (size_t)(TILE + 2) * (TILE * ck_tile_columns(plan) + 2) * plan->block;
 }
 static size_t part_floats(const ck_conv_plan *plan) {
     return ck_round_up((size_t)POINTS * (v_point(plan) + w_point(plan)) + cell_floats(plan) + scratch_floats(plan), 16);
@@ -52,7 +48,7 @@ static int applicable(const ck_conv_plan *plan) {
 
 /* How many parts the tiles of a batch may be cut into. */
 static int32_t tile_parts(const ck_conv_plan *plan, int32_t batch) {
-    const int64_t parts = tile_count(plan, batch) / TILES_LEAST;
+    const int64_t parts = ck_tile_count(plan, batch) / TILES_LEAST;
     return parts < 1 ? 1 : parts > plan->threads ? plan->threads : (int32_t)parts;
 }
 
@@ -61,7 +57,7 @@ static void choose(ck_conv_plan *plan) {
     plan->tile = TILE;
     plan->panel_blocks = CK_WEIGHT_PANEL;
     plan->split = ck_split_weights(plan, tile_parts(plan, plan->d.batch));
-    const int64_t tiles = (tile_count(plan, plan->d.batch) + plan->split.images - 1) / plan->split.images;
+    const int64_t tiles = (ck_tile_count(plan, plan->d.batch) + plan->split.images - 1) / plan->split.images;
     const size_t one = (size_t)POINTS * 4 * plan->block * (own_inputs(plan) + own_outputs(plan));
     int64_t most = (int64_t)(ROOM / one);
     most = most < TILES_LEAST ? TILES_LEAST : most > TILES_MOST ? TILES_MOST : most;
@@ -70,7 +66,7 @@ static void choose(ck_conv_plan *plan) {
 }
 
 static double cost(const ck_conv_plan *plan) {
-    const double tiles = (double)tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks;
+    const double tiles = (double)ck_tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks;
     const double cells = in * plan->block * out;
     const double product = 1.15 * POINTS * cells * tiles / 2;
     const double transforms = 2.0 * POINTS * tiles * (in * plan->split.panels + out * plan->split.blocks);
@@ -81,21 +77,6 @@ static double cost(const ck_conv_plan *plan) {
 static size_t workspace_size(const ck_conv_plan *plan) {
     const ck_weight_split s = plan->split;
     return 4 * (copy_floats(plan) * s.images + part_floats(plan) * s.images * s.panels * s.blocks);
-}
-
-/* A run of tiles in one tile row of one picture. */
-typedef struct segment {
-    int32_t image, row, column, count;
-} segment;
-
-static segment segment_at(const ck_conv_plan *plan, int64_t tile, int64_t end) {
-    const int32_t columns = tile_columns(plan), rows = tile_rows(plan);
-    segment s = {.column = (int32_t)(tile % columns),
-                 .row = (int32_t)(tile / columns % rows),
-                 .image = (int32_t)(tile / columns / rows)};
-    s.count = columns - s.column;
-    if (s.count > end - tile) s.count = (int32_t)(end - tile);
-    return s;
 }
 
 /* Rows y...y+count of a plane, NULL where there are none. */
@@ -115,7 +96,7 @@ static void transform_x(const ck_conv_plan *plan, const float *x, int64_t first,
     const ck_conv_desc *d = &plan->d;
     const ptrdiff_t row = (ptrdiff_t)d->in_width * plan->block, plane = d->in_height * row;
     for (int64_t tile = first; tile < end;) {
-        const segment s = segment_at(plan, tile, end);
+        const ck_segment s = ck_segment_at(plan, tile, end);
         for (int64_t b = block; b < block_end; b++) {
             ck_winograd_input in = {.width = d->in_width,
                                     .x0 = s.column * TILE - d->pad_width,
@@ -127,7 +108,7 @@ static void transform_x(const ck_conv_plan *plan, const float *x, int64_t first,
                       d->in_height, row, in.rows);
             if (b + 1 < block_end)
                 fetch_rows(in.rows, TILE + 2, plane, (ptrdiff_t)s.column * TILE * plan->block,
-                           (ptrdiff_t)(s.count == tile_columns(plan) ? d->in_width : s.count) * plan->block);
+                           (ptrdiff_t)(s.count == ck_tile_columns(plan) ? d->in_width : s.count) * plan->block);
             plan->kernels->winograd4_input(&in);
         }
         tile += s.count;
@@ -139,7 +120,7 @@ static void transform_dy(const ck_conv_plan *plan, const float *dy, int64_t firs
                          int32_t out_end, float *w) {
     const ptrdiff_t row = (ptrdiff_t)plan->out_width * plan->block, plane = plan->out_height * row;
     for (int64_t tile = first; tile < end;) {
-        const segment s = segment_at(plan, tile, end);
+        const ck_segment s = ck_segment_at(plan, tile, end);
         for (int32_t k = out; k < out_end; k++) {
             ck_winograd_input in = {.width = plan->out_width,
                                     .x0 = s.column * TILE,
@@ -151,7 +132,7 @@ static void transform_dy(const ck_conv_plan *plan, const float *dy, int64_t firs
                       row, in.rows);
             if (k + 1 < out_end)
                 fetch_rows(in.rows, TILE, plane, (ptrdiff_t)s.column * TILE * plan->block,
-                           (ptrdiff_t)(s.count == tile_columns(plan) ? plan->out_width : s.count) * plan->block);
+                           (ptrdiff_t)(s.count == ck_tile_columns(plan) ? plan->out_width : s.count) * plan->block);
             plan->kernels->winograd4_gradient(&in);
         }
         tile += s.count;
@@ -212,7 +193,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         for (int32_t index = ck_thread(); index < parts; index += ck_team()) {
             const int32_t across = index / (s.panels * s.blocks);
             part p = {.memory = sums + copy * s.images + part_floats(plan) * index, .sums = sums + across * copy};
-            ck_split(tile_count(plan, batch), across, copies, &p.tile, &p.tile_end);
+            ck_split(ck_tile_count(plan, batch), across, copies, &p.tile, &p.tile_end);
             ck_split(ck_weight_panels(plan), index / s.blocks % s.panels, s.panels, &p.panel, &p.panel_end);
             ck_split(ck_weight_blocks(plan), index % s.blocks, s.blocks, &p.block, &p.block_end);
             if (p.panel < p.panel_end && p.block < p.block_end) run_part(plan, args, &p);

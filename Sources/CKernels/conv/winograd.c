@@ -12,18 +12,13 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "conv/plan.h"
+#include "conv/tiles.h"
 
 enum { STORED_MOST = 4 << 20, SHARED_TILES = 128 };
 
 static int32_t groups(const ck_conv_plan *plan) { return (plan->tile + 2) / 2; }
 static int32_t group_points(const ck_conv_plan *plan) { return 2 * (plan->tile + 2); }
 static int32_t points(const ck_conv_plan *plan) { return (plan->tile + 2) * (plan->tile + 2); }
-static int32_t tile_columns(const ck_conv_plan *plan) { return (plan->out_width + plan->tile - 1) / plan->tile; }
-static int32_t tile_rows(const ck_conv_plan *plan) { return (plan->out_height + plan->tile - 1) / plan->tile; }
-static int64_t tile_count(const ck_conv_plan *plan, int32_t batch) {
-    return (int64_t)batch * tile_rows(plan) * tile_columns(plan);
-}
 static int32_t channels(const ck_conv_plan *plan) { return plan->in_blocks * plan->block; }
 
 /* Planes start an odd number of cache lines apart: at a power of two they would all fall into the same cache sets. */
@@ -72,7 +67,7 @@ static int applicable(const ck_conv_plan *plan) {
 }
 
 static void choose(ck_conv_plan *plan) {
-    const int64_t tiles = tile_count(plan, plan->d.batch);
+    const int64_t tiles = ck_tile_count(plan, plan->d.batch);
     const size_t stored = stored_bytes(plan);
     plan->on_the_fly = stored > STORED_MOST;
     if (plan->on_the_fly) {
@@ -91,7 +86,7 @@ static void choose(ck_conv_plan *plan) {
 }
 
 static double cost(const ck_conv_plan *plan) {
-    const double tiles = (double)tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks,
+    const double tiles = (double)ck_tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks,
                  e = points(plan);
     /* Fused: six rows of 6 (tiles + 2) multiply-adds or so, two a cycle, for each input channel. */
     const double fused = 18 * (plan->tiles_a_block + 2) / (double)plan->tiles_a_block;
@@ -122,7 +117,7 @@ static buffers buffer_sizes(const ck_conv_plan *plan) {
     buffers b;
     b.v = (size_t)points(plan) * v_point(plan);
     b.m = (size_t)points(plan) * m_point(plan);
-    b.scratch = (size_t)(plan->tile + 2) * (plan->tile * tile_columns(plan) + 2) * plan->block;
+    b.scratch = (size_t)(plan->tile + 2) * (plan->tile * ck_tile_columns(plan) + 2) * plan->block;
     b.u = plan->on_the_fly ? (size_t)group_points(plan) * u_point(plan) : 0;
     return b;
 }
@@ -189,21 +184,6 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 
 /* ---- running */
 
-/* A run of tiles in one tile row of one picture. */
-typedef struct segment {
-    int32_t image, row, column, count;
-} segment;
-
-static segment segment_at(const ck_conv_plan *plan, int64_t tile, int64_t end) {
-    const int32_t columns = tile_columns(plan), rows = tile_rows(plan);
-    segment s = {.column = (int32_t)(tile % columns),
-                 .row = (int32_t)(tile / columns % rows),
-                 .image = (int32_t)(tile / columns / rows)};
-    s.count = columns - s.column;
-    if (s.count > end - tile) s.count = (int32_t)(end - tile);
-    return s;
-}
-
 /* Activations come from the L3 cache or from another core's: they are asked for one step before they are needed. */
 static void fetch_read(const float *p, ptrdiff_t floats) {
     for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 0, 2);
@@ -226,7 +206,7 @@ static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int3
     const int32_t v = plan->block, m = plan->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)d->in_width * v;
     while (first < end) {
-        const segment s = segment_at(plan, first, end);
+        const ck_segment s = ck_segment_at(plan, first, end);
         const float *picture =
             (const float *)args->src + ((ptrdiff_t)s.image * plan->in_blocks + b) * d->in_height * row_floats;
         ck_winograd_input in = {
@@ -249,7 +229,7 @@ static void fetch_output(const ck_conv_plan *plan, const ck_conv_args *args, int
     const int32_t v = plan->block, m = plan->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v;
     for (int64_t tile = begin; tile < end;) {
-        const segment s = segment_at(plan, tile, end);
+        const ck_segment s = ck_segment_at(plan, tile, end);
         const int32_t left = plan->out_height - s.row * m, rows = left < m ? left : m, column = s.column * m;
         const int32_t columns = plan->out_width - column < s.count * m ? plan->out_width - column : s.count * m;
         for (int32_t b = 0; b < blocks; b++)
@@ -269,7 +249,7 @@ static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int
     const int32_t v = plan->block, m = plan->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v;
     for (int64_t tile = begin; tile < end;) {
-        const segment s = segment_at(plan, tile, end);
+        const ck_segment s = ck_segment_at(plan, tile, end);
         const int32_t left = plan->out_height - s.row * m;
         for (int32_t b = 0; b < blocks; b++) {
             const ptrdiff_t at =
@@ -465,7 +445,7 @@ static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *arg
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
-    const int64_t tiles = tile_count(plan, batch);
+    const int64_t tiles = ck_tile_count(plan, batch);
     if (plan->on_the_fly) return run_by_panels(plan, args, tiles);
     const buffers sizes = buffer_sizes(plan);
     const int32_t threads = tiles < plan->threads ? (int32_t)tiles : plan->threads;

@@ -133,7 +133,7 @@ struct TrainingCompiler {
                 arguments.src = UnsafeRawPointer(x(run, start))
                 arguments.grad = UnsafePointer(dy(run, start))
                 arguments.dst = dw
-                arguments.accumulate = run.accumulates || start > 0 ? 1 : 0
+                arguments.accumulate = run.accumulates ? 1 : 0
                 arguments.workspace = run.scratch
                 return ck_conv_run(plan.handle, &arguments)
             }
