@@ -65,6 +65,9 @@ test-neon: deps-neon ## Builds the C core for aarch64 and checks every kernel un
 bench: deps ## Compares with PyTorch, ONNX Runtime, OpenVINO and others; installs them for itself (see bench/README.md).
 	python3 bench/compare.py
 
+docs: deps ## Builds the documentation of the Swift library with DocC: .build/docs. A link that leads nowhere is an error.
+	scripts/build_docs.sh
+
 format: ## Formats all Swift and C sources in place.
 	swift format -i --configuration .swift-format Package.swift $(SWIFT_FILES)
 	clang-format -i $(C_FILES)
@@ -92,4 +95,4 @@ deps-neon:
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench format install libresnet install-tool deps deps-core deps-neon clean
+.PHONY: help demo test test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench docs format install libresnet install-tool deps deps-core deps-neon clean

@@ -17,6 +17,9 @@ extension Dataset {
     }
 
     /// - Parameters:
+    ///   - path: a table with a header, its columns `path,label` (or `image`, `file`, `Id`; `labels`, `class`,
+    ///     `Target`).
+    ///   - kind: whether a field of the label column is one class or several labels.
     ///   - root: the folder that paths count from; nil means that of the table.
     ///   - classNames: the classes in the order of a network's logits; nil means what the table holds.
     public static func csv(
@@ -36,7 +39,12 @@ extension Dataset {
 
     /// Kaggle's Human Protein Atlas: `train.csv` with `Id,Target`, and for each sample the grey pictures `<Id>_red.png`,
     /// `_green`, `_blue`, and `_yellow` if there are to be four channels.
-    /// - Parameter folder: where the pictures are.
+    /// - Parameters:
+    ///   - path: the table, `train.csv`.
+    ///   - folder: where the pictures are.
+    ///   - channels: 3 without the yellow stain, or 4.
+    ///   - labelCount: labels there are; a number outside is an error.
+    ///   - classNames: of the labels; nil means their numbers.
     public static func proteinAtlas(
         _ path: String, folder: String, channels: Int = 4, labelCount: Int = 28, classNames: [String]? = nil
     ) throws(DatasetError) -> Dataset {

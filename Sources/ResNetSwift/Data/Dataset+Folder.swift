@@ -7,7 +7,10 @@
 import Glibc
 
 extension Dataset {
-    /// - Parameter classNames: the classes in the order of a network's logits; nil means those of the folders, sorted.
+    /// - Parameters:
+    ///   - root: a folder with a folder of JPEG and PNG files, at any depth, for each class.
+    ///   - classNames: the classes in the order of a network's logits; nil means those of the folders, sorted byte by
+    ///     byte.
     /// - Throws: `DatasetError` for a folder without classes, a class without pictures, or one that is not in `classNames`.
     public static func imageFolder(_ root: String, classNames: [String]? = nil) throws(DatasetError) -> Dataset {
         let folders = try subfolders(of: root)

@@ -6,7 +6,9 @@
 // Stratification of Multi-Label Data, 2011): the rarest label first, its samples to where most of it is still wanted.
 
 extension Dataset {
-    /// - Parameter fraction: of the samples, for validation; in 0..<1.
+    /// - Parameters:
+    ///   - fraction: of the samples, for validation; in 0..<1.
+    ///   - seed: the same seed holds out the same samples.
     /// - Returns: both in ascending order. A class of one sample trains.
     public func split(
         validation fraction: Double, seed: UInt64

@@ -16,6 +16,7 @@ extension Picture {
     /// is applied, and 16 bits become the high 8. One exception: Pillow clips 16-bit grey to 255 and loses the picture;
     /// here it becomes its high 8 bits like 16-bit colour does.
     /// - Parameters:
+    ///   - path: a file of any name; whether it is JPEG or PNG, its bytes tell.
     ///   - exif: whether the EXIF orientation is applied, as `PIL.ImageOps.exif_transpose` does.
     ///   - channels: 3 for RGB, 1 for grey, nil for what the file holds.
     /// - Throws: `PictureError`, which names the file and the fault. Damage that the decoder got over is no error:

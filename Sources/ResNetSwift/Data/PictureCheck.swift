@@ -15,8 +15,11 @@ public struct PictureCheck: Sendable, Hashable {
     /// Can be read, but the decoder had to get over something.
     public let damaged: [Finding]
 
-    /// - Parameter progress: called first with 0 and later now and then with the number of files done and of all, from the
-    ///   calling thread.
+    /// - Parameters:
+    ///   - folder: searched at any depth.
+    ///   - threads: that decode.
+    ///   - progress: called first with 0 and later now and then with the number of files done and of all, from the
+    ///     calling thread.
     /// - Throws: `PictureError` for a folder that cannot be listed.
     public static func run(
         folder: String, threads: Int = 2, progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }

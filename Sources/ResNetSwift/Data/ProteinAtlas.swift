@@ -19,7 +19,10 @@ public enum ProteinAtlas {
 
     /// The submission for samples that `Dataset.proteinAtlas` has read, in their order. Every cell shows something, so that
     /// a sample whose labels all stay below their thresholds gets the one that comes nearest.
-    /// - Parameter logits: (samples, labels).
+    /// - Parameters:
+    ///   - slice: the samples, of stacked stains; their names become the ids.
+    ///   - logits: (samples, labels).
+    ///   - thresholds: a probability for each label, from which on the cell has it.
     /// - Precondition: a row for every sample, a threshold for every column, and the samples are of stacked stains.
     public static func submission(
         for slice: DatasetSlice, logits: Tensor, thresholds: LabelThresholds

@@ -42,10 +42,14 @@ public final class InferencePlan: Sendable {
     /// Compiles `model`.
     ///
     /// - Parameters:
+    ///   - model: Its weights are packed; the plan does not keep them.
     ///   - input: The pictures' size; the channels must be the model's.
     ///   - batch: The most pictures one run takes.
+    ///   - options: Threads, accuracy, bytes or floats, further outputs.
     ///   - didConsume: Called, on another thread, with the key of every parameter once the plan has what it needs of it:
     ///     whoever mapped the weight file may let its pages go.
+    /// - Throws: `graph` where the model does not run on such pictures, `outOfMemory`, `noThread`, `noSuchNode` for a tap
+    ///   that is no node, `kernel` for a wrong CK_ISA or wisdom file.
     public convenience init(
         model: Model, input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
         didConsume: @escaping @Sendable (String) -> Void = { _ in }

@@ -152,7 +152,9 @@ private enum PackedHeader {
 
 extension InferencePlan {
     /// Writes the packed weights, whole or not at all.
-    /// - Parameter fingerprint: of the model; a plan then opens the file only with the same.
+    /// - Parameters:
+    ///   - path: replaced if it exists.
+    ///   - fingerprint: of the model; a plan then opens the file only with the same.
     public func writePacked(to path: String, fingerprint: UInt64? = nil) throws(ExecutionError) {
         do throws(WeightFault) {
             let file = try AtomicFile(path)
@@ -166,9 +168,16 @@ extension InferencePlan {
 
     /// Compiles `graph` with weights that `writePacked` wrote for the same graph, options and kind of machine.
     ///
-    /// - Parameter fingerprint: of the model, if the file was written with one.
-    /// - Parameter copies: Copies the weights to memory on huge pages instead of mapping the file: slower to start, faster
-    ///   to run, and not shared with other processes.
+    /// - Parameters:
+    ///   - graph: of the model whose weights they are.
+    ///   - path: what `writePacked` wrote.
+    ///   - fingerprint: of the model, if the file was written with one.
+    ///   - input: the pictures' size, as then.
+    ///   - batch: the most pictures one run takes, as then.
+    ///   - options: as then, as far as they decide which kernels run.
+    ///   - copies: copies the weights to memory on huge pages instead of mapping the file: slower to start, faster to
+    ///     run, and not shared with other processes.
+    /// - Throws: `packedWeights` for a file that is damaged or was packed for something else, and what compiling throws.
     public convenience init(
         graph: Graph, packed path: String, fingerprint: UInt64? = nil, input: ImageShape, batch: Int = 1,
         options: PlanOptions = PlanOptions(), copies: Bool = false

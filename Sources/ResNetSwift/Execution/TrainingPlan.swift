@@ -57,8 +57,11 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     /// Compiles `model`; what it names frozen is frozen here at first.
     ///
     /// - Parameters:
+    ///   - model: What training starts from.
     ///   - input: The pictures' size; the channels must be the model's.
     ///   - batchLimit: The most samples of a batch.
+    ///   - plan: Loss, optimiser and parameter groups.
+    ///   - options: Threads, accuracy, what is kept between the passes.
     /// - Precondition: every trainable parameter of the graph is in one group of `plan`.
     public init(
         model: Model, input: ImageShape, batchLimit: Int, plan: OptimizationPlan,

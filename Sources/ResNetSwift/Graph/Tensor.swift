@@ -11,7 +11,11 @@ public final class FloatStorage: @unchecked Sendable {
     private let release: @Sendable () -> Void
 
     /// Adopts `count` floats at `base`; `release` runs when the last tensor lets go.
-    /// - Parameter isFileBacked: say true only for a read-only mapping of a file; see `discardPages`.
+    /// - Parameters:
+    ///   - base: aligned to 4 bytes; nobody may write there any more.
+    ///   - count: floats.
+    ///   - isFileBacked: say true only for a read-only mapping of a file; see `discardPages`.
+    ///   - release: gives the memory back; called once, on any thread.
     public init(
         base: UnsafePointer<Float>, count: Int, isFileBacked: Bool = false, release: @escaping @Sendable () -> Void
     ) {

@@ -6,7 +6,11 @@
 // After Krizhevsky et al., 2012. Keras writes the first padding as a layer of its own; here it is the convolution's.
 
 public enum AlexNetMini {
-    /// - Parameter sigmoid: ends in a sigmoid of the logits, for one class or several independent ones.
+    /// - Parameters:
+    ///   - classes: width of the logits.
+    ///   - inputChannels: of the pictures.
+    ///   - inputSize: of the pictures; the first linear layer depends on it.
+    ///   - sigmoid: ends in a sigmoid of the logits, for one class or several independent ones.
     /// - Throws: `GraphError` when the pictures are too small; the first linear layer depends on their size.
     /// - Precondition: at least one class and one input channel.
     public static func graph(

@@ -32,7 +32,10 @@ extension FreezePolicy {
     public enum Task: Sendable, Hashable { case similar, different }
 
     /// What write-ups on transfer learning advise for the four situations.
-    /// - Parameter firstStage: how far the frozen part reaches with little data of another kind.
+    /// - Parameters:
+    ///   - data: how many pictures there are.
+    ///   - task: how the new task compares to the old.
+    ///   - firstStage: how far the frozen part reaches with little data of another kind.
     public static func recommended(data: Data, task: Task, firstStage: String = "layer1") -> FreezePolicy {
         switch (data, task) {
         case (.plenty, _): .none
@@ -65,8 +68,10 @@ extension FreezePolicy {
 
 extension Model {
     /// This model with exactly what the policy selects frozen.
-    /// - Parameter updatesStatistics: the batch norms among it run in training mode and keep on updating their running
-    ///   statistics; otherwise a frozen batch norm runs in inference mode and nothing of it changes.
+    /// - Parameters:
+    ///   - policy: what is frozen; whatever was frozen before is not, unless it selects it too.
+    ///   - updatesStatistics: the batch norms among it run in training mode and keep on updating their running
+    ///     statistics; otherwise a frozen batch norm runs in inference mode and nothing of it changes.
     /// - Throws: `ModelError.selection` if the policy names what the model does not have.
     public func freezing(_ policy: FreezePolicy, updatesStatistics: Bool = false) throws(ModelError) -> Model {
         var model = self

@@ -24,7 +24,10 @@ public enum GoogLeNet {
         ("5", [("a", [256, 160, 320, 32, 128, 128]), ("b", [384, 192, 384, 48, 128, 128])]),
     ]
 
-    /// - Parameter sigmoid: ends in a sigmoid of the logits, for one class or several independent ones.
+    /// - Parameters:
+    ///   - classes: width of the logits.
+    ///   - inputChannels: of the pictures.
+    ///   - sigmoid: ends in a sigmoid of the logits, for one class or several independent ones.
     /// - Precondition: at least one class and one input channel.
     public static func graph(classes: Int = 1, inputChannels: Int = 3, sigmoid: Bool = true) -> Graph {
         precondition(classes > 0, "a classifier has at least one class, not \(classes)")
@@ -47,7 +50,10 @@ public enum GoogLeNet {
 }
 
 extension GraphBuilder {
-    /// - Parameter c: channels of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.
+    /// - Parameters:
+    ///   - x: a map (N, C, H, W).
+    ///   - name: the module path; the branches are `name.branch1` to `name.branch4`.
+    ///   - c: channels of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.
     public mutating func inception(_ x: Node, _ name: String, _ c: [Int]) -> Node {
         container(name, "Inception")
         let one = convReLU(x, "\(name).branch1", c[0], kernel: 1)

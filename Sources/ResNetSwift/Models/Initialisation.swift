@@ -15,7 +15,9 @@ public enum InitialisationScheme: Sendable, Hashable {
 extension Model {
     /// A model with first values.
     /// - Parameters:
+    ///   - graph: its parameters and buffers get values.
     ///   - seed: the same seed gives the same bits everywhere.
+    ///   - scheme: the distributions, by kind of layer.
     ///   - zeroInitResidual: gamma of the last batch norm of every residual block starts at 0, so that each block starts as
     ///     its shortcut (Goyal et al., arXiv:1706.02677).
     public static func initialised(

@@ -49,7 +49,10 @@ public enum ModelName: String, CaseIterable, Sendable {
     }
 
     /// The network; nil means the default of the model.
-    /// - Parameter inputSize: matters to models whose linear layers depend on it (alexnet_mini).
+    /// - Parameters:
+    ///   - classes: width of the logits, 1 to 1,000,000.
+    ///   - inputChannels: of the pictures, 1 to 4096.
+    ///   - inputSize: matters to models whose linear layers depend on it (alexnet_mini).
     /// - Throws: `ModelError.configuration` for counts out of range and pictures that are too small.
     public func graph(
         classes: Int? = nil, inputChannels: Int = 3, inputSize: Size2? = nil

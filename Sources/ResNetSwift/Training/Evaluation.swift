@@ -19,6 +19,9 @@ public struct Evaluation: Sendable {
 
     /// Runs a network over a data set.
     /// - Parameters:
+    ///   - evaluator: the network.
+    ///   - loader: the samples, in batches.
+    ///   - topK: the k of top-k; left out where there are no more classes than that.
     ///   - thresholds: for several labels a sample; nil means that they are tuned on these very samples, which flatters.
     ///   - progress: called after each batch with the samples done.
     /// - Throws: what the evaluator throws, and `DatasetError.tooManySkipped`.

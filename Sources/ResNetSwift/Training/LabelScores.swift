@@ -48,6 +48,7 @@ public struct LabelThresholds: Sendable, Hashable {
     /// - Parameters:
     ///   - probabilities: (N, labels), row-major.
     ///   - present: (N, labels).
+    ///   - labels: columns of both.
     public static func tuned(probabilities: [Double], present: [Bool], labels: Int) -> LabelThresholds {
         precondition(
             probabilities.count == present.count && labels > 0, "a probability for every label of every sample")

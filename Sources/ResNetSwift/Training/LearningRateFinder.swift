@@ -21,9 +21,16 @@ public struct LearningRateFinder: Sendable {
     /// Where the smoothed loss falls fastest; nil where it does not fall.
     public let suggestion: Double?
 
+    /// Trains with a rate that grows by a factor from update to update, and puts the state back as it was.
     /// - Parameters:
+    ///   - backend: what would train, with its loss and optimiser.
     ///   - data: the training part of it is used, over and over.
+    ///   - lowest: the first rate.
+    ///   - highest: the last rate.
     ///   - updates: at most; the search ends where the loss is four times the best, or no number.
+    ///   - smoothing: of the losses: the weight of what went before, in 0..<1.
+    ///   - seed: of order and augmentation.
+    ///   - progress: called after each update.
     ///   - stopRequested: true ends the search with what there is.
     public static func run(
         _ backend: any TrainingBackend, data: TrainingData, from lowest: Double = 1e-7, to highest: Double = 10,

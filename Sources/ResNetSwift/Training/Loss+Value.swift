@@ -6,7 +6,9 @@
 import Glibc
 
 extension Loss {
-    /// - Parameter logits: (N, classes).
+    /// - Parameters:
+    ///   - logits: (N, classes).
+    ///   - labels: of N samples.
     /// - Precondition: the labels are of the loss's kind and of N samples.
     public func value(logits: Tensor, labels: BatchLabels) -> (loss: Double, weight: Double) {
         let (rows, columns) = (logits.shape[0], logits.shape[1])

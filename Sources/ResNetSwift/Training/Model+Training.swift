@@ -16,9 +16,14 @@ public struct TrainedModel: Sendable {
 extension Model {
     /// Trains this model and returns it with the weights of the best epoch; what is frozen in it stays as it is.
     /// - Parameters:
+    ///   - data: samples to train on and to validate with, their transforms, the batch size.
     ///   - loss: nil means cross-entropy, or binary cross-entropy where samples have several labels.
+    ///   - optimizer: with torch.optim's formulas.
     ///   - weightDecay: of all parameters, unless `groups` are given.
     ///   - groups: parameters with learning rates of their own; nil means that all share one.
+    ///   - settings: epochs, learning rate and schedule, the folder for checkpoints.
+    ///   - callbacks: asked after each epoch; they may stop the run or change the rate.
+    ///   - options: threads, accuracy, what is kept between the passes.
     ///   - report: hears how it goes; `TrainingConsole().report` prints a line for each epoch.
     ///   - stopRequested: asked between updates; true ends the run.
     /// - Throws: what `Trainer` and `TrainingPlan` throw.
@@ -50,9 +55,13 @@ extension Model {
 
     /// The scores of this model on samples whose classes or labels are known.
     /// - Parameters:
+    ///   - slice: the samples.
     ///   - transform: nil means the one in the metadata.
     ///   - thresholds: for several labels a sample; nil means those in the metadata, and without any the ones that suit
     ///     these very samples best (which flatters, and is how thresholds are tuned on validation data).
+    ///   - batch: samples that run at once.
+    ///   - topK: the k of top-k; left out where there are no more classes than that.
+    ///   - options: threads and accuracy; bytes or floats are chosen for you.
     /// - Throws: `DatasetError`, `TransformError` and `ExecutionError`.
     public func evaluated(
         on slice: DatasetSlice, transform: ImageTransform? = nil, thresholds: LabelThresholds? = nil, batch: Int = 32,
@@ -64,7 +73,11 @@ extension Model {
     }
 
     /// The logits (N, classes) of all samples, in their order.
-    /// - Parameter transform: nil means the one in the metadata.
+    /// - Parameters:
+    ///   - slice: the samples.
+    ///   - transform: nil means the one in the metadata.
+    ///   - batch: samples that run at once.
+    ///   - options: threads and accuracy; bytes or floats are chosen for you.
     /// - Throws: also `DatasetError.tooManySkipped` if any sample cannot be read: nobody wants rows that shift.
     public func logits(
         of slice: DatasetSlice, transform: ImageTransform? = nil, batch: Int = 32,

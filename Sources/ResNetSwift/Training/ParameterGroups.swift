@@ -5,7 +5,10 @@
 
 extension ParameterGroup {
     /// All parameters in one group.
-    /// - Parameter decaysAll: false spares biases and batch norms the weight decay, which is then in a group of its own.
+    /// - Parameters:
+    ///   - graph: whose trainable parameters are grouped.
+    ///   - weightDecay: of the group.
+    ///   - decaysAll: false spares biases and batch norms the weight decay; they are then in a group of their own.
     public static func single(_ graph: Graph, weightDecay: Float = 0, decaysAll: Bool = true) -> [ParameterGroup] {
         divided([("all", graph.trainable)], graph, weightDecay, decaysAll) { _ in 1 }
     }

@@ -34,7 +34,10 @@ public final class Trainer {
 
     /// - Parameters:
     ///   - backend: holds the parameters that training starts from.
+    ///   - data: samples, their transforms, the batch size.
+    ///   - settings: epochs, learning rate and schedule, the folder for checkpoints.
     ///   - metadata: of the model; class names and transform are added.
+    ///   - callbacks: asked after each epoch, in this order; their names differ.
     ///   - report: hears what happens, on the thread of `run`.
     ///   - stopRequested: asked between updates; true ends the run with a checkpoint.
     /// - Throws: `TrainingError.settings`, `DatasetError` and `ModelError` for what does not fit together.

@@ -18,7 +18,9 @@ public enum WeightFormat: String, Sendable, Hashable, CaseIterable {
 
 extension Model {
     /// Writes all parameters and buffers in the graph's order, and the metadata: a checkpoint.
-    /// - Parameter format: nil means by the ending of `path`, safetensors where that says nothing.
+    /// - Parameters:
+    ///   - path: replaced if it exists, at the end and at once.
+    ///   - format: nil means by the ending of `path`, safetensors where that says nothing.
     public func save(to path: String, format: WeightFormat? = nil) throws(WeightFileError) {
         let tensors = graph.parameters.map { (key: $0.name, tensor: self[$0.name]) }
         try WeightWriter.write(
