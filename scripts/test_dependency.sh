@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A stranger's SwiftPM package depends on this one by version, from a git repository, as he would from GitHub.
+# A stranger's SwiftPM package depends on this one by version, from a git repository, as it would from GitHub.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -11,18 +11,9 @@ mkdir -p "$work/app/Sources/app"
 git clone -q "file://$root" "$work/ResNetSwift"
 git -C "$work/ResNetSwift" tag -f 0.1.0 >/dev/null
 
-cat >"$work/app/Package.swift" <<SWIFT
-// swift-tools-version: 6.0
-import PackageDescription
-
-let package = Package(
-    name: "app",
-    dependencies: [.package(url: "file://$work/ResNetSwift", from: "0.1.0")],
-    targets: [
-        .executableTarget(name: "app", dependencies: [.product(name: "ResNetSwift", package: "ResNetSwift")])
-    ]
-)
-SWIFT
+# The manifest is the README's; only the place is another.
+awk '/^```/ { inside = 0 } inside; /^```swift$/ { getline; if (/^\/\/ swift-tools-version/) { inside = 1; print } }' README.md |
+    sed "s|https://example.com/ResNetSwift.git|file://$work/ResNetSwift|" >"$work/app/Package.swift"
 cat >"$work/app/Sources/app/main.swift" <<'SWIFT'
 import ResNetSwift
 

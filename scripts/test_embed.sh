@@ -60,6 +60,12 @@ for cc in "${compilers[@]}"; do
         $cc -std=c11 $strict -s examples/embedding/convolution.c $(pkg-config --cflags ckernels) "$lib/libckernels.a" \
             $(pkg-config --libs --static ckernels | sed 's/-lckernels//') -lm -o "$work/convolution_static"
     }
+    # The example in the manual: what stands in the comment at the top of the header.
+    awk '/^ \*     #include/ { inside = 1 } inside { print substr($0, 8) } inside && /^ \*     }$/ { exit }' \
+        "$prefix/include/ckernels.h" >"$work/manual.c"
+    # shellcheck disable=SC2086
+    $cc -std=c11 $strict "$work/manual.c" $flags -o "$work/manual"
+    LD_LIBRARY_PATH=$lib "$work/manual"
     LD_LIBRARY_PATH=$lib "$work/convolution"
     LD_LIBRARY_PATH=$lib "$work/resize"
     "$work/convolution_static"

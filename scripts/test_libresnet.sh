@@ -23,6 +23,11 @@ export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib LIBRESNET=$lib/libres
 cc -std=c11 -Wall -Wextra -Wpedantic -Werror examples/embedding/classify.c $(pkg-config --cflags --libs resnet) \
     -o .build/classify
 .build/classify demo/digits.safetensors
+# The example in the manual: what stands in the comment at the top of the header.
+awk '/^ \*     #include/ { inside = 1 } inside { print substr($0, 8) } inside && /^ \*     }$/ { exit }' \
+    "$prefix/include/resnet.h" >.build/manual.c
+cc -std=c11 -Wall -Wextra -Wpedantic -Werror .build/manual.c $(pkg-config --cflags --libs resnet) -o .build/manual
+.build/manual demo/digits.safetensors
 echo '#include <resnet.h>' | c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ - -I"$prefix/include"
 if "$python" -c 'import numpy' 2>/dev/null; then
     "$python" examples/python/workers.py

@@ -1,20 +1,100 @@
-/* ckernels.h: convolution and its companions for convolutional networks on CPUs.
+/* ckernels.h: convolution and its companions for convolutional networks on CPUs. C11 and C++ clean.
  *
- * C11 and C++ clean. Depends on libc, libm, OpenMP and OpenBLAS; builds may leave out the last two (CK_OPENMP and
- * CK_OPENBLAS of CMakeLists.txt). OpenBLAS, where it is used, is set to one thread for the process: the threads are
- * ours. Every function that can fail returns a ck_status and says so nowhere else; nothing here prints, aborts or
- * exits.
+ * A 3x3 convolution with ReLU on a picture of 64 channels, from start to end:
+ *
+ *     #include <ckernels.h>
+ *     #include <stdio.h>
+ *
+ *     enum { C = 64, K = 128, SIZE = 28 };
+ *     static float x[C * SIZE * SIZE], w[K * C * 9], y[K * SIZE * SIZE];
+ *
+ *     int main(void) {
+ *         const ck_conv_desc desc = {.batch = 1,
+ *                                    .in_channels = C,
+ *                                    .in_height = SIZE,
+ *                                    .in_width = SIZE,
+ *                                    .out_channels = K,
+ *                                    .kernel_height = 3,
+ *                                    .kernel_width = 3,
+ *                                    .pad_height = 1,
+ *                                    .pad_width = 1,
+ *                                    .epilogue = CK_RELU};
+ *         for (int i = 0; i < C * SIZE * SIZE; i++) x[i] = 1;
+ *         for (int i = 0; i < K * C * 9; i++) w[i] = 1;
+ *
+ *         ck_conv_plan *plan;
+ *         const ck_status status = ck_conv_plan_create(&desc, &plan);
+ *         if (status != CK_OK) return puts(ck_status_string(status)), 1;
+ *         const size_t packed_size = ck_conv_packed_size(plan), work_size = ck_conv_workspace_size(plan);
+ *         const size_t x_size = ck_blocked_count(1, C, SIZE, SIZE) * sizeof(float);
+ *         const size_t y_size = ck_blocked_count(1, K, SIZE, SIZE) * sizeof(float);
+ *         void *packed = ck_alloc(packed_size), *work = ck_alloc(work_size);
+ *         float *blocked_x = ck_alloc(x_size), *blocked_y = ck_alloc(y_size);
+ *         if (!packed || !work || !blocked_x || !blocked_y) return puts("out of memory"), 1;
+ *
+ *         const ck_conv_args args = {.src = blocked_x, .packed = packed, .dst = blocked_y, .workspace = work};
+ *         if (ck_conv_pack(plan, w, NULL, packed) || ck_nchw_to_blocked(x, 1, C, SIZE, SIZE, blocked_x, 0) ||
+ *             ck_conv_run(plan, &args) || ck_blocked_to_nchw(blocked_y, 1, K, SIZE, SIZE, y, 0))
+ *             return puts("failed"), 1;
+ *         printf("corner %g, middle %g\n", y[0], y[SIZE * SIZE / 2 + SIZE / 2]); // 4 and 9 taps of 64 channels
+ *
+ *         ck_free(blocked_y, y_size), ck_free(blocked_x, x_size);
+ *         ck_free(work, work_size), ck_free(packed, packed_size);
+ *         ck_conv_plan_destroy(plan);
+ *         return y[0] == 4 * C && y[SIZE * SIZE / 2 + SIZE / 2] == 9 * C ? 0 : 1;
+ *     }
+ *
+ *     cc -std=c11 example.c $(pkg-config --cflags --libs ckernels)
+ *
+ * A network keeps its activations blocked from the first layer to the last; only its ends are converted. The stem reads
+ * NCHW floats or NHWC bytes by itself (CK_STEM).
+ *
+ * Errors
+ *     Every function that can fail returns a ck_status and says so nowhere else: there is no error state, and nothing
+ *     here prints, aborts or exits. Arguments are checked, pointers for NULL and those of a convolution for
+ *     alignment, before anything is written; that a buffer is as long as its shape says only the caller can know.
+ *     After CK_OUT_OF_MEMORY the contents of dst are undefined.
+ *
+ * Memory
+ *     Buffers are the caller's, always: nothing here keeps a pointer beyond the call that it came with. A plan
+ *     belongs to the caller from ck_conv_plan_create to ck_conv_plan_destroy, and copies its description. Packed
+ *     weights may outlive the plan or lie in a file (ck_conv_packed_format). Workspace holds nothing between runs:
+ *     one serves all layers, as large as the largest needs. ck_conv_run allocates nothing; of the others only
+ *     ck_conv_plan_create, ck_resize_u8 and the wisdom functions do.
+ *     Alignment: packed weights and workspace 64 bytes; blocked buffers of a convolution a channel block, 4 *
+ *     ck_block() bytes; all else that of its type. ck_alloc suits everything, and memory from elsewhere is as good.
+ *     Overlap: dst must not overlap a source unless the function's comment allows it; then pointers are equal, and
+ *     buffers never overlap in part.
  *
  * Layouts
  *     NCHW    float, plain: the layout of NumPy and PyTorch.
  *     NHWC8   uint8, plain, channels last: the layout of decoded pictures.
  *     NCHWc   float, (N, C/c, H, W, c): channels in blocks of c = ck_block() floats (16 AVX-512, 8 AVX2, 4 others).
- *             C is rounded up to whole blocks; the surplus channels of a buffer hold zeros, and every function here
- *             keeps them zero. Blocked buffers start on the boundary of a channel block (ck_alloc gives one).
+ *             C is rounded up to whole blocks; the surplus channels of a buffer must hold zeros, and every function
+ *             here keeps them zero.
+ *     Sizes are int32_t and at least 1; buffers may be larger than 4 GiB.
  *
  * Threads
- *     Functions take a thread count; 0 means ck_default_threads(). Work runs on the OpenMP team of the calling thread.
- *     A plan is immutable and may run in many threads at once, each run with a workspace of its own.
+ *     All functions but ck_isa_force may be called from any thread at any time. A plan is immutable and may run in
+ *     many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0 means
+ *     ck_default_threads(). Work runs on the OpenMP team of the calling thread, which OpenMP keeps for it: call from
+ *     few, long-lived threads. The same arguments and thread count give the same bits.
+ *     In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can, GNU's hangs).
+ *     OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the calling
+ *     thread's floating-point mode says; flushing them to zero is the caller's choice.
+ *
+ * Environment
+ *     CK_ISA           portable, neon, avx2 or avx512, instead of the best there is
+ *     CK_WISDOM        a file of wisdom, read before the first plan (ck_wisdom_load)
+ *     OMP_NUM_THREADS  the default number of threads; read once
+ *
+ * Versions
+ *     Fill structs from zero, by an initialiser or memset: a field that is added later means at zero what was before.
+ *     Before 1.0 a program must be compiled with the header of the library that it runs with; the soname has the
+ *     major version.
+ *
+ * Depends on libc, libm, OpenMP and OpenBLAS; builds may leave out the last two (CK_OPENMP and CK_OPENBLAS of
+ * CMakeLists.txt).
  */
 #ifndef CKERNELS_H
 #define CKERNELS_H
@@ -47,8 +127,9 @@ typedef enum ck_status {
     CK_BAD_WISDOM = 7         /* a wisdom file (or what CK_WISDOM names) is none; nothing was taken from it */
 } ck_status;
 
-/* One English sentence without a full stop; never NULL. */
+/* One English sentence without a full stop; never NULL, also for numbers that are no status. Static: do not free. */
 CK_API const char *ck_status_string(ck_status status);
+/* CK_VERSION_STRING of the library, which may be another than that of the header. Static. */
 CK_API const char *ck_version(void);
 
 /* ---------------------------------------------------------------- CPU */
@@ -65,12 +146,15 @@ typedef enum ck_isa {
 
 /* Chooses the ISA if none is chosen yet. Other functions call it themselves; call it to see the error early. */
 CK_API ck_status ck_init(void);
-/* Switches the process to another ISA (tests, comparisons). Plans and buffers made before keep the old block size:
- * destroy them first. */
+/* Switches the process to another ISA (tests, comparisons). Not while anything runs; plans, packed weights and blocked
+ * buffers made before keep the old block size: destroy them first. CK_UNKNOWN_ISA or CK_ISA_NOT_AVAILABLE change
+ * nothing. */
 CK_API ck_status ck_isa_force(ck_isa isa);
 /* CK_OK if this CPU and build can run it. */
 CK_API ck_status ck_isa_available(ck_isa isa);
+/* CK_ISA_PORTABLE also where ck_init fails. */
 CK_API ck_isa ck_isa_active(void);
+/* As CK_ISA names it; "unknown" for what is none. Static. */
 CK_API const char *ck_isa_name(ck_isa isa);
 /* Floats in a channel block of NCHWc under the active ISA. */
 CK_API int32_t ck_block(void);
@@ -80,16 +164,18 @@ CK_API int32_t ck_default_threads(void);
 
 /* ---------------------------------------------------------------- memory */
 
-/* 64-byte aligned, zeroed; from 2 MiB on aligned to and advised for huge pages. NULL when memory is short. */
+/* 64-byte aligned, zeroed; from 2 MiB on aligned to and advised for huge pages. NULL when memory is short, and only
+ * then: 0 bytes are 64. */
 CK_API void *ck_alloc(size_t bytes);
-/* NULL is fine. `bytes` must be the size that was asked for. */
+/* For memory of ck_alloc only. NULL is fine. `bytes` must be the size that was asked for: it decides how it is freed.
+ */
 CK_API void ck_free(void *memory, size_t bytes);
 
 /* ---------------------------------------------------------------- layout */
 
 /* Floats in an NCHWc buffer of this shape; 0 if a size is below 1 or the product overflows. */
 CK_API size_t ck_blocked_count(int32_t n, int32_t c, int32_t h, int32_t w);
-/* src (N, C, H, W) -> dst (N, C/c, H, W, c). */
+/* src (N, C, H, W) -> dst (N, C/c, H, W, c); the surplus channels of dst become zero, here and below. */
 CK_API ck_status ck_nchw_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                                     int32_t threads);
 /* src (N, C/c, H, W, c) -> dst (N, C, H, W). */
@@ -126,7 +212,8 @@ typedef enum ck_accuracy { CK_ACCURACY_DEFAULT = 0, CK_ACCURACY_STRICT = 1, CK_A
  * timed on this machine, some tens of milliseconds a convolution, and the result becomes wisdom. */
 typedef enum ck_selection { CK_ESTIMATE = 0, CK_MEASURE = 1 } ck_selection;
 
-/* What happens to a result before it is stored, in this order. */
+/* What happens to a result before it is stored, in this order. The two pools exclude each other and CK_RESIDUAL
+ * (CK_UNSUPPORTED). */
 enum {
     CK_BIAS = 1,            /* + bias[k] */
     CK_RESIDUAL = 2,        /* + residual at the same place; NCHWc like dst, and may be dst itself */
@@ -137,7 +224,9 @@ enum {
 
 /* Shapes of one convolution. Zero means the usual: stride, dilation and groups 1, padding 0, everything else off.
  * out_height = (in_height + 2 pad_height - dilation_height (kernel_height - 1) - 1) / stride_height + 1.
- * The desc always describes the forward convolution; a gradient's buffers follow from `pass`. */
+ * The desc always describes the forward convolution; a gradient's buffers follow from `pass`.
+ * Limits: sizes and channels up to 2^20; kernel, stride, padding, dilation and threads up to 1024; channels are
+ * multiples of groups; the kernel fits into the padded picture. Anything else is CK_INVALID_ARGUMENT. */
 typedef struct ck_conv_desc {
     int32_t batch; /* the most images one run takes */
     int32_t in_channels, in_height, in_width;
@@ -179,9 +268,12 @@ typedef struct ck_conv_args {
 
 typedef struct ck_conv_plan ck_conv_plan;
 
-/* Checks the description and chooses the algorithm. CK_UNSUPPORTED when a forced algorithm does not apply. */
+/* Checks the description and chooses the algorithm. CK_UNSUPPORTED when a forced algorithm does not apply; on any error
+ * *plan is NULL. Give it back with ck_conv_plan_destroy. */
 CK_API ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan);
+/* Bytes that ck_conv_pack writes; 0 for weight gradients, which pack nothing, and for NULL. */
 CK_API size_t ck_conv_packed_size(const ck_conv_plan *plan);
+/* Bytes that ck_conv_run needs besides; 0: none. */
 CK_API size_t ck_conv_workspace_size(const ck_conv_plan *plan);
 /* oihw (K, C/groups, KH, KW); scale (K) or NULL multiplies each output channel's filter (BN folding; forward only);
  * packed: ck_conv_packed_size bytes, 64-byte aligned. Packs on the plan's threads. */
@@ -190,17 +282,22 @@ CK_API ck_status ck_conv_pack(const ck_conv_plan *plan, const float *oihw, const
  * the ISA and the order of the packed values, and changes when a release packs differently. For packed filters in
  * files; 0 for NULL. */
 CK_API uint64_t ck_conv_packed_format(const ck_conv_plan *plan);
+/* CK_INVALID_ARGUMENT for a NULL that the description needs, a batch out of range, or memory that is not aligned. */
 CK_API ck_status ck_conv_run(const ck_conv_plan *plan, const ck_conv_args *args);
+/* What was chosen; CK_AUTO for NULL. */
 CK_API ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan);
 /* Writes one line such as "winograd f4x4 avx512 14x32, 2 threads", NUL-terminated and cut to size; returns the whole
  * length without the NUL. */
 CK_API size_t ck_conv_plan_describe(const ck_conv_plan *plan, char *text, size_t size);
+/* Such as "winograd f4x4"; "unknown" for what is none. Static. */
 CK_API const char *ck_algorithm_name(ck_algorithm algorithm);
-CK_API void ck_conv_plan_destroy(ck_conv_plan *plan); /* NULL is fine */
+/* NULL is fine. No run of the plan may be going on. */
+CK_API void ck_conv_plan_destroy(ck_conv_plan *plan);
 
 /* Wisdom: which algorithm measured fastest, by CPU, ISA, threads and shape; kept for the process. The file that the
  * environment variable CK_WISDOM names is loaded before the first plan, if it exists. load adds to what is known; a bad
- * file changes nothing. save writes a whole new file and then renames it. */
+ * file changes nothing (CK_BAD_WISDOM; CK_FILE_ERROR if it cannot be read, and errno says why). save writes a whole new
+ * file and then renames it. count is that of the lines known. */
 CK_API ck_status ck_wisdom_load(const char *path);
 CK_API ck_status ck_wisdom_save(const char *path);
 CK_API size_t ck_wisdom_count(void);
@@ -208,6 +305,7 @@ CK_API void ck_wisdom_forget(void);
 
 /* ---------------------------------------------------------------- pooling (NCHWc in and out) */
 
+/* Padding up to half the kernel. threads as everywhere. */
 typedef struct ck_pool_desc {
     int32_t batch, channels, in_height, in_width;
     int32_t kernel_height, kernel_width, stride_height, stride_width, pad_height, pad_width;
@@ -215,6 +313,7 @@ typedef struct ck_pool_desc {
     int32_t threads;
 } ck_pool_desc;
 
+/* (in + 2 pad - kernel) / stride + 1, or rounded up as ceil_mode says, but no window begins in the padding behind. */
 CK_API ck_status ck_pool_output_size(const ck_pool_desc *desc, int32_t *out_height, int32_t *out_width);
 /* Padding counts as -infinity. argmax (N, C/c, OH, OW, c) gets the offset y * W + x of each maximum; NULL: not kept. */
 CK_API ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, int32_t *argmax);
@@ -230,11 +329,13 @@ CK_API ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, 
  * relu: 1 applies max(x, 0). */
 CK_API ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float *b, int32_t n, int32_t in,
                            int32_t out, float *y, size_t y_stride, int32_t relu, int32_t threads);
-/* Rows of n; y may be x. */
+/* x, y (rows, n): exp(x) / sum of exp(x) over each row, without overflow; y may be x. On the calling thread. */
 CK_API ck_status ck_softmax(const float *x, int32_t rows, int32_t n, float *y);
 /* y = a + b, then ReLU if asked; y may be a or b. count floats. */
 CK_API ck_status ck_add(const float *a, const float *b, float *y, size_t count, int32_t relu, int32_t threads);
+/* y = max(x, 0), NaN stays NaN; y may be x. */
 CK_API ck_status ck_relu(const float *x, float *y, size_t count, int32_t threads);
+/* y = 1 / (1 + exp(-x)); y may be x. */
 CK_API ck_status ck_sigmoid(const float *x, float *y, size_t count, int32_t threads);
 /* y = x * scale[c] + shift[c] on (N, C/c, H, W, c); scale and shift rounded up to whole blocks; y may be x. */
 CK_API ck_status ck_scale_shift(const float *x, const float *scale, const float *shift, int32_t n, int32_t c, int32_t h,

@@ -1,21 +1,42 @@
 /* resnet.h: whole networks from C, and from whatever calls C.
  *
- *     resnet *network;
- *     resnet_error error;
- *     if (resnet_open("resnet50.safetensors", NULL, &network, &error) != RESNET_OK) puts(error.text);
- *     resnet_info info;
- *     resnet_describe(network, &info);
- *     resnet_predict(network, pictures, count, logits, &error);     (count, info.classes) floats
- *     resnet_close(network);
+ *     #include <resnet.h>
+ *     #include <stdio.h>
+ *     #include <stdlib.h>
  *
- * Weights are safetensors, npz, or PyTorch's .pth in all three of its containers; the model is told from the file. Nothing
- * here prints, exits or throws: every function that can fail returns a status and puts one sentence into `error`, which may
- * be NULL. A network is immutable: any number of threads may use one at once, and each
- * gets memory of its own.
+ *     int main(int count, char **arguments) {
+ *         resnet_error error;
+ *         resnet *network;
+ *         if (count < 2 || resnet_open(arguments[1], NULL, &network, &error) != RESNET_OK)
+ *             return puts(count < 2 ? "usage: example WEIGHTS" : error.text), 1;
+ *         resnet_info info;
+ *         resnet_describe(network, &info);
+ *         // One picture of zeros, and its logits.
+ *         float *picture = calloc((size_t)info.channels * info.height * info.width, sizeof *picture);
+ *         float *logits = calloc((size_t)info.classes, sizeof *logits);
+ *         int failed = !picture || !logits;
+ *         if (!failed) failed = resnet_predict(network, picture, 1, logits, &error) != RESNET_OK;
+ *         if (!failed) printf("%s: the first of %d logits is %g\n", info.model, (int)info.classes, logits[0]);
+ *         free(logits);
+ *         free(picture);
+ *         resnet_close(network);
+ *         return failed;
+ *     }
  *
- * Threads: options.threads; 0 means OMP_NUM_THREADS if set, else the physical cores that the process may use. They are the
- * library's own and sleep between calls. A child made by fork may go on using a network: it makes threads of its own at
- * its first call. Do not fork while a call runs in another thread.
+ *     cc -std=c11 example.c $(pkg-config --cflags --libs resnet) && ./a.out resnet50.safetensors
+ *
+ * Weights are safetensors, npz, or PyTorch's .pth in all three of its containers; the model is told from the file.
+ * Nothing here prints, exits or throws: every function that can fail returns a status and puts one sentence into
+ * `error`, which may be NULL.
+ *
+ * Memory: pictures and results are the caller's, aligned to their type, and nothing keeps a pointer to them beyond the
+ * call. A network belongs to the caller from resnet_open to resnet_close; the file of packed weights, where there is
+ * one, is mapped until then and must not be overwritten in place. A network is immutable: any number of threads may use
+ * one at once, and each call gets memory of its own, kept for the next.
+ *
+ * Threads: options.threads; 0 means OMP_NUM_THREADS if set, else the physical cores that the process may use. They are
+ * the library's own and sleep between calls. A child made by fork may go on using a network: it makes threads of its
+ * own at its first call. Do not fork while a call runs in another thread.
  */
 #ifndef RESNET_H
 #define RESNET_H
@@ -30,10 +51,10 @@ extern "C" {
 typedef enum resnet_status {
     RESNET_OK = 0,
     RESNET_INVALID_ARGUMENT = 1, /* a NULL pointer, a count below 1, an unknown name in the options */
-    RESNET_BAD_FILE = 2,         /* the weights, or the file of packed weights, cannot be read or are not what was asked */
-    RESNET_UNSUPPORTED = 3,      /* the network does not run on such pictures, or has no embedding */
-    RESNET_OUT_OF_MEMORY = 4,    /* memory, or threads */
-    RESNET_FAILED = 5            /* anything else; error.text says what */
+    RESNET_BAD_FILE = 2,      /* the weights, or the file of packed weights, cannot be read or are not what was asked */
+    RESNET_UNSUPPORTED = 3,   /* the network does not run on such pictures, or has no embedding */
+    RESNET_OUT_OF_MEMORY = 4, /* memory, or threads */
+    RESNET_FAILED = 5         /* anything else; error.text says what */
 } resnet_status;
 
 typedef struct resnet_error {
@@ -51,7 +72,7 @@ typedef struct resnet_options {
     int32_t height, width; /* of the pictures; 0: what the weights say, else the model's usual size */
     int32_t batch;         /* pictures that run at once; 0: 8. Calls may bring any number */
     int32_t threads;
-    int32_t strict; /* 1: no Winograd, nearest to a plain sum */
+    int32_t strict;    /* 1: no Winograd, nearest to a plain sum */
     const char *model; /* such as "resnet50"; NULL: told from the file */
     /* A file of packed weights, made if it is not there: later processes map it, start faster and share its memory. It
      * belongs to these weights and options and is refused (RESNET_BAD_FILE) with others. NULL: none. */

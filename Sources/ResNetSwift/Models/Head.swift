@@ -7,10 +7,12 @@ public struct Head: Sendable {
 
     /// A head of your own:
     ///
-    ///     Head { g, x in
-    ///         let h = g.flatten(g.globalAveragePool(x, "avgpool"))
-    ///         return g.finish(logits: g.linear(g.dropout(h, "dropout", 0.2), "fc", 5), features: h)
-    ///     }
+    /// ```swift
+    /// let head = Head { g, x in
+    ///     let h = g.flatten(g.globalAveragePool(x, "avgpool"))
+    ///     return g.finish(logits: g.linear(g.dropout(h, "dropout", 0.2), "fc", 5), features: h)
+    /// }
+    /// ```
     public init(_ write: @escaping @Sendable (inout GraphBuilder, _ x: Node) -> Graph) { self.write = write }
 
     /// Mean over the picture and one linear layer `fc`: a ResNet's own head.
