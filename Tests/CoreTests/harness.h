@@ -1,7 +1,8 @@
 /* harness.h: what the C tests of the core share. No Swift and no XCTest, so that the same program checks every build:
  * gcc and clang, with and without OpenMP and OpenBLAS, natively and under qemu for another CPU.
  *
- * The tests of Tests/CKernelsTests go further (guard pages, refusals); these run every kernel of every instruction set.
+ * The tests of Tests/CKernelsTests go further (guard pages, each field refused); these run every kernel of every
+ * instruction set.
  */
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -51,5 +52,6 @@ void test_pictures(void);
 void test_batch_norm(void);
 void test_losses(void);
 void test_optimisers(void);
+void test_refusals(void);
 
 #endif

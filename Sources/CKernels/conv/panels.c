@@ -45,16 +45,15 @@ float ck_filter_at(const ck_filter_view *view, int32_t merged_groups, int32_t g,
 }
 
 /* Two FMA and two loads a cycle, and a latency of four: at least eight FMA in flight. */
+static double tile_cycles(int32_t pixels, int32_t width) {
+    return fmax(fmax(pixels * width, (pixels + width) * 1.05), 8) / 2;
+}
+
+/* Tiles as equal as they can be: `longer` of them have a pixel more. */
 double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width) {
     const int32_t most = ck_tile_pixels(kernels, width);
-    const int32_t count = (pixels + most - 1) / most;
-    double cycles = 0;
-    for (int32_t t = 0, p = 0; t < count; t++) {
-        const int32_t px = (pixels - p + count - t - 1) / (count - t);
-        cycles += fmax(fmax(px * width, (px + width) * 1.05), 8) / 2;
-        p += px;
-    }
-    return cycles;
+    const int32_t count = (pixels + most - 1) / most, each = pixels / count, longer = pixels % count;
+    return longer * tile_cycles(each + 1, width) + (count - longer) * tile_cycles(each, width);
 }
 
 int32_t ck_panel_width(const ck_kernels *kernels, int32_t pixels, int32_t blocks) {

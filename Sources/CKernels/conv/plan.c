@@ -25,7 +25,6 @@ static void or_one(int32_t *value) {
     if (*value == 0) *value = 1;
 }
 
-/* Sizes are bounded so that no product of the few that index arithmetic forms leaves int64_t. */
 static int in_range(int32_t value, int32_t low, int32_t high) { return value >= low && value <= high; }
 
 static ck_status check(const ck_conv_desc *d) {
@@ -52,6 +51,21 @@ static ck_status check(const ck_conv_desc *d) {
     const int pools = !!(d->epilogue & CK_MAX_POOL_3X3_S2) + !!(d->epilogue & CK_GLOBAL_AVERAGE);
     if (pools > 1 || (pools && (d->epilogue & CK_RESIDUAL))) return CK_UNSUPPORTED;
     return CK_OK;
+}
+
+/* Whether buffers of such a convolution can exist at all. It keeps every product of index arithmetic far within its
+ * type: pixels of a plane in int32_t, bytes of packed filters and of a workspace for 1024 threads in size_t. `reach` is
+ * what the data gradient may pad. */
+static int addressable(const ck_conv_desc *d, int32_t block) {
+    const double most = 0x1p46; /* floats: more bytes than a process can address */
+    const double reach_height = (double)d->dilation_height * (d->kernel_height - 1);
+    const double reach_width = (double)d->dilation_width * (d->kernel_width - 1);
+    const double plane =
+        (d->in_height + 2.0 * d->pad_height + reach_height) * (d->in_width + 2.0 * d->pad_width + reach_width);
+    const double in = d->in_channels + block, out = d->out_channels + block;
+    const double taps = (double)d->kernel_height * d->kernel_width;
+    return plane <= INT32_MAX - (1 << 16) && plane * d->batch * (in > out ? in : out) <= most &&
+           in * out * taps <= most && taps * (in > out ? in : out) <= INT32_MAX;
 }
 
 static int32_t output_size(int32_t in, int32_t pad, int32_t dilation, int32_t kernel, int32_t stride) {
@@ -151,6 +165,7 @@ ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
     or_one(&d->groups);
     status = check(d);
     if (status != CK_OK) return status;
+    if (!addressable(d, p.kernels->block)) return CK_OUT_OF_MEMORY;
     p.out_height = output_size(d->in_height, d->pad_height, d->dilation_height, d->kernel_height, d->stride_height);
     p.out_width = output_size(d->in_width, d->pad_width, d->dilation_width, d->kernel_width, d->stride_width);
     const ck_conv_algorithm *const *list = d->pass == CK_WEIGHT_GRADIENT ? weight_gradient : forward;

@@ -67,6 +67,7 @@ static ck_status load(const char *path) {
     if (!file) return CK_FILE_ERROR;
     char line[CK_WISDOM_KEY + 16];
     ck_status status = fgets(line, sizeof line, file) && !strcmp(line, header) ? CK_OK : CK_BAD_WISDOM;
+    if (ferror(file)) status = CK_FILE_ERROR; /* a directory opens, but does not read */
     for (int pass = 0; pass < 2 && status == CK_OK; pass++) {
         if (fseek(file, (long)sizeof header - 1, SEEK_SET) != 0) status = CK_FILE_ERROR;
         size_t read = 0;

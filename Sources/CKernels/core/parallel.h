@@ -20,10 +20,12 @@ static inline int ck_thread(void) { return 0; }
 static inline int ck_team(void) { return 1; }
 #endif
 
-/* The asked number of threads, or the default for 0; always 1 without OpenMP. */
+/* The asked number of threads, at most as many as a plan takes, because an OpenMP library that cannot start a thread
+ * ends the process; the default for 0; always 1 without OpenMP. */
 static inline int32_t ck_threads(int32_t asked) {
+    enum { MOST = 1024 };
 #if defined(_OPENMP)
-    return asked > 0 ? asked : ck_default_threads();
+    return asked > MOST ? MOST : asked > 0 ? asked : ck_default_threads();
 #else
     (void)asked;
     return 1;

@@ -77,8 +77,8 @@
  * Threads
  *     All functions but ck_isa_force may be called from any thread at any time. A plan is immutable and may run in
  *     many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0 means
- *     ck_default_threads(). Work runs on the OpenMP team of the calling thread, which OpenMP keeps for it: call from
- *     few, long-lived threads. The same arguments and thread count give the same bits.
+ *     ck_default_threads(), 1024 is the most. Work runs on the OpenMP team of the calling thread, which OpenMP keeps
+ *     for it: call from few, long-lived threads. Where the system gives no thread, the OpenMP library ends the process. The same arguments and thread count give the same bits.
  *     In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can, GNU's hangs).
  *     OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the calling
  *     thread's floating-point mode says; flushing them to zero is the caller's choice.
@@ -268,8 +268,9 @@ typedef struct ck_conv_args {
 
 typedef struct ck_conv_plan ck_conv_plan;
 
-/* Checks the description and chooses the algorithm. CK_UNSUPPORTED when a forced algorithm does not apply; on any error
- * *plan is NULL. Give it back with ck_conv_plan_destroy. */
+/* Checks the description and chooses the algorithm. CK_UNSUPPORTED when a forced algorithm does not apply,
+ * CK_OUT_OF_MEMORY for what no buffer can hold (over 2^31 pixels in a picture with its padding, over 2^46 floats); on any
+ * error *plan is NULL. Give it back with ck_conv_plan_destroy. */
 CK_API ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan);
 /* Bytes that ck_conv_pack writes; 0 for weight gradients, which pack nothing, and for NULL. */
 CK_API size_t ck_conv_packed_size(const ck_conv_plan *plan);

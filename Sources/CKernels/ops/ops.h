@@ -11,13 +11,24 @@ enum { CK_FLOATS_PER_THREAD = 8192 };
 
 /* Threads for `items` units of `floats` each: as asked, but no thread without an item, and none for too little work. */
 static inline int ck_threads_for(int32_t asked, int64_t items, int64_t floats) {
-    const int64_t worth = items * floats / CK_FLOATS_PER_THREAD + 1, most = items < worth ? items : worth;
+    int64_t work, worth, most;
+    if (__builtin_mul_overflow(items, floats, &work)) work = INT64_MAX;
+    worth = work / CK_FLOATS_PER_THREAD + 1;
+    most = items < worth ? items : worth;
     const int32_t threads = most > 1 ? ck_threads(asked) : 1;
     return threads < most ? threads : (int)most;
 }
 
 /* Channels in whole blocks, and the number of blocks. */
 static inline int32_t ck_blocks(int32_t channels, int32_t block) { return (channels - 1) / block + 1; }
+
+/* Whether a plain buffer of so many elements of so many bytes is addressable; sizes at least 1. */
+static inline int ck_addressable(int32_t n, int32_t c, int32_t h, int32_t w, size_t bytes) {
+    size_t size = bytes;
+    return !__builtin_mul_overflow(size, (size_t)n, &size) && !__builtin_mul_overflow(size, (size_t)c, &size) &&
+           !__builtin_mul_overflow(size, (size_t)h, &size) && !__builtin_mul_overflow(size, (size_t)w, &size) &&
+           size <= PTRDIFF_MAX;
+}
 
 /* CK_OK if sizes are at least 1, threads at least 0 and the blocked buffer addressable. */
 static inline ck_status ck_check_blocked(int32_t n, int32_t c, int32_t h, int32_t w, int32_t threads) {

@@ -9,6 +9,7 @@ enum { TILE = 32 };
 ck_status ck_nhwc8_to_nchw(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                            const float *shift, float *dst, int32_t threads) {
     if (!src || !scale || !shift || !dst || n < 1 || c < 1 || h < 1 || w < 1 || threads < 0) return CK_INVALID_ARGUMENT;
+    if (!ck_addressable(n, c, h, w, sizeof *dst)) return CK_OUT_OF_MEMORY;
     const size_t row = (size_t)w * (size_t)c, plane = (size_t)h * (size_t)w;
 #pragma omp parallel for num_threads(ck_threads_for(threads, (int64_t)n *h, (int64_t)row)) schedule(static) collapse(2)
     for (int32_t i = 0; i < n; i++) {
@@ -46,6 +47,7 @@ ck_status ck_orient_u8(const uint8_t *src, int32_t height, int32_t width, int32_
                        uint8_t *dst) {
     if (!src || !dst || height < 1 || width < 1 || channels < 1 || orientation < 1 || orientation > 8)
         return CK_INVALID_ARGUMENT;
+    if (!ck_addressable(1, channels, height, width, 1)) return CK_OUT_OF_MEMORY;
     const size_t pixel = (size_t)channels;
     if (orientation == 1) {
         memcpy(dst, src, (size_t)height * (size_t)width * pixel);

@@ -218,6 +218,9 @@ ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_
     if (filter != CK_BILINEAR && filter != CK_BICUBIC) return CK_INVALID_ARGUMENT;
     const size_t source_row = (size_t)width * (size_t)channels, row = (size_t)out_width * (size_t)channels;
     if (src_stride < source_row) return CK_INVALID_ARGUMENT;
+    if (!ck_addressable(1, channels, height, width, 1) || src_stride > PTRDIFF_MAX / (size_t)height ||
+        !ck_addressable(1, channels, out_height, out_width, 1))
+        return CK_OUT_OF_MEMORY;
     /* Pillow keeps a box in floats; written so that a NaN fails. */
     const float left = (float)x0, top = (float)y0, right = (float)x1, bottom = (float)y1;
     if (!(left >= 0.0f && top >= 0.0f && right <= (float)width && bottom <= (float)height)) return CK_INVALID_ARGUMENT;

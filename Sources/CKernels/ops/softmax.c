@@ -16,6 +16,7 @@ static void softmax_row(const float *x, int32_t n, float *y) {
 
 ck_status ck_softmax(const float *x, int32_t rows, int32_t n, float *y) {
     if (!x || !y || rows < 1 || n < 1) return CK_INVALID_ARGUMENT;
+    if (!ck_addressable(1, 1, rows, n, sizeof *y)) return CK_OUT_OF_MEMORY;
     for (int32_t i = 0; i < rows; i++) softmax_row(x + (int64_t)i * n, n, y + (int64_t)i * n);
     return CK_OK;
 }

@@ -35,7 +35,8 @@ static double row_loss(const float *x, int32_t n, int32_t label, const float *ta
 }
 
 static int bad_rows(int32_t rows, int32_t n, double smoothing, double scale) {
-    return rows < 1 || n < 1 || !(smoothing >= 0 && smoothing <= 1) || !isfinite(scale);
+    return rows < 1 || n < 1 || !ck_addressable(1, 1, rows, n, sizeof(float)) || !(smoothing >= 0 && smoothing <= 1) ||
+           !isfinite(scale);
 }
 
 ck_status ck_cross_entropy(const float *x, const int32_t *labels, int32_t rows, int32_t n, const float *class_weights,
