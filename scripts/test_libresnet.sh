@@ -28,6 +28,16 @@ awk '/^ \*     #include/ { inside = 1 } inside { print substr($0, 8) } inside &&
     "$prefix/include/resnet.h" >.build/manual.c
 cc -std=c11 -Wall -Wextra -Wpedantic -Werror .build/manual.c $(pkg-config --cflags --libs resnet) -o .build/manual
 .build/manual demo/digits.safetensors
+cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror Tests/CResNetTests/refusals.c $(pkg-config --cflags --libs resnet) -pthread \
+    -o .build/refusals
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+chmod 755 "$scratch"
+.build/refusals demo/digits.safetensors "$scratch" >.build/refusals.log || {
+    cat .build/refusals.log
+    exit 1
+}
+tail -n 1 .build/refusals.log
 echo '#include <resnet.h>' | c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ - -I"$prefix/include"
 if "$python" -c 'import numpy' 2>/dev/null; then
     "$python" examples/python/workers.py

@@ -4,8 +4,9 @@
 import CResNet
 import Glibc
 import ResNetSwift
+import Synchronization
 
-/// What a `resnet *` points to.
+/// What a `resnet *` stands for.
 private final class Network: Sendable {
     let plan: InferencePlan
     let model: String
@@ -23,9 +24,33 @@ private final class Network: Sendable {
     }
 
     deinit { for name in classNames { free(name) } }
+}
 
-    static func at(_ pointer: OpaquePointer?) -> Network? {
-        pointer.map { Unmanaged<Network>.fromOpaque(UnsafeRawPointer($0)).takeUnretainedValue() }
+/// The networks that are open. A `resnet *` is a number that was never given out before, not an address: one that is
+/// closed, or was never opened, is found out instead of followed, and a call that runs keeps its network alive.
+private enum Handles {
+    private static let open = Mutex((next: UInt(0x5E_0000_0000), networks: [UInt: Network]()))
+
+    static func add(_ network: Network) -> OpaquePointer {
+        open.withLock { open in
+            open.next += 16
+            open.networks[open.next] = network
+            return OpaquePointer(bitPattern: open.next)!
+        }
+    }
+
+    static func network(_ handle: OpaquePointer?) throws -> Network {
+        guard let handle else { throw Refusal(RESNET_INVALID_ARGUMENT, "network: expected an open one, found NULL") }
+        guard let network = open.withLock({ $0.networks[UInt(bitPattern: handle)] }) else {
+            throw Refusal(
+                RESNET_INVALID_ARGUMENT, "network: expected an open one, found \(handle), closed or never opened")
+        }
+        return network
+    }
+
+    /// - Returns: the network, so that it ends outside of the lock.
+    static func remove(_ handle: OpaquePointer) -> Network? {
+        open.withLock { $0.networks.removeValue(forKey: UInt(bitPattern: handle)) }
     }
 }
 
@@ -99,10 +124,22 @@ public func resnetOpen(
 ) -> resnet_status {
     network?.pointee = nil
     return answer(error) {
-        guard let weights, let network else { throw Refusal(RESNET_INVALID_ARGUMENT, "a pointer is NULL") }
-        let opened = try open(String(cString: weights), options?.pointee ?? resnet_options())
-        network.pointee = OpaquePointer(Unmanaged.passRetained(opened).toOpaque())
+        guard let weights else { throw Refusal(RESNET_INVALID_ARGUMENT, "weights: expected a path, found NULL") }
+        guard let network else {
+            throw Refusal(RESNET_INVALID_ARGUMENT, "network: expected a place for the network, found NULL")
+        }
+        let opened = try open(try path(weights, "weights"), options?.pointee ?? resnet_options())
+        network.pointee = Handles.add(opened)
     }
+}
+
+/// Swift's strings are Unicode: other bytes would be changed on the way, and another file opened.
+private func path(_ bytes: UnsafePointer<CChar>, _ name: String) throws -> String {
+    guard let text = String(validatingCString: bytes) else {
+        throw Refusal(
+            RESNET_INVALID_ARGUMENT, "\(name): expected a path in UTF-8, found \(String(cString: bytes))")
+    }
+    return text
 }
 
 private func open(_ path: String, _ options: resnet_options) throws -> Network {
@@ -114,7 +151,9 @@ private func open(_ path: String, _ options: resnet_options) throws -> Network {
         throw Refusal(RESNET_INVALID_ARGUMENT, "options.threads: expected 0...1024, found \(options.threads)")
     }
     guard options.input == RESNET_FLOATS || options.input == RESNET_BYTES else {
-        throw Refusal(RESNET_INVALID_ARGUMENT, "options.input: expected RESNET_FLOATS or RESNET_BYTES")
+        throw Refusal(
+            RESNET_INVALID_ARGUMENT,
+            "options.input: expected RESNET_FLOATS or RESNET_BYTES, found \(options.input.rawValue)")
     }
     _ = try Machine.instructionSet()
     let asked = try options.model.map { try ModelName(named: String(cString: $0)) }
@@ -141,7 +180,7 @@ private func open(_ path: String, _ options: resnet_options) throws -> Network {
     let plan = try plan(
         model, ImageShape(channels: channels, height: size.height, width: size.width),
         batch: options.batch == 0 ? 8 : Int(options.batch), planOptions,
-        packed: options.packed.map { String(cString: $0) })
+        packed: try options.packed.map { try ResNetC.path($0, "options.packed") })
     let isImageNet = plan.outputShape(0).count == ImageNet.classNames.count
     return Network(plan: plan, model: name, classNames: model.classNames ?? (isImageNet ? ImageNet.classNames : nil))
 }
@@ -167,7 +206,7 @@ private func plan(
 
 @_cdecl("resnet_describe")
 public func resnetDescribe(_ network: OpaquePointer?, _ info: UnsafeMutablePointer<resnet_info>?) -> resnet_status {
-    guard let network = Network.at(network), let info else { return RESNET_INVALID_ARGUMENT }
+    guard let network = try? Handles.network(network), let info else { return RESNET_INVALID_ARGUMENT }
     let plan = network.plan
     info.pointee = resnet_info()
     if case .floatNCHW = plan.options.input {
@@ -188,7 +227,7 @@ public func resnetDescribe(_ network: OpaquePointer?, _ info: UnsafeMutablePoint
 
 @_cdecl("resnet_class_name")
 public func resnetClassName(_ network: OpaquePointer?, _ index: Int32) -> UnsafePointer<CChar>? {
-    guard let names = Network.at(network)?.classNames, names.indices.contains(Int(index)) else { return nil }
+    guard let names = try? Handles.network(network).classNames, names.indices.contains(Int(index)) else { return nil }
     return UnsafePointer(names[Int(index)])
 }
 
@@ -197,7 +236,11 @@ public func resnetPredict(
     _ network: OpaquePointer?, _ pictures: UnsafeRawPointer?, _ count: Int64, _ logits: UnsafeMutablePointer<Float>?,
     _ error: UnsafeMutablePointer<resnet_error>?
 ) -> resnet_status {
-    answer(error) { try run(network, pictures, count, logits, features: nil) }
+    answer(error) {
+        let network = try Handles.network(network)
+        guard let logits else { throw Refusal(RESNET_INVALID_ARGUMENT, "logits: expected memory, found NULL") }
+        try run(network, pictures, count, logits, features: nil)
+    }
 }
 
 @_cdecl("resnet_embed")
@@ -206,23 +249,30 @@ public func resnetEmbed(
     _ error: UnsafeMutablePointer<resnet_error>?
 ) -> resnet_status {
     answer(error) {
-        if let network = Network.at(network), network.features == 0 {
+        let network = try Handles.network(network)
+        guard network.features > 0 else {
             throw Refusal(RESNET_UNSUPPORTED, "\(network.model) has no embedding before its logits")
         }
+        guard let embedding else { throw Refusal(RESNET_INVALID_ARGUMENT, "embedding: expected memory, found NULL") }
         try run(network, pictures, count, nil, features: embedding)
     }
 }
 
 private func run(
-    _ network: OpaquePointer?, _ pictures: UnsafeRawPointer?, _ count: Int64, _ logits: UnsafeMutablePointer<Float>?,
+    _ network: Network, _ pictures: UnsafeRawPointer?, _ count: Int64, _ logits: UnsafeMutablePointer<Float>?,
     features: UnsafeMutablePointer<Float>?
 ) throws {
-    guard let network = Network.at(network), let pictures, logits != nil || features != nil else {
-        throw Refusal(RESNET_INVALID_ARGUMENT, "a pointer is NULL")
-    }
+    guard let pictures else { throw Refusal(RESNET_INVALID_ARGUMENT, "pictures: expected memory, found NULL") }
     let most = Int64(Int.max / 16 / max(network.plan.input.count, network.classes, network.features))
     guard count >= 1, count <= most else {
         throw Refusal(RESNET_INVALID_ARGUMENT, "count: expected 1...\(most) pictures, found \(count)")
+    }
+    let floats: [(String, UnsafeRawPointer?)] = [
+        ("pictures", network.plan.options.input == .floatNCHW ? pictures : nil),
+        ("logits", logits.map(UnsafeRawPointer.init)), ("embedding", features.map(UnsafeRawPointer.init)),
+    ]
+    for (name, pointer) in floats where UInt(bitPattern: pointer) % 4 != 0 {
+        throw Refusal(RESNET_INVALID_ARGUMENT, "\(name): expected floats on a multiple of 4 bytes, found \(pointer!)")
     }
     try network.plan.predict(pictures, images: Int(count), logits: logits, features: features)
 }
@@ -230,5 +280,5 @@ private func run(
 @_cdecl("resnet_close")
 public func resnetClose(_ network: OpaquePointer?) {
     guard let network else { return }
-    Unmanaged<Network>.fromOpaque(UnsafeRawPointer(network)).release()
+    _ = Handles.remove(network)
 }

@@ -78,7 +78,8 @@
  *     All functions but ck_isa_force may be called from any thread at any time. A plan is immutable and may run in
  *     many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0 means
  *     ck_default_threads(), 1024 is the most. Work runs on the OpenMP team of the calling thread, which OpenMP keeps
- *     for it: call from few, long-lived threads. Where the system gives no thread, the OpenMP library ends the process. The same arguments and thread count give the same bits.
+ *     for it: call from few, long-lived threads. Where the system gives no thread, the OpenMP library ends the process.
+ *     The same arguments and thread count give the same bits.
  *     In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can, GNU's hangs).
  *     OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the calling
  *     thread's floating-point mode says; flushing them to zero is the caller's choice.

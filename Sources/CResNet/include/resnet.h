@@ -32,7 +32,8 @@
  * Memory: pictures and results are the caller's, aligned to their type, and nothing keeps a pointer to them beyond the
  * call. A network belongs to the caller from resnet_open to resnet_close; the file of packed weights, where there is
  * one, is mapped until then and must not be overwritten in place. A network is immutable: any number of threads may use
- * one at once, and each call gets memory of its own, kept for the next.
+ * one at once, and each call gets memory of its own, kept for the next. A handle that was closed, or is none, is
+ * refused with RESNET_INVALID_ARGUMENT; it is never given out again.
  *
  * Threads: options.threads; 0 means OMP_NUM_THREADS if set, else the physical cores that the process may use. They are
  * the library's own and sleep between calls. A child made by fork may go on using a network: it makes threads of its
@@ -50,7 +51,7 @@ extern "C" {
 
 typedef enum resnet_status {
     RESNET_OK = 0,
-    RESNET_INVALID_ARGUMENT = 1, /* a NULL pointer, a count below 1, an unknown name in the options */
+    RESNET_INVALID_ARGUMENT = 1, /* NULL, a closed network, a count below 1, misaligned floats, an unknown name */
     RESNET_BAD_FILE = 2,      /* the weights, or the file of packed weights, cannot be read or are not what was asked */
     RESNET_UNSUPPORTED = 3,   /* the network does not run on such pictures, or has no embedding */
     RESNET_OUT_OF_MEMORY = 4, /* memory, or threads */
@@ -93,18 +94,19 @@ typedef struct resnet resnet;
 
 /* "0.1.0". */
 const char *resnet_version(void);
-/* options may be NULL. On failure *network is NULL. */
+/* weights: a path, in UTF-8. options may be NULL. On failure *network is NULL. */
 resnet_status resnet_open(const char *weights, const resnet_options *options, resnet **network, resnet_error *error);
 resnet_status resnet_describe(const resnet *network, resnet_info *info);
 /* The name of a class, NULL where the weights bring none or there is no such class; lives as long as the network. */
 const char *resnet_class_name(const resnet *network, int32_t index);
-/* pictures: `count` of them as options.input says. logits (count, classes), before softmax or sigmoid. */
+/* pictures: `count` of them, one after the other, as options.input says. logits (count, classes), before softmax or
+ * sigmoid. After a failure the contents of logits are undefined. */
 resnet_status resnet_predict(const resnet *network, const void *pictures, int64_t count, float *logits,
                              resnet_error *error);
 /* embedding (count, features): what the last layer reads. */
 resnet_status resnet_embed(const resnet *network, const void *pictures, int64_t count, float *embedding,
                            resnet_error *error);
-/* NULL is fine. No call may be running. */
+/* NULL and a closed network are fine. Calls that run in other threads end as they would. */
 void resnet_close(resnet *network);
 
 #ifdef __cplusplus
