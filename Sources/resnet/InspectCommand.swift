@@ -9,12 +9,14 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Shows what is in a weight file: container, tensors, metadata, and the model it fits.",
         discussion: """
-            Nothing is executed and no tensor is read. The container is told by content.
+            Nothing is executed and no tensor is read. The container is told by content. Of a file that --packed made, it \
+            shows what it was packed for, and reads all of it to compare the checksum, which other commands do not.
 
             EXAMPLES
               resnet inspect resnet50.pth
               resnet inspect model.safetensors --model resnet18
               resnet inspect model.npz --json
+              resnet inspect resnet50.packed
             """)
 
     @Argument(help: ArgumentHelp("A weight file.", valueName: "file"))
@@ -27,9 +29,32 @@ struct InspectCommand: ParsableCommand {
 
     func run() throws {
         let asked = try model.map { (name) throws(ModelError) in try ModelName(named: name) }
+        if let packed = try packedWeights() {
+            try packed.check()
+            print(
+                json
+                    ? JSONValue(
+                        ("path", .string(file)), ("container", .string("packed weights")),
+                        ("bytes", .integer(packed.bytes)), ("packed_for", .string(packed.madeFor)),
+                        ("sound", .bool(true))
+                    ).text
+                    : "\(file): packed weights, \(packed.bytes.grouped) bytes, contents sound\npacked for  \(packed.madeFor)"
+            )
+            return
+        }
         let opened = try WeightFile.open(file)
         let match = Match(opened, asked)
         print(json ? object(opened, match).text : text(opened, match))
+    }
+
+    /// Nil if the file is something else.
+    private func packedWeights() throws -> PackedWeights? {
+        do throws(PackedWeightsError) { return try PackedWeights(path: file) } catch {
+            switch error.fault {
+            case .notPackedWeights, .file: return nil
+            default: throw error
+            }
+        }
     }
 
     /// The model of the file, or why there is none.

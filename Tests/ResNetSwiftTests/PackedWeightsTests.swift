@@ -56,7 +56,8 @@ final class PackedWeightsTests: XCTestCase {
         }
         XCTAssertEqual(open(random.graph), "no error")
         XCTAssertEqual(open(random.graph, options: PlanOptions(threads: 1)), "no error")
-        XCTAssertTrue(open(random.graph, options: PlanOptions(forcedAlgorithm: .gemm)).contains("packed for Random on"))
+        XCTAssertTrue(
+            open(random.graph, options: PlanOptions(forcedAlgorithm: .gemm)).contains("packed for another network"))
 
         // The same network with another eps, or with a module of another name, folds other numbers.
         var renamed = Graph(modelName: "Random")
@@ -68,7 +69,7 @@ final class PackedWeightsTests: XCTestCase {
         }
         renamed.setOutputs(
             logits: Node(index: random.graph.logits), features: random.graph.features.map { Node(index: $0) })
-        XCTAssertTrue(open(renamed).contains("but needed is"))
+        XCTAssertTrue(open(renamed).contains("packed for another network"))
     }
 
     func testDamagedFilesAreRefused() throws {
@@ -85,11 +86,25 @@ final class PackedWeightsTests: XCTestCase {
         }
         XCTAssertTrue(try open(whole.prefix(whole.count - 1)).contains("bytes long instead of \(whole.count)"))
         XCTAssertTrue(try open(whole.prefix(100)).contains("100 bytes long instead of 4096"))
-        XCTAssertTrue(try open(whole.prefix(5)).contains("no file of packed weights"))
+        XCTAssertTrue(try open(whole.prefix(5)).contains("not a file of packed weights"))
         XCTAssertTrue(try open(whole + [0]).contains("bytes long instead of \(whole.count)"))
+        XCTAssertTrue(try open(Data()).contains("not a file of packed weights"))
+        var format = whole
+        format[8] = 1
+        XCTAssertTrue(try open(format).contains("format 1, but this version reads 2"))
         var flipped = whole
         flipped[17] ^= 1
         XCTAssertTrue(try open(flipped).contains("packed for"))
+        // Opening does not read the contents; looking at the file does.
+        let sound = try PackedWeights(path: path)
+        XCTAssertNoThrow(try sound.check())
+        XCTAssertEqual(sound.bytes, whole.count)
+        XCTAssertTrue(sound.madeFor.hasPrefix("Random on "), sound.madeFor)
+        var rotten = whole
+        rotten[whole.count - 64] ^= 4
+        XCTAssertEqual(try open(rotten), "no error")
+        let file = try PackedWeights(path: "\(folder)/damaged.packed")
+        XCTAssertTrue(message { try file.check() }.contains("damaged: its contents have checksum"))
         XCTAssertTrue(
             message { _ = try InferencePlan(graph: random.graph, packed: folder, input: random.image) }
                 .contains("directory"))

@@ -140,7 +140,18 @@ final class ToolArrayTests: XCTestCase {
             naming: "digits.packed: packed for CIFARResNet", "but needed is")
         try folder.assertFails(
             "predict", "-w", "demo/digits.safetensors", "-i", "x.npy", "-o", "y.npy", "--packed", "x.npy",
-            naming: "x.npy: no file of packed weights")
+            naming: "x.npy: not a file of packed weights")
+
+        // What it is, and whether it still is.
+        let about = try succeed(folder, "inspect", "digits.packed").output
+        XCTAssertTrue(about.contains("contents sound") && about.contains("packed for  CIFARResNet on"), about)
+        try folder.assertFails(
+            "predict", "-w", "digits.packed", "-i", "x.npy", "-o", "y.npy", naming: "digits.packed", "with --packed")
+        let packed = URL(fileURLWithPath: "\(folder.path)/digits.packed")
+        var contents = try Data(contentsOf: packed)
+        contents[contents.count / 2] ^= 1
+        try contents.write(to: packed)
+        try folder.assertFails("inspect", "digits.packed", naming: "digits.packed: damaged", "make the file again")
     }
 
     func testArraysThatDoNotFit() throws {

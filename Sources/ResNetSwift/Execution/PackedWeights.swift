@@ -4,9 +4,13 @@
 //     8     format of this file, 32 bit; where the constants start, 32 bit, a multiple of 4096
 //     16    key, 64 bit: a hash of all that the constants' order depends on
 //     24    bytes of constants, 64 bit
-//     32    bytes of the following text, 32 bit; what the weights were packed for, for people
+//     32    CRC-32 of the constants, 32 bit
+//     36    bytes of the following text, 32 bit; what the weights were packed for, for people
 //     ...   zeros
 //     4096  the constants as they lie in memory
+//
+// Opening compares everything but the checksum, which would read all pages of a file that is mapped to start at once;
+// `PackedWeights.check` compares it (`resnet inspect FILE`).
 //
 // All numbers are little-endian. The file is a cache: made for one model, instruction set and plan, and refused by any
 // other. The key counts the weights only where the caller gives their fingerprint; otherwise a file belongs beside the
@@ -21,6 +25,10 @@ public struct PackedWeightsError: Error, Sendable, Hashable, CustomStringConvert
         case notPackedWeights
         /// Truncated, or with something behind.
         case length(expected: Int, found: Int)
+        /// By a version of this library that writes another format.
+        case format(expected: Int, found: Int)
+        /// The contents changed after they were written.
+        case checksum(expected: UInt32, found: UInt32)
         /// Packed for something else.
         case madeFor(String, wanted: String)
     }
@@ -31,8 +39,15 @@ public struct PackedWeightsError: Error, Sendable, Hashable, CustomStringConvert
     public var description: String {
         switch fault {
         case .file(let reason): "\(path): \(reason)"
-        case .notPackedWeights: "\(path): no file of packed weights"
+        case .notPackedWeights: "\(path): not a file of packed weights"
         case .length(let expected, let found): "\(path): \(found) bytes long instead of \(expected)"
+        case .format(let expected, let found):
+            "\(path): packed weights of format \(found), but this version reads \(expected); make the file again"
+        case .checksum(let expected, let found):
+            "\(path): damaged: its contents have checksum \(String(found, radix: 16)) instead of "
+                + "\(String(expected, radix: 16)); make the file again"
+        case .madeFor(let made, let wanted) where made == wanted:
+            "\(path): packed for another network that goes by the same description, \(made); make the file again"
         case .madeFor(let made, let wanted): "\(path): packed for \(made), but needed is \(wanted)"
         }
     }
@@ -117,37 +132,105 @@ private struct FNV1a {
     }
 }
 
-private enum PackedHeader {
+/// The first page of the file.
+private struct PackedHeader {
     static let magic = Array("CKPACKED".utf8)
-    static let revision: UInt32 = 1
+    static let revision: UInt32 = 2
     static let bytes = 4096
+    private static let textStart = 40
 
-    static func make(_ key: PackedKey, constantBytes: Int) -> [UInt8] {
-        let text = Array(key.text.utf8.prefix(bytes - 36))
-        var header = magic
-        header += littleEndianBytes(revision) + littleEndianBytes(UInt32(bytes)) + littleEndianBytes(key.hash)
-        header += littleEndianBytes(UInt64(constantBytes)) + littleEndianBytes(UInt32(text.count)) + text
-        return header + [UInt8](repeating: 0, count: bytes - header.count)
+    let key: UInt64
+    let constantBytes: Int
+    let checksum: UInt32
+    let text: String
+
+    init(_ key: PackedKey, constants: UnsafeRawBufferPointer) {
+        self.key = key.hash
+        constantBytes = constants.count
+        checksum = UInt32(truncatingIfNeeded: checksumCRC32(constants))
+        text = key.text
     }
 
-    /// - Returns: the fault, or nil if the file is what the key wants.
-    static func fault(_ file: UnsafeRawBufferPointer, _ key: PackedKey, constantBytes: Int) -> PackedWeightsError.Fault?
-    {
-        guard file.count >= magic.count, file.prefix(magic.count).elementsEqual(magic) else { return .notPackedWeights }
-        guard file.count >= bytes else { return .length(expected: bytes, found: file.count) }
+    var contents: [UInt8] {
+        let text = Array(text.utf8.prefix(Self.bytes - Self.textStart))
+        var header = Self.magic
+        header += littleEndianBytes(Self.revision) + littleEndianBytes(UInt32(Self.bytes)) + littleEndianBytes(key)
+        header += littleEndianBytes(UInt64(constantBytes)) + littleEndianBytes(checksum)
+        header += littleEndianBytes(UInt32(text.count)) + text
+        return header + [UInt8](repeating: 0, count: Self.bytes - header.count)
+    }
+
+    /// Of a file of any contents; compares its length with what it says.
+    init(reading file: UnsafeRawBufferPointer) throws(PackedWeightsError.Fault) {
+        guard file.count >= Self.magic.count, file.prefix(Self.magic.count).elementsEqual(Self.magic) else {
+            throw .notPackedWeights
+        }
+        guard file.count >= Self.bytes else { throw .length(expected: Self.bytes, found: file.count) }
         func number<T: FixedWidthInteger>(_ offset: Int, _ type: T.Type) -> T {
             T(littleEndian: file.loadUnaligned(fromByteOffset: offset, as: T.self))
         }
-        let textBytes = min(Int(number(32, UInt32.self)), bytes - 36)
-        let text = String(decoding: file[36..<36 + textBytes], as: UTF8.self)
-        guard number(8, UInt32.self) == revision, number(12, UInt32.self) == UInt32(bytes),
-            number(16, UInt64.self) == key.hash, number(24, UInt64.self) == UInt64(constantBytes)
-        else { return .madeFor(text, wanted: key.text) }
-        guard file.count == bytes + constantBytes else {
-            return .length(expected: bytes + constantBytes, found: file.count)
+        guard number(8, UInt32.self) == Self.revision, number(12, UInt32.self) == UInt32(Self.bytes) else {
+            throw .format(expected: Int(Self.revision), found: Int(number(8, UInt32.self)))
         }
-        return nil
+        key = number(16, UInt64.self)
+        constantBytes = Int(truncatingIfNeeded: number(24, UInt64.self) & UInt64(Int.max))
+        checksum = number(32, UInt32.self)
+        let textBytes = min(Int(number(36, UInt32.self)), Self.bytes - Self.textStart)
+        text = String(decoding: file[Self.textStart..<Self.textStart + textBytes], as: UTF8.self)
+        guard file.count - Self.bytes == constantBytes else {
+            let (whole, isTooLong) = constantBytes.addingReportingOverflow(Self.bytes)
+            throw .length(expected: isTooLong ? Int.max : whole, found: file.count)
+        }
     }
+}
+
+extension PackedWeightsError.Fault: Error {}
+
+/// A file of packed weights, looked at from outside.
+public struct PackedWeights: Sendable {
+    public let path: String
+    /// What it was packed for: model, instruction set, picture size and batch, for people.
+    public let madeFor: String
+    /// Of the file.
+    public let bytes: Int
+    private let file: MappedFile
+    private let header: PackedHeader
+
+    /// Reads the header.
+    public init(path: String) throws(PackedWeightsError) {
+        self.path = path
+        do throws(WeightFault) { file = try MappedFile(path: path) } catch {
+            if case .notWeights = error { throw PackedWeightsError(path: path, fault: .notPackedWeights) }
+            throw PackedWeightsError(path: path, fault: .file("\(error)"))
+        }
+        do throws(PackedWeightsError.Fault) { header = try PackedHeader(reading: file.bytes) } catch {
+            throw PackedWeightsError(path: path, fault: error)
+        }
+        madeFor = header.text
+        bytes = file.bytes.count
+    }
+
+    /// Reads all of the file and compares its checksum: what opening leaves out, as it would cost the start more than
+    /// everything else.
+    public func check() throws(PackedWeightsError) {
+        let found = UInt32(truncatingIfNeeded: checksumCRC32(constants))
+        guard found == header.checksum else {
+            throw PackedWeightsError(path: path, fault: .checksum(expected: header.checksum, found: found))
+        }
+    }
+
+    fileprivate var constants: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: file.bytes[PackedHeader.bytes...])
+    }
+
+    /// Nothing unless the file was packed for `key`.
+    fileprivate func match(_ key: PackedKey, constantBytes: Int) throws(PackedWeightsError) {
+        guard header.key == key.hash, header.constantBytes == constantBytes else {
+            throw PackedWeightsError(path: path, fault: .madeFor(madeFor, wanted: key.text))
+        }
+    }
+
+    fileprivate var owner: MappedFile { file }
 }
 
 extension InferencePlan {
@@ -157,9 +240,10 @@ extension InferencePlan {
     ///   - fingerprint: of the model; a plan then opens the file only with the same.
     public func writePacked(to path: String, fingerprint: UInt64? = nil) throws(ExecutionError) {
         do throws(WeightFault) {
+            let contents = UnsafeRawBufferPointer(start: constants.base, count: constants.bytes)
             let file = try AtomicFile(path)
-            try file.write(PackedHeader.make(packedKey.counting(fingerprint), constantBytes: constants.bytes))
-            try file.write(UnsafeRawBufferPointer(start: constants.base, count: constants.bytes))
+            try file.write(PackedHeader(packedKey.counting(fingerprint), constants: contents).contents)
+            try file.write(contents)
             try file.commit()
         } catch {
             throw .packedWeights(PackedWeightsError(path: path, fault: .file("\(error)")))
@@ -183,22 +267,20 @@ extension InferencePlan {
         options: PlanOptions = PlanOptions(), copies: Bool = false
     ) throws(ExecutionError) {
         let parts = try PlanParts(graph: graph, input: input, batch: batch, options: options)
-        let file: MappedFile
-        do throws(WeightFault) { file = try MappedFile(path: path) } catch {
-            throw .packedWeights(PackedWeightsError(path: path, fault: .file("\(error)")))
-        }
         let size = parts.constantLayout.bytes
-        if let fault = PackedHeader.fault(file.bytes, parts.packedKey.counting(fingerprint), constantBytes: size) {
-            throw .packedWeights(PackedWeightsError(path: path, fault: fault))
-        }
-        let mapped = file.bytes.baseAddress! + PackedHeader.bytes
+        let packed: PackedWeights
+        do throws(PackedWeightsError) {
+            packed = try PackedWeights(path: path)
+            try packed.match(parts.packedKey.counting(fingerprint), constantBytes: size)
+        } catch { throw .packedWeights(error) }
+        let mapped = packed.constants.baseAddress!
         let constants: ConstantMemory
         if copies {
             let buffer = try AlignedBuffer(bytes: size, for: "packed weights")
             buffer.base.copyMemory(from: mapped, byteCount: size)
             constants = ConstantMemory(base: buffer.base, bytes: size, owner: buffer)
         } else {
-            constants = ConstantMemory(base: mapped, bytes: size, owner: file)
+            constants = ConstantMemory(base: mapped, bytes: size, owner: packed.owner)
         }
         try self.init(parts: parts, constants: constants, thread: ComputeThread())
     }

@@ -67,6 +67,7 @@ private func otherKind(_ file: UnsafeRawBufferPointer) -> String {
         return "a bare pickle, not written by torch.save; save a state_dict with torch.save or safetensors"
     }
     if file[0] == UInt8(ascii: "{") { return "JSON text" }
+    if file.has("CKPACKED") { return "packed weights, made from a weight file; give that one, and this with --packed" }
     if file.allSatisfy({ $0 == 0 }) { return "zeros only; an unfinished download?" }
     let start = file.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
     return "it begins with the bytes \(start); npz, npy, safetensors and PyTorch files are read"
