@@ -16,7 +16,10 @@ final class ConvPlan: @unchecked Sendable {
     init(_ description: ck_conv_desc, name: String) throws(ExecutionError) {
         var description = description
         var handle: OpaquePointer?
-        try check(ck_conv_plan_create(&description, &handle), "planning \(name)")
+        try check(
+            ck_conv_plan_create(&description, &handle),
+            "planning \(name) for \(description.batch) x \(description.in_channels)x\(description.in_height)"
+                + "x\(description.in_width)")
         guard let handle else { preconditionFailure("a plan without a plan") }
         self.handle = handle
     }

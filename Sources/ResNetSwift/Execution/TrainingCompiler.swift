@@ -96,7 +96,6 @@ struct TrainingCompiler {
 
     private func convolution(_ step: TrainingStep, _ index: Int) throws(ExecutionError) -> TrainingKernel {
         let plan = plan(index)
-        let threads = threads
         switch step.operation {
         case .conv(let node, _):
             let (x, packed, y) = (address(step.inputs[0]), address(step.inputs[1]), address(step.outputs[0]))
