@@ -23,9 +23,9 @@ status=0
 for target in "${targets[@]}"; do
     mkdir -p "$build/corpus/$target"
     log=$build/$target.log
-    # Bounded: a hang is 10 s, memory 1 GiB, and inputs 64 KiB. OpenMP's threads live as long as the process.
+    # Bounded: a hang is 30 s, memory 1 GiB, and inputs 64 KiB. OpenMP's threads live as long as the process.
     if ! ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 OMP_NUM_THREADS=2 KMP_BLOCKTIME=0 "$build/release/fuzz" "$target" \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=1024 -max_len=65536 \
+        -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=1024 -max_len=65536 \
         -artifact_prefix="$build/crashes/$target-" -print_final_stats=1 "$build/corpus/$target" "corpus/$target" \
         >"$log" 2>&1; then
         status=1

@@ -32,8 +32,9 @@ struct TarArchive: Sendable {
             guard count <= Self.maximumMembers else {
                 throw .exceedsLimit("tar archive of more than \(Self.maximumMembers) members")
             }
-            var name = String(decoding: header[..<100].prefix { $0 != 0 }, as: UTF8.self)
-            while name.hasPrefix("./") { name.removeFirst(2) }
+            var bytes = header[..<100].prefix { $0 != 0 }
+            while bytes.starts(with: Array("./".utf8)) { bytes = bytes.dropFirst(2) }
+            let name = String(decoding: bytes, as: UTF8.self)
             guard let size = Self.octal(header[124..<136]) else {
                 throw .malformed(part: part, problem: "member \(name) has no valid size")
             }
