@@ -270,8 +270,8 @@ typedef struct ck_conv_args {
 typedef struct ck_conv_plan ck_conv_plan;
 
 /* Checks the description and chooses the algorithm. CK_UNSUPPORTED when a forced algorithm does not apply,
- * CK_OUT_OF_MEMORY for what no buffer can hold (over 2^31 pixels in a picture with its padding, over 2^46 floats); on any
- * error *plan is NULL. Give it back with ck_conv_plan_destroy. */
+ * CK_OUT_OF_MEMORY for what no buffer can hold (over 2^31 pixels in a picture with its padding, over 2^46 floats); on
+ * any error *plan is NULL. Give it back with ck_conv_plan_destroy. */
 CK_API ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan);
 /* Bytes that ck_conv_pack writes; 0 for weight gradients, which pack nothing, and for NULL. */
 CK_API size_t ck_conv_packed_size(const ck_conv_plan *plan);
