@@ -25,6 +25,7 @@ done
 swift symbolgraph-extract -module-name ResNetSwift -target "$(swiftc -print-target-info |
     sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p' | head -n 1)" -I "$bin/Modules" "${maps[@]}" \
     -minimum-access-level public -skip-synthesized-members -output-dir "$symbols"
+if command -v python3 >/dev/null; then python3 scripts/undocumented.py "$symbols/ResNetSwift.symbols.json"; fi
 docc convert Sources/ResNetSwift/ResNetSwift.docc --additional-symbol-graph-dir "$symbols" --output-path "$output" \
     --fallback-display-name ResNetSwift --fallback-bundle-identifier ResNetSwift --transform-for-static-hosting \
     --hosting-base-path "$base" --warnings-as-errors

@@ -24,8 +24,8 @@ extern "C" {
  * training 0: the running mean and variance are constants (a frozen layer). */
 typedef struct ck_bn_desc {
     int32_t batch, channels, height, width;
-    int32_t training;
-    int32_t relu; /* 1: ReLU at the end; backward then passes dy only where y > 0 */
+    int32_t training; /* 0 or 1 */
+    int32_t relu;     /* 1: ReLU at the end; backward then passes dy only where y > 0 */
     double eps;
     double momentum; /* running += momentum (batch - running), with the unbiased variance; 0...1 */
     int32_t threads;
@@ -113,9 +113,8 @@ CK_API ck_status ck_dropout(const float *x, float *y, size_t count, double p, ui
 /* ---------------------------------------------------------------- losses (plain layouts, computed in double) */
 
 typedef struct ck_loss {
-    double mean; /* the loss: sum / weight; NaN if the weight is 0 */
-    double
-        weight; /* what the mean was taken over. Means of several batches combine as sum(mean weight) / sum(weight) */
+    double mean;   /* the loss: sum / weight; NaN if the weight is 0 */
+    double weight; /* of the mean; means of several batches combine as sum(mean weight) / sum(weight) */
 } ck_loss;
 
 /* Cross entropy of softmax(x), x (rows, n) logits. labels (rows) in 0..<n or ignore_index; any other is an invalid

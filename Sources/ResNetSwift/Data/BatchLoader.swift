@@ -7,12 +7,17 @@
 // What a batch holds depends on (seed, epoch, sample) alone: not on the number of threads, on timing, or on whether the
 // epoch was begun in the middle.
 
+/// How a `BatchLoader` makes batches.
 public struct LoaderSettings: Sendable {
+    /// Samples of a batch; the last of an epoch may have fewer.
     public var batchSize: Int
     /// What happens to every picture; random steps draw from (seed, epoch, sample).
     public var transform: ImageTransform
+    /// In which order the samples come.
     public var order: SampleOrder
+    /// Mixup and cutmix; nil means neither.
     public var mixing: BatchMixing?
+    /// Of order, augmentation and mixing.
     public var seed: UInt64
     /// Decoding threads.
     public var threads: Int
@@ -52,8 +57,12 @@ public struct LoadedBatch: Sendable {
     public let skipped: [SkippedSample]
 }
 
+/// Batches of a slice of a data set, decoded ahead by threads. What an epoch's batches hold is a function of (seed,
+/// epoch): any batch can be made again.
 public final class BatchLoader: Sendable {
+    /// The samples.
     public let slice: DatasetSlice
+    /// How batches are made of them.
     public let settings: LoaderSettings
     /// Of every picture, (C, H, W).
     public let pictureShape: ImageShape

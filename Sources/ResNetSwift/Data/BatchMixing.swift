@@ -7,9 +7,12 @@
 // with l from Beta(alpha, alpha), one a batch, and the previous sample of the batch as partner, as torchvision's MixUp and
 // CutMix have it. Bytes are mixed as bytes and rounded to nearest.
 
+/// Mixup (Zhang et al., 2017) and cutmix (Yun et al., 2019): samples of a batch blended in pairs, labels too. The
+/// share is drawn from Beta(a, a).
 public struct BatchMixing: Sendable, Hashable {
     /// Beta's parameter; 0 means none of it.
     public var mixup: Double
+    /// Beta's parameter; 0 means none of it.
     public var cutmix: Double
     /// Of a batch to be mixed at all. Where mixup and cutmix are both on, either is as likely.
     public var probability: Double

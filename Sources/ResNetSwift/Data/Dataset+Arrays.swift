@@ -9,7 +9,9 @@
 extension Dataset {
     /// What one file holds: a data set, and the held-out one where there is a second pair.
     public struct Arrays: Sendable {
+        /// Of `images` and `labels`, or of the training pair.
         public let training: Dataset
+        /// Of the held-out pair; nil where the file has none.
         public let validation: Dataset?
     }
 

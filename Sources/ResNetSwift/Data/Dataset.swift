@@ -8,6 +8,7 @@ public enum DatasetLabels: Sendable, Hashable {
     /// The indices of the labels that a sample has: none, one or several, ascending.
     case multiLabel([[Int]])
 
+    /// Samples.
     public var count: Int {
         switch self {
         case .classes(let labels): labels.count
@@ -27,6 +28,7 @@ public enum SampleSource: Sendable {
     /// Floats in memory, (N, C, H, W), given to the network as they are: no transform applies to them.
     case floats(Tensor)
 
+    /// Samples.
     public var count: Int {
         switch self {
         case .files(let paths): paths.count
@@ -39,10 +41,15 @@ public enum SampleSource: Sendable {
 
 /// Pictures of one size in memory, (N, H, W, C).
 public struct ByteImages: Sendable {
+    /// N.
     public let count: Int
+    /// H, in pixels.
     public let height: Int
+    /// W, in pixels.
     public let width: Int
+    /// C: 1 grey, 3 RGB, or any other number.
     public let channels: Int
+    /// (N, H, W, C), row-major.
     public let pixels: [UInt8]
 
     /// - Precondition: `pixels` holds exactly that many bytes.
@@ -57,10 +64,14 @@ public struct ByteImages: Sendable {
     }
 }
 
+/// Samples with labels: where the pictures are, and what each of them shows. Nothing is decoded until a loader asks
+/// for a sample.
 public struct Dataset: Sendable {
     /// In the order of the logits.
     public let classNames: [String]
+    /// What each sample shows.
     public let labels: DatasetLabels
+    /// Where the samples are.
     public let source: SampleSource
     /// What was passed over while the data set was put together; usually empty.
     public let notes: [String]
@@ -80,8 +91,10 @@ public struct Dataset: Sendable {
         self.notes = notes
     }
 
+    /// Samples.
     public var count: Int { labels.count }
 
+    /// Samples have none, one or several labels instead of one class.
     public var isMultiLabel: Bool { if case .multiLabel = labels { true } else { false } }
 
     /// Samples are arrays of floats, which no transform applies to.
@@ -139,6 +152,7 @@ public struct Dataset: Sendable {
 
 /// Some samples of a data set: a training split, say.
 public struct DatasetSlice: Sendable {
+    /// What the samples are of.
     public let dataset: Dataset
     /// Indices in the data set.
     public let samples: [Int]
@@ -150,5 +164,6 @@ public struct DatasetSlice: Sendable {
         self.samples = samples
     }
 
+    /// Samples.
     public var count: Int { samples.count }
 }

@@ -1,5 +1,6 @@
 // What can be wrong with a data set, before any picture is decoded.
 
+/// What can be wrong with a data set. `description` is one line that names place, expected and found.
 public enum DatasetError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The operating system refused, or it is no such file.
     case cannotRead(path: String, reason: String)

@@ -17,13 +17,21 @@ public enum ExifPolicy: String, Sendable, Hashable, Codable {
 
 /// The eight values of the EXIF tag. Names say what brings the stored picture upright; turns are clockwise.
 public enum ExifOrientation: Int, Sendable, Hashable, CaseIterable {
+    /// Nothing to do.
     case upright = 1
+    /// Left to right.
     case mirror = 2
+    /// Half a turn.
     case turn180 = 3
+    /// Top to bottom.
     case mirrorVertically = 4
+    /// About the diagonal from the top left.
     case transpose = 5
+    /// A quarter turn.
     case turn90 = 6
+    /// About the diagonal from the top right.
     case transverse = 7
+    /// Three quarters of a turn.
     case turn270 = 8
 
     /// Height and width change places.

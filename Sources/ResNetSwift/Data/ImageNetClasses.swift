@@ -2,6 +2,7 @@
 //
 // Source: _IMAGENET_CATEGORIES of torchvision/models/_meta.py; see NOTICE.
 
+/// The 1000 classes of ILSVRC 2012.
 public enum ImageNet {
     /// By class index; no two are equal.
     public static let classNames: [String] = names.split(separator: ";").map(String.init)

@@ -68,14 +68,19 @@ extension ImageTransform {
 
 /// Pictures of one size as a network takes them: bytes (N, H, W, C) and the affine map that makes them floats.
 public struct PictureBatch: Sendable, Hashable {
+    /// N.
     public let count: Int
+    /// H, in pixels.
     public let height: Int
+    /// W, in pixels.
     public let width: Int
+    /// C.
     public let channels: Int
     /// (N, H, W, C).
     public let pixels: [UInt8]
     /// Input of the network = byte * scale[c] + shift[c].
     public let scale: [Float]
+    /// Added to byte * scale[c].
     public let shift: [Float]
 
     /// Gathers pictures that have been through the transform already.

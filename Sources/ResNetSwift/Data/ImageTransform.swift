@@ -8,8 +8,12 @@
 /// How pictures become input. Belongs to the weights: stored with a checkpoint as JSON (`json`, `init(json:)`).
 public struct ImageTransform: Sendable, Hashable {
     /// Antialiased, with Pillow's pixels.
-    public enum Filter: String, Sendable, Hashable, CaseIterable { case bilinear, bicubic }
+    public enum Filter: String, Sendable, Hashable, CaseIterable {
+        /// Pillow's: bilinear reaches 1 pixel far, bicubic 2, and both farther where the picture shrinks.
+        case bilinear, bicubic
+    }
 
+    /// A step of a transform, with torchvision's meaning.
     public enum Step: Sendable, Hashable {
         /// The shorter side gets this length, the other `Int(length * longer / shorter)`.
         case resizeShorterSide(Int, Filter = .bilinear)
@@ -23,6 +27,7 @@ public struct ImageTransform: Sendable, Hashable {
         case randomResizedCrop(
             Size2, scale: ClosedRange<Double> = 0.08...1, ratio: ClosedRange<Double> = 0.75...(4.0 / 3.0),
             Filter = .bilinear)
+        /// Left to right.
         case randomHorizontalFlip(probability: Double = 0.5)
         /// Factors uniform in max(0, 1 - x)...1 + x, hue in -x...x circles; in random order.
         case colorJitter(brightness: Double = 0, contrast: Double = 0, saturation: Double = 0, hue: Double = 0)
@@ -42,9 +47,10 @@ public struct ImageTransform: Sendable, Hashable {
     public let channels: Int
     /// What to do with EXIF's orientation when a file is read for this transform.
     public let exif: ExifPolicy
+    /// In order; those on bytes first, then `toFloat`, then `normalize`.
     public let steps: [Step]
 
-    /// - Precondition: the steps make sense (see `fault`).
+    /// - Precondition: steps on bytes come first, `toFloat` once, `normalize` after it, with a value for each channel.
     public init(channels: Int = 3, exif: ExifPolicy = .apply, steps: [Step]) {
         if let fault = Self.fault(channels: channels, steps: steps) { preconditionFailure("a transform \(fault)") }
         self.init(checkedChannels: channels, exif: exif, steps: steps)
@@ -60,7 +66,9 @@ public struct ImageTransform: Sendable, Hashable {
 // MARK: - Presets
 
 extension ImageTransform {
+    /// RGB, of values in 0...1.
     public static let imageNetMean = [0.485, 0.456, 0.406]
+    /// RGB, of values in 0...1.
     public static let imageNetStd = [0.229, 0.224, 0.225]
 
     private static func evaluation(
@@ -162,6 +170,7 @@ extension ImageTransform {
 
     /// Input of the network = byte * scale[c] + shift[c].
     public var scale: [Float] { affine.map { Float($0.scale) } }
+    /// By channel, added to byte * scale[c].
     public var shift: [Float] { affine.map { Float($0.shift) } }
 
     private var affine: [(scale: Double, shift: Double)] {

@@ -5,8 +5,11 @@
 
 /// Unsigned bytes, interleaved: 1 channel (grey), 3 (RGB) or any number (microscope stains). A value; copies share memory.
 public struct Picture: Sendable, Hashable {
+    /// H, in pixels.
     public let height: Int
+    /// W, in pixels.
     public let width: Int
+    /// C: 1 grey, 3 RGB, or any other number.
     public let channels: Int
     /// `height * width * channels` bytes; (y, x, c) is at `(y * width + x) * channels + c`.
     public let pixels: [UInt8]

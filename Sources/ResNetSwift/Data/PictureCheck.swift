@@ -2,7 +2,9 @@
 
 /// What became of the pictures of a folder.
 public struct PictureCheck: Sendable, Hashable {
+    /// A file with something the matter.
     public struct Finding: Sendable, Hashable {
+        /// Begins with the folder that was searched.
         public let path: String
         /// The fault, or the decoder's warning.
         public let reason: String

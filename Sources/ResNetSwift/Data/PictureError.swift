@@ -30,6 +30,7 @@ public struct PictureError: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// The file, or the name given to bytes in memory.
     public let path: String
+    /// What is the matter with it.
     public let fault: Fault
 
     public init(path: String, fault: Fault) {

@@ -6,6 +6,7 @@
 
 import Glibc
 
+/// Names and submissions of Kaggle's Human Protein Atlas image classification.
 public enum ProteinAtlas {
     /// The 28 places in a cell, in the order of their numbers.
     public static let labelNames = [

@@ -1,6 +1,7 @@
 // In which order an epoch visits the samples, and how much each of them counts. The order of an epoch is a function of
 // (seed, epoch): a run that was stopped finds its place again.
 
+/// In which order an epoch goes through the samples: a function of (seed, epoch).
 public enum SampleOrder: Sendable, Hashable {
     /// As they are, for validation.
     case sequential

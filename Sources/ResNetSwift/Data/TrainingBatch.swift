@@ -9,6 +9,7 @@ public enum BatchInput: Sendable {
     /// What the graph's features node yields, (N, features): the backbone has been computed before.
     case features(Tensor)
 
+    /// N.
     public var count: Int {
         switch self {
         case .pictures(let batch): batch.count
@@ -27,8 +28,11 @@ public enum BatchLabels: Sendable {
     case multiHot(Tensor)
 }
 
+/// Samples of a batch and their labels.
 public struct TrainingBatch: Sendable {
+    /// What the network reads.
     public var input: BatchInput
+    /// What it should have said.
     public var labels: BatchLabels
 
     public init(input: BatchInput, labels: BatchLabels) {
@@ -36,6 +40,7 @@ public struct TrainingBatch: Sendable {
         self.labels = labels
     }
 
+    /// N.
     public var count: Int { input.count }
 }
 

@@ -1,5 +1,6 @@
 // What can be wrong when a picture meets a transform.
 
+/// Why a picture does not go through a transform, or a stored transform is none.
 public enum TransformError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The picture has another number of channels than the transform.
     case channels(expected: Int, found: Int)
@@ -7,6 +8,7 @@ public enum TransformError: Error, Sendable, Hashable, CustomStringConvertible {
     case tooLarge(Size2, limit: Int)
     /// Pictures of a batch come out with different sizes.
     case sizesDiffer(Size2, Size2)
+    /// No memory for the result.
     case outOfMemory
     /// A stored transform that cannot be understood; what is wrong with it.
     case invalid(String)

@@ -1,9 +1,11 @@
 // From logits to what people read: probabilities, the most probable class first.
 import Glibc
 
+/// A class and how probable it is.
 public struct ClassScore: Sendable, Hashable {
     /// Of the class, in the order of the logits.
     public let index: Int
+    /// 0...1.
     public let probability: Double
 }
 

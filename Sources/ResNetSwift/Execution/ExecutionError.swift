@@ -3,18 +3,27 @@ import CKernels
 
 /// A kernel function refused.
 public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kernel library's status codes; see `ckernels.h`.
     public enum Status: UInt32, Sendable {
+        /// A NULL pointer, a size out of range, a shape that does not fit.
         case invalidArgument = 1
+        /// Valid, but this algorithm or build does not do it.
         case unsupported = 2
+        /// An allocation failed, or a size cannot be addressed.
         case outOfMemory = 3
+        /// CK_ISA names no instruction set.
         case unknownISA = 4
+        /// CK_ISA names one that this machine lacks.
         case isaNotAvailable = 5
+        /// A wisdom file could not be read or written.
         case fileError = 6
+        /// A wisdom file is none.
         case badWisdom = 7
         /// A status that this version does not know.
         case other = 0xFFFF_FFFF
     }
 
+    /// What the function returned.
     public let status: Status
     /// The kernel library's own sentence.
     public let reason: String
@@ -24,10 +33,13 @@ public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {
     public var description: String { "\(doing): \(reason)" }
 }
 
+/// What can go wrong between a model and its kernels.
 public enum ExecutionError: Error, Sendable, CustomStringConvertible {
+    /// A kernel function refused; a wrong CK_ISA shows here too.
     case kernel(KernelError)
     /// The graph does not run, or not on pictures of this size.
     case graph(GraphError)
+    /// So many bytes for that purpose were not to be had.
     case outOfMemory(bytes: Int, for: String)
     /// The operating system gave no thread; `errno` says why.
     case noThread(errno: Int32)
@@ -35,7 +47,9 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
     case usedAfterFork(createdBy: Int32, usedBy: Int32)
     /// Pictures of another size or number than the plan takes.
     case input(expected: String, found: String)
+    /// A tap that names no node.
     case noSuchNode(String)
+    /// A file of packed weights that cannot be read, written or used.
     case packedWeights(PackedWeightsError)
     /// A state to import that is not this plan's.
     case state(key: String, expected: String, found: String)

@@ -21,6 +21,7 @@ public struct PlanStepInfo: Sendable, Hashable {
 
 /// A step and its time.
 public struct StepTiming: Sendable {
+    /// What was timed.
     public let step: PlanStepInfo
     /// Of one run, the median over repetitions.
     public let milliseconds: Double
@@ -29,6 +30,7 @@ public struct StepTiming: Sendable {
 }
 
 extension InferencePlan {
+    /// In the order in which they run.
     public var stepInfos: [PlanStepInfo] { program.steps.indices.map(info) }
 
     func stepName(_ index: Int) -> String {

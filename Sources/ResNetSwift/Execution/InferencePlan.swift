@@ -8,12 +8,16 @@
 import CKernels
 import Synchronization
 
+/// A model compiled for pictures of one size: batch norms folded, epilogues fused, every value placed in memory,
+/// weights packed. Immutable: any number of threads may run one at once, and a run allocates nothing.
 public final class InferencePlan: Sendable {
+    /// Of the model.
     public let graph: Graph
     /// The size of the pictures.
     public let input: ImageShape
     /// The most pictures of one run.
     public let batch: Int
+    /// As given.
     public let options: PlanOptions
     /// Threads of a run.
     public let threads: Int

@@ -2,6 +2,7 @@
 import CKernels
 import Glibc
 
+/// What this machine offers to the kernels.
 public enum Machine {
     /// The instruction set that the kernels use: `avx512`, `avx2`, `neon` or `portable`. Chosen once a process; the
     /// environment variable CK_ISA forces one.

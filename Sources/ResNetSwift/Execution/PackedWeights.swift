@@ -18,10 +18,13 @@
 import CKernels
 import Glibc
 
+/// What is the matter with a file of packed weights.
 public struct PackedWeightsError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// The kind of fault.
     public enum Fault: Sendable, Hashable {
         /// The operating system refused.
         case file(String)
+        /// Readable, but no file of packed weights.
         case notPackedWeights
         /// Truncated, or with something behind.
         case length(expected: Int, found: Int)
@@ -33,7 +36,9 @@ public struct PackedWeightsError: Error, Sendable, Hashable, CustomStringConvert
         case madeFor(String, wanted: String)
     }
 
+    /// The file.
     public let path: String
+    /// What is the matter with it.
     public let fault: Fault
 
     public var description: String {

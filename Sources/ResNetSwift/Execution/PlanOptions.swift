@@ -13,6 +13,8 @@ public enum Accuracy: String, Sendable, Hashable, CaseIterable {
 
 /// A convolution algorithm of the kernel library.
 public enum ConvAlgorithm: String, Sendable, Hashable, CaseIterable {
+    /// `direct` and `gemm` take nearly every shape, `pointwise` is 1x1, `stem` has few input channels, `winograd2` and
+    /// `winograd4` are 3x3 at stride 1.
     case direct, pointwise, stem, winograd2, winograd4, gemm
 }
 
@@ -24,10 +26,13 @@ public enum InputKind: Sendable, Hashable {
     case bytesNHWC(scale: [Float], shift: [Float])
 }
 
+/// What a caller may choose about a plan.
 public struct PlanOptions: Sendable, Hashable {
     /// Threads of a run; 0 means the physical cores this process may use.
     public var threads = 0
+    /// Whether Winograd may be used.
     public var accuracy = Accuracy.default
+    /// Floats or bytes.
     public var input = InputKind.floatNCHW
     /// Nodes whose values the caller wants besides logits and features.
     public var taps: [String] = []

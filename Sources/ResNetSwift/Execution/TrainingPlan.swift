@@ -7,9 +7,11 @@
 import CKernels
 import Synchronization
 
+/// What a caller may choose about a training plan.
 public struct TrainingOptions: Sendable, Hashable {
     /// Threads of a step; 0 means the physical cores this process may use.
     public var threads: Int
+    /// Whether Winograd may be used, forward and backward.
     public var accuracy: Accuracy
     /// What is kept between the forward and the backward pass. The same bits come out whatever it says.
     public var checkpointing: Checkpointing
@@ -23,6 +25,8 @@ public struct TrainingOptions: Sendable, Hashable {
     }
 }
 
+/// A model compiled for training on batches of pictures of one size: forward, loss, backward, update. Its parameters
+/// change with every step. One caller at a time; nothing is allocated in a step but what it returns.
 public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     // Unchecked: calls that overlap stop the program (`exclusively`).
 
@@ -31,6 +35,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     /// The size of the pictures.
     public let input: ImageShape
     public let batchLimit: Int
+    /// As given.
     public let options: TrainingOptions
     /// Threads of a step.
     public let threads: Int

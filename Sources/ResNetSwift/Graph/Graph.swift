@@ -7,19 +7,25 @@
 public enum Operation: Sendable, Hashable {
     /// A picture of `channels` planes, (N, C, H, W).
     case input(channels: Int)
+    /// (N, C, H, W) -> (N, K, OH, OW).
     case conv(ConvSpec)
     /// Affine, with running statistics. `momentum` is PyTorch's: running = (1 - momentum) * running + momentum * batch.
     case batchNorm(channels: Int, eps: Double, momentum: Double)
+    /// max(x, 0).
     case relu
+    /// 1 / (1 + exp(-x)).
     case sigmoid
     /// Elementwise sum of two inputs of one shape.
     case add
+    /// The largest of each window; padding counts as -infinity.
     case maxPool(PoolSpec)
+    /// The mean of each window; padding counts as zero and in the divisor.
     case averagePool(PoolSpec)
     /// Mean over height and width; (N, C, 1, 1).
     case globalAveragePool
     /// (N, C, H, W) -> (N, C * H * W), channel-major as PyTorch does it.
     case flatten
+    /// (N, inFeatures) -> (N, outFeatures), x w^T + b.
     case linear(inFeatures: Int, outFeatures: Int, bias: Bool)
     /// Joins the inputs along the channels.
     case concat
@@ -34,14 +40,23 @@ public enum Operation: Sendable, Hashable {
     }
 }
 
+/// A convolution: torch.nn.Conv2d's parameters and defaults, but for `bias`.
 public struct ConvSpec: Sendable, Hashable {
+    /// C; a multiple of `groups`.
     public var inChannels: Int
+    /// K; a multiple of `groups`.
     public var outChannels: Int
+    /// In pixels.
     public var kernel: Size2
+    /// Pixels from one window to the next.
     public var stride: Size2
+    /// Zeros on every side, in pixels.
     public var padding: Size2
+    /// Pixels from one tap to the next.
     public var dilation: Size2
+    /// Channels are convolved in so many separate parts.
     public var groups: Int
+    /// A parameter `bias` (K) is added; not usual before a batch norm.
     public var bias: Bool
 
     public init(
@@ -59,9 +74,13 @@ public struct ConvSpec: Sendable, Hashable {
     }
 }
 
+/// The windows of a pooling layer: torch.nn.MaxPool2d's parameters.
 public struct PoolSpec: Sendable, Hashable {
+    /// In pixels.
     public var kernel: Size2
+    /// Pixels from one window to the next.
     public var stride: Size2
+    /// On every side, in pixels; up to half the kernel.
     public var padding: Size2
     /// The output size is rounded up (PyTorch's ceil_mode).
     public var ceilMode: Bool
@@ -76,9 +95,12 @@ public struct PoolSpec: Sendable, Hashable {
 
 /// Height and width; an integer literal means both.
 public struct Size2: Sendable, Hashable, ExpressibleByIntegerLiteral {
+    /// In pixels, or rows.
     public var height: Int
+    /// In pixels, or columns.
     public var width: Int
 
+    /// Height, then width.
     public init(_ height: Int, _ width: Int) {
         self.height = height
         self.width = width
@@ -89,23 +111,29 @@ public struct Size2: Sendable, Hashable, ExpressibleByIntegerLiteral {
 
 /// A handle to a node while a graph is being written.
 public struct Node: Sendable, Hashable {
+    /// In `Graph.nodes`.
     public let index: Int
 }
 
+/// An operation, what it reads and what it is called.
 public struct GraphNode: Sendable, Hashable {
     /// Unique in the graph, e.g. `layer1.0.relu_1`.
     public let name: String
     /// The module that owns the parameters and prints in the tree, e.g. `layer1.0.relu`; two nodes may share one. Empty
     /// for what PyTorch writes as a function in `forward`: `x + y`, `torch.cat`, `torch.flatten`.
     public let module: String
+    /// What it does.
     public internal(set) var operation: Operation
     /// Indices of the nodes it reads; all smaller than its own.
     public let inputs: [Int]
 }
 
+/// A network as data: nodes in the order of execution, each naming what it reads. A node's module path plus `weight`,
+/// `bias`, `running_mean` or `running_var` is the key of its parameter in a checkpoint. Nothing here computes.
 public struct Graph: Sendable, Hashable {
     /// For printing, e.g. `ResNet`.
     public let modelName: String
+    /// In the order of execution: a node reads earlier ones only.
     public internal(set) var nodes: [GraphNode] = []
     /// Class names of the containers by module path, e.g. `layer1: Sequential`, `layer1.0: BasicBlock`.
     public private(set) var containers: [String: String] = [:]
@@ -122,6 +150,7 @@ public struct Graph: Sendable, Hashable {
     private(set) var definitionOrder: [String: Int] = [:]
     private var nameUses: [String: Int] = [:]
 
+    /// A graph without nodes; `GraphBuilder` is the comfortable way to write one.
     public init(modelName: String) { self.modelName = modelName }
 
     /// Appends a node. The first use of a module takes its name; later uses become `name_1`, `name_2`...
@@ -130,6 +159,7 @@ public struct Graph: Sendable, Hashable {
         add(module, operation, inputs)
     }
 
+    /// The same for inputs in an array.
     @discardableResult
     public mutating func add(_ module: String, _ operation: Operation, _ inputs: [Node]) -> Node {
         precondition(
@@ -152,6 +182,7 @@ public struct Graph: Sendable, Hashable {
         if containers.updateValue(className, forKey: path) == nil { containerOrder.append(path) }
     }
 
+    /// Says which nodes are the results; a graph is finished with it.
     public mutating func setOutputs(logits: Node, features: Node?, probabilities: Node? = nil) {
         self.logits = logits.index
         self.features = features?.index

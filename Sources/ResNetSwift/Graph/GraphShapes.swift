@@ -6,8 +6,11 @@
 
 /// The size of one picture or feature map, (C, H, W).
 public struct ImageShape: Sendable, Hashable {
+    /// C.
     public var channels: Int
+    /// H, in pixels.
     public var height: Int
+    /// W, in pixels.
     public var width: Int
 
     public init(channels: Int, height: Int, width: Int) {
@@ -16,6 +19,7 @@ public struct ImageShape: Sendable, Hashable {
         self.width = width
     }
 
+    /// C * H * W.
     public var count: Int { channels * height * width }
 }
 
@@ -26,6 +30,7 @@ public enum NodeShape: Sendable, Hashable {
     /// (features)
     case vector(Int)
 
+    /// Values of one image.
     public var count: Int {
         switch self {
         case .map(let shape): shape.count

@@ -1,22 +1,28 @@
 // What a graph must be given before it can run: the parameters and buffers by checkpoint key.
 
+/// What a parameter is to its layer.
 public enum ParameterRole: Sendable, Hashable {
+    /// What the gradient is taken of, in convolutions and linear layers.
     case convWeight, linearWeight, bias
+    /// A batch norm's gamma, beta, and the statistics it has gathered.
     case normWeight, normBias, runningMean, runningVar
 
     /// Running statistics are buffers: they are saved, but no gradient changes them.
     public var isBuffer: Bool { self == .runningMean || self == .runningVar }
 }
 
+/// A parameter or buffer as a graph asks for it.
 public struct ParameterSpec: Sendable, Hashable {
     /// The checkpoint key, e.g. `layer3.0.downsample.0.weight`.
     public let name: String
     /// OIHW for convolutions (I per group), (out, in) for linear layers, (C) otherwise.
     public let shape: [Int]
+    /// What it is to its layer.
     public let role: ParameterRole
     /// Index of the node that uses it.
     public let node: Int
 
+    /// Values.
     public var count: Int { shape.reduce(1, *) }
 }
 
@@ -54,6 +60,7 @@ extension Graph {
 
 /// A graph with a value for every parameter and buffer.
 public struct Model: Sendable {
+    /// The network.
     public let graph: Graph
     /// Every key of `graph.parameters`, with exactly that shape.
     public private(set) var parameters: [String: Tensor]

@@ -4,7 +4,9 @@
 
 /// Floats with an owner: keeps the mapping or the allocation alive as long as a tensor looks at it.
 public final class FloatStorage: @unchecked Sendable {
+    /// The first float.
     public let base: UnsafePointer<Float>
+    /// Floats.
     public let count: Int
     /// True where the floats are a view of a read-only file mapping.
     public let isFileBacked: Bool
@@ -47,7 +49,9 @@ public final class FloatStorage: @unchecked Sendable {
 
 /// Float32 values of a shape, row-major. Copies share storage; values are immutable.
 public struct Tensor: Sendable {
+    /// Sizes, the slowest axis first; empty for a single value.
     public let shape: [Int]
+    /// Where the values are.
     public let storage: FloatStorage
 
     /// - Precondition: the storage holds exactly the shape's number of elements.
@@ -57,22 +61,28 @@ public struct Tensor: Sendable {
         self.storage = storage
     }
 
+    /// Copies `values`, row-major.
+    /// - Precondition: as many as the shape holds.
     public init(shape: [Int], values: [Float]) {
         self.init(
             shape: shape,
             storage: FloatStorage(count: values.count) { target in _ = target.initialize(from: values) })
     }
 
+    /// Every element is `value`.
     public init(shape: [Int], repeating value: Float) {
         self.init(
             shape: shape,
             storage: FloatStorage(count: shape.reduce(1, *)) { $0.initialize(repeating: value) })
     }
 
+    /// Elements.
     public var count: Int { storage.count }
 
+    /// A copy, row-major.
     public var values: [Float] { withUnsafeFloats { Array($0) } }
 
+    /// The values where they lie, row-major, valid during the call.
     public func withUnsafeFloats<R>(_ body: (UnsafeBufferPointer<Float>) throws -> R) rethrows -> R {
         try withExtendedLifetime(storage) { try body(UnsafeBufferPointer(start: storage.base, count: storage.count)) }
     }

@@ -5,6 +5,7 @@
 //
 // Source: He et al., arXiv:1512.03385, section 4.2, with projection shortcuts (option B) where the shape changes.
 
+/// A ResNet for small pictures: a 3x3 convolution, three stages of basic blocks, mean, linear.
 public struct CIFARResNetConfig: Sendable, Hashable {
     /// Blocks of the three stages.
     public let nBlocks: [Int]
@@ -30,12 +31,17 @@ public struct CIFARResNetConfig: Sendable, Hashable {
         channels = [16, 32, 64]
     }
 
-    /// The two blocks a stage of a known write-up.
+    /// 2 blocks a stage.
     public static let resnet14 = CIFARResNetConfig(n: 2)
+    /// 3 blocks a stage.
     public static let resnet20 = CIFARResNetConfig(n: 3)
+    /// 5 blocks a stage.
     public static let resnet32 = CIFARResNetConfig(n: 5)
+    /// 7 blocks a stage.
     public static let resnet44 = CIFARResNetConfig(n: 7)
+    /// 9 blocks a stage.
     public static let resnet56 = CIFARResNetConfig(n: 9)
+    /// 18 blocks a stage.
     public static let resnet110 = CIFARResNetConfig(n: 18)
 
     /// - Precondition: at least one class and one input channel.

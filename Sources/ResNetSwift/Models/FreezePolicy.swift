@@ -10,6 +10,7 @@
 //
 // The new head comes first: `model.replacingHead(classes: 2, seed: 0).freezing(.allButHead)`.
 
+/// Which parameters training leaves alone: by name, by stage, by index, or everything but the head.
 public enum FreezePolicy: Sendable, Hashable {
     /// Everything trains.
     case none
@@ -27,9 +28,16 @@ public enum FreezePolicy: Sendable, Hashable {
 }
 
 extension FreezePolicy {
-    public enum Data: Sendable, Hashable { case plenty, little }
+    /// How many pictures there are.
+    public enum Data: Sendable, Hashable {
+        /// Enough to train every weight; too few for that.
+        case plenty, little
+    }
     /// The new task against the one that the network was trained for.
-    public enum Task: Sendable, Hashable { case similar, different }
+    public enum Task: Sendable, Hashable {
+        /// Pictures like those it has learnt from; others.
+        case similar, different
+    }
 
     /// What write-ups on transfer learning advise for the four situations.
     /// - Parameters:

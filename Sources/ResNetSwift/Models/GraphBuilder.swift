@@ -1,11 +1,15 @@
 // The pen for the whiteboard: writes nodes one after another and remembers how many channels each yields, so that a layer
 // is told only what it makes.
 
+/// Writes a graph node by node, and remembers how many channels each yields. Every method takes the node it reads and
+/// the module path, and returns the node it wrote.
 public struct GraphBuilder: Sendable {
+    /// What is written so far.
     public private(set) var graph: Graph
     /// Channels that each node yields; for a flat vector its features, if they are known without a picture size.
     private var channels: [Int]
 
+    /// Begins a graph of that model name.
     public init(_ modelName: String) {
         graph = Graph(modelName: modelName)
         channels = []
@@ -18,6 +22,7 @@ public struct GraphBuilder: Sendable {
         for node in graph.nodes { channels.append(yield(of: node.operation, node.inputs.map { channels[$0] })) }
     }
 
+    /// Channels of a map; features of a flat vector.
     public func channelCount(of node: Node) -> Int { channels[node.index] }
 
     private func yield(of operation: Operation, _ inputs: [Int]) -> Int {
@@ -38,11 +43,13 @@ public struct GraphBuilder: Sendable {
 
     // MARK: modules
 
+    /// The picture, (N, channels, H, W).
     public mutating func input(channels: Int) -> Node {
         precondition(channels > 0, "a picture has at least one channel, not \(channels)")
         return record(graph.apply("input", .input(channels: channels), []))
     }
 
+    /// A convolution from as many channels as `x` has to `outChannels`.
     public mutating func conv(
         _ x: Node, _ name: String, _ outChannels: Int, kernel: Size2, stride: Size2 = 1, padding: Size2 = 0,
         groups: Int = 1, bias: Bool = false
@@ -53,14 +60,18 @@ public struct GraphBuilder: Sendable {
         return record(graph.add(name, .conv(spec), x))
     }
 
+    /// PyTorch's defaults: eps 1e-5, momentum 0.1.
     public mutating func batchNorm(_ x: Node, _ name: String) -> Node {
         record(graph.add(name, .batchNorm(channels: channelCount(of: x), eps: 1e-5, momentum: 0.1), x))
     }
 
+    /// max(x, 0).
     public mutating func relu(_ x: Node, _ name: String) -> Node { record(graph.add(name, .relu, x)) }
 
+    /// 1 / (1 + exp(-x)).
     public mutating func sigmoid(_ x: Node, _ name: String) -> Node { record(graph.add(name, .sigmoid, x)) }
 
+    /// The largest of each window.
     public mutating func maxPool(
         _ x: Node, _ name: String, kernel: Size2, stride: Size2, padding: Size2 = 0, ceilMode: Bool = false
     ) -> Node {
@@ -68,10 +79,12 @@ public struct GraphBuilder: Sendable {
         return record(graph.add(name, .maxPool(spec), x))
     }
 
+    /// The mean of every channel: (N, C, 1, 1).
     public mutating func globalAveragePool(_ x: Node, _ name: String) -> Node {
         record(graph.add(name, .globalAveragePool, x))
     }
 
+    /// Zeroes values with that probability and scales the others by 1 / (1 - p); in training only.
     public mutating func dropout(_ x: Node, _ name: String, _ probability: Double) -> Node {
         record(graph.add(name, .dropout(probability: probability), x))
     }
@@ -88,10 +101,12 @@ public struct GraphBuilder: Sendable {
 
     // MARK: functions
 
+    /// x + shortcut, of one shape: a function, not a module, so that it does not print.
     public mutating func add(_ x: Node, _ shortcut: Node, _ name: String) -> Node {
         record(graph.apply(name, .add, [x, shortcut]))
     }
 
+    /// All parts along the channels, one after the other; does not print.
     public mutating func concat(_ parts: [Node], _ name: String) -> Node { record(graph.apply(name, .concat, parts)) }
 
     /// torch.flatten(x, 1), which does not print.

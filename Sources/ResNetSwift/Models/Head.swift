@@ -1,6 +1,8 @@
 // What stands after the last feature map: from planes to logits. A head is a value, so that a pretrained trunk can be given
 // another one.
 
+/// What stands after the last feature map, from planes to logits: a value, so that a pretrained trunk can be given
+/// another one.
 public struct Head: Sendable {
     /// Writes the head's nodes after the last map x (N, C, H, W) and finishes the graph.
     public let write: @Sendable (inout GraphBuilder, _ x: Node) -> Graph

@@ -1,6 +1,7 @@
 // Heads by name: for the command line, and for the metadata of a checkpoint, so that whoever opens it knows what stands
 // after the last feature map.
 
+/// A head by name, as the command line and a checkpoint's metadata write it.
 public enum HeadKind: Sendable, Hashable {
     /// Mean and one linear layer `fc`: `linear`.
     case linear
@@ -9,6 +10,7 @@ public enum HeadKind: Sendable, Hashable {
     /// Mean, linear layer of this width, ReLU, dropout, linear layer, as `head.2` and `head.5`: `hidden:512:0.5`.
     case hidden(Int, dropout: Double)
 
+    /// The head, for so many classes or labels.
     public func head(classes: Int) -> Head {
         switch self {
         case .linear: .linear(classes: classes)

@@ -1,5 +1,6 @@
 // What can be wrong with a request for a model or for a change to one.
 
+/// What can be wrong with a request for a model or for a change to one. `description` names place, expected and found.
 public enum ModelError: Error, Sendable, Hashable, CustomStringConvertible {
     /// A value that a model family does not have.
     case configuration(model: String, field: String, expected: String, found: String)

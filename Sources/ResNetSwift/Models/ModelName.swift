@@ -2,11 +2,17 @@
 
 // Names are those of the published models.
 // swift-format-ignore: AlwaysUseLowerCamelCase
+/// The models by name; raw values are the published names.
 public enum ModelName: String, CaseIterable, Sendable {
+    /// torchvision's ResNets (v1.5: a bottleneck's stride is in its 3x3 convolution).
     case resnet18, resnet34, resnet50, resnet101, resnet152
+    /// ResNeXt, cardinality x width.
     case resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
+    /// Bottlenecks twice as wide.
     case wide_resnet50_2, wide_resnet101_2
+    /// For pictures of 32x32.
     case cifar_resnet14, cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110
+    /// Two small companions with one sigmoid output.
     case alexnet_mini, googlenet
 
     /// The model of that name; case, hyphens and underscores do not matter.
@@ -24,6 +30,7 @@ public enum ModelName: String, CaseIterable, Sendable {
             known: Self.allCases.map(\.rawValue))
     }
 
+    /// Width of the logits where nobody says.
     public var defaultClasses: Int {
         switch self {
         case .alexnet_mini, .googlenet: 1
@@ -32,6 +39,7 @@ public enum ModelName: String, CaseIterable, Sendable {
         }
     }
 
+    /// The pictures' usual size.
     public var defaultInputSize: Size2 {
         switch self {
         case .alexnet_mini, .googlenet: 280

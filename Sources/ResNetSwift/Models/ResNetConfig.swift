@@ -1,13 +1,17 @@
 // Which ResNet: the block, how many of them a stage has, and how wide they are.
 
+/// Which ResNet: the block, how many of them a stage has, and how wide they are.
 public struct ResNetConfig: Sendable, Hashable {
+    /// The residual block.
     public enum Block: String, Sendable, Hashable {
+        /// Two 3x3 convolutions, or 1x1, 3x3, 1x1.
         case basic, bottleneck
 
         /// Channels that a block yields, over `channels` of its stage.
         public var expansion: Int { self == .basic ? 1 : 4 }
     }
 
+    /// Of all stages.
     public let block: Block
     /// Blocks of the four stages.
     public let nBlocks: [Int]
@@ -51,19 +55,29 @@ public struct ResNetConfig: Sendable, Hashable {
     }
 
     // The names of the published models.
+    /// 11,689,512 parameters.
     public static let resnet18 = ResNetConfig(.basic, [2, 2, 2, 2])
+    /// 21,797,672 parameters.
     public static let resnet34 = ResNetConfig(.basic, [3, 4, 6, 3])
+    /// 25,557,032 parameters.
     public static let resnet50 = ResNetConfig(.bottleneck, [3, 4, 6, 3])
+    /// 44,549,160 parameters.
     public static let resnet101 = ResNetConfig(.bottleneck, [3, 4, 23, 3])
+    /// 60,192,808 parameters.
     public static let resnet152 = ResNetConfig(.bottleneck, [3, 8, 36, 3])
     // swift-format-ignore: AlwaysUseLowerCamelCase
+    /// 25,028,904 parameters.
     public static let resnext50_32x4d = ResNetConfig(.bottleneck, [3, 4, 6, 3], 32, 4)
     // swift-format-ignore: AlwaysUseLowerCamelCase
+    /// 88,791,336 parameters.
     public static let resnext101_32x8d = ResNetConfig(.bottleneck, [3, 4, 23, 3], 32, 8)
     // swift-format-ignore: AlwaysUseLowerCamelCase
+    /// 83,455,272 parameters.
     public static let resnext101_64x4d = ResNetConfig(.bottleneck, [3, 4, 23, 3], 64, 4)
     // swift-format-ignore: AlwaysUseLowerCamelCase
+    /// 68,883,240 parameters.
     public static let wide_resnet50_2 = ResNetConfig(.bottleneck, [3, 4, 6, 3], 1, 128)
     // swift-format-ignore: AlwaysUseLowerCamelCase
+    /// 126,886,696 parameters.
     public static let wide_resnet101_2 = ResNetConfig(.bottleneck, [3, 4, 23, 3], 1, 128)
 }

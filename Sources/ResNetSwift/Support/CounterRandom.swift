@@ -4,6 +4,8 @@
 // The function is SplitMix64's (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014): its output
 // number i is a hash of key + i * golden ratio. Not for secrets.
 
+/// Random numbers as a function of seed, stream and counter: no state to carry, the same bits on every machine. Not
+/// for secrets.
 public struct CounterRandom: Sendable, Hashable {
     private let key: UInt64
 

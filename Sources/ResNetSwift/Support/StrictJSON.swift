@@ -5,38 +5,51 @@
 
 /// A JSON value. Objects keep their order; their keys are unique.
 public enum JSONValue: Sendable, Hashable {
+    /// `null`.
     case null
+    /// `true` or `false`.
     case bool(Bool)
     /// A number written without fraction or exponent that fits.
     case integer(Int)
+    /// Any other number; finite.
     case number(Double)
+    /// Valid Unicode.
     case string(String)
+    /// In order.
     case array([JSONValue])
+    /// In order; no key twice.
     case object([JSONMember])
 
+    /// The value of a key; nil for what is no object, or has no such key.
     public subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.key == key }?.value
     }
 
+    /// nil for what is no string.
     public var stringValue: String? {
         guard case .string(let value) = self else { return nil }
         return value
     }
 
+    /// nil for what is no integer.
     public var integerValue: Int? {
         guard case .integer(let value) = self else { return nil }
         return value
     }
 
+    /// nil for what is no array.
     public var arrayValue: [JSONValue]? {
         guard case .array(let values) = self else { return nil }
         return values
     }
 }
 
+/// A key of an object with its value.
 public struct JSONMember: Sendable, Hashable {
+    /// Unique in its object.
     public let key: String
+    /// Anything.
     public let value: JSONValue
 
     public init(key: String, value: JSONValue) {
@@ -45,15 +58,22 @@ public struct JSONMember: Sendable, Hashable {
     }
 }
 
+/// Why a text is no JSON that is taken.
 public struct JSONError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The kind of fault.
     public enum Kind: Sendable, Equatable {
+        /// Not JSON.
         case syntax
+        /// An object has it twice.
         case duplicateKey(String)
+        /// Too deep or too many values.
         case limit
     }
+    /// What kind of fault.
     public let kind: Kind
     /// Byte offset in the text.
     public let offset: Int
+    /// In words.
     public let problem: String
 
     public var description: String { "\(problem) at byte \(offset)" }
@@ -71,6 +91,7 @@ extension JSONValue {
         return value
     }
 
+    /// The same for text.
     public static func parse(_ text: String) throws(JSONError) -> JSONValue {
         try Array(text.utf8).withUnsafeBytes(parseResult).get()
     }

@@ -2,6 +2,7 @@
 
 /// Scores over a data set. What a data set does not have is nil.
 public struct Scores: Sendable, Hashable {
+    /// The mean over the samples, as the loss takes it.
     public var loss: Double
     /// Part of the samples whose best logit is the right class; with one or several labels a sample, part of the labels
     /// that are right at a threshold of 0.5.
@@ -19,15 +20,19 @@ public struct Scores: Sendable, Hashable {
     }
 }
 
+/// What an epoch came to.
 public struct EpochRecord: Sendable, Hashable {
     /// From 0; people read it from 1.
     public var epoch: Int
     /// Of the epoch's last update, before the scales of groups.
     public var learningRate: Double
+    /// While it trained: the network changed in between.
     public var training: Scores
+    /// At its end; nil without validation data.
     public var validation: Scores?
     /// Samples of this epoch that could not be read.
     public var skipped: Int
+    /// Training and validation.
     public var seconds: Double
 
     public init(

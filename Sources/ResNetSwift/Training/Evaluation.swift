@@ -2,9 +2,13 @@
 
 import Glibc
 
+/// The scores of a network on samples whose classes or labels are known, in all and by class.
 public struct Evaluation: Sendable {
+    /// In the order of the logits.
     public let classNames: [String]
+    /// Samples have none, one or several labels.
     public let isMultiLabel: Bool
+    /// Over all samples.
     public let scores: Scores
     /// nil where samples have several labels.
     public let confusion: ConfusionMatrix?
@@ -12,6 +16,7 @@ public struct Evaluation: Sendable {
     public let labels: [LabelCounts]
     /// One for each label where samples have several.
     public let thresholds: LabelThresholds?
+    /// Samples that could not be read; they count nowhere.
     public let skipped: [SkippedSample]
 
     /// The mean of the classes' F1: each counts alike, however rare.

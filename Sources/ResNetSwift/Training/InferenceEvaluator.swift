@@ -6,8 +6,12 @@ public protocol BatchEvaluator {
     func evaluate(_ batch: TrainingBatch) throws -> StepResult
 }
 
+/// Evaluates batches on an inference plan: faster than a training backend, as batch norms are folded and nothing is
+/// kept.
 public struct InferenceEvaluator: BatchEvaluator {
+    /// Of the network.
     public let plan: InferencePlan
+    /// What is reported as the loss.
     public let loss: Loss
 
     public init(plan: InferencePlan, loss: Loss) {

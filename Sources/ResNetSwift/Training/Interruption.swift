@@ -4,6 +4,8 @@
 import Glibc
 import Synchronization
 
+/// Ctrl-C as a question: a signal sets a flag, the trainer asks for it between updates, saves and ends. The second one
+/// ends the program at once.
 public enum Interruption {
     private static let count = Atomic<Int>(0)
 

@@ -4,9 +4,13 @@
 
 /// How often a class or label was predicted and present.
 public struct LabelCounts: Sendable, Hashable {
+    /// Predicted and present.
     public var truePositives = 0
+    /// Predicted, not present.
     public var falsePositives = 0
+    /// Present, not predicted.
     public var falseNegatives = 0
+    /// Neither.
     public var trueNegatives = 0
 
     public init(truePositives: Int = 0, falsePositives: Int = 0, falseNegatives: Int = 0, trueNegatives: Int = 0) {
@@ -16,6 +20,7 @@ public struct LabelCounts: Sendable, Hashable {
         self.trueNegatives = trueNegatives
     }
 
+    /// Counts a sample.
     public mutating func add(predicted: Bool, actual: Bool) {
         switch (predicted, actual) {
         case (true, true): truePositives += 1
@@ -28,8 +33,11 @@ public struct LabelCounts: Sendable, Hashable {
     /// Samples that have the label.
     public var support: Int { truePositives + falseNegatives }
 
+    /// TP / (TP + FP), 0...1; 0 where that divides by 0.
     public var precision: Double { ratio(truePositives, truePositives + falsePositives) }
+    /// TP / (TP + FN), 0...1; 0 where that divides by 0.
     public var recall: Double { ratio(truePositives, support) }
+    /// 2 TP / (2 TP + FP + FN), 0...1; 0 where that divides by 0.
     public var f1: Double { ratio(2 * truePositives, 2 * truePositives + falsePositives + falseNegatives) }
 
     private func ratio(_ part: Int, _ whole: Int) -> Double { whole == 0 ? 0 : Double(part) / Double(whole) }
@@ -37,8 +45,10 @@ public struct LabelCounts: Sendable, Hashable {
 
 /// One threshold for each label: present where the probability is at least as large.
 public struct LabelThresholds: Sendable, Hashable {
+    /// Probabilities, 0...1, by label.
     public var values: [Double]
 
+    /// By label.
     public init(_ values: [Double]) { self.values = values }
 
     /// The thresholds with the largest F1 of each label on these samples, tried between every two neighbouring

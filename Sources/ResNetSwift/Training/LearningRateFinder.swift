@@ -10,13 +10,20 @@
 
 import Glibc
 
+/// A search for a learning rate to begin with (Smith, 2015): train while it grows, and see where the loss falls
+/// fastest.
 public struct LearningRateFinder: Sendable {
+    /// An update of the search.
     public struct Point: Sendable, Hashable {
+        /// Of this update, before the scales of groups.
         public let learningRate: Double
+        /// Of its batch.
         public let loss: Double
+        /// A moving average of the losses, without bias at the start.
         public let smoothed: Double
     }
 
+    /// By update.
     public let points: [Point]
     /// Where the smoothed loss falls fastest; nil where it does not fall.
     public let suggestion: Double?

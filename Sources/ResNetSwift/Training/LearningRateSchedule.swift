@@ -9,8 +9,11 @@
 
 import Glibc
 
+/// The learning rate as a function of the update, in closed form: there is nothing to save, a resumed run counts.
 public struct LearningRateSchedule: Sendable, Hashable {
+    /// What the rate does after the warm-up; torch.optim.lr_scheduler's formulas.
     public enum Shape: Sendable, Hashable {
+        /// The base rate.
         case constant
         /// Times `factor` after every so many epochs.
         case step(epochs: Int, factor: Double)
@@ -25,11 +28,14 @@ public struct LearningRateSchedule: Sendable, Hashable {
             momentum: ClosedRange<Double>? = 0.85...0.95)
     }
 
+    /// After the warm-up.
     public var shape: Shape
     /// Updates over which the rate rises linearly from `warmUpFactor` times its value; 0 means none.
     public var warmUpUpdates: Int
+    /// What the warm-up begins with, as a part of the rate.
     public var warmUpFactor: Double
 
+    /// - Precondition: numbers that make sense; one-cycle takes no warm-up, as it has its own.
     public init(_ shape: Shape = .constant, warmUpUpdates: Int = 0, warmUpFactor: Double = 0.01) {
         precondition(warmUpUpdates >= 0 && warmUpFactor > 0 && warmUpFactor <= 1, "a warm-up rises from above 0 to 1")
         if case .oneCycle(let rise, let start, let end, _) = shape {

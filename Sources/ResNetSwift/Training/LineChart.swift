@@ -10,8 +10,11 @@
 
 import Glibc
 
+/// A line chart as SVG.
 public struct LineChart: Sendable, Hashable {
+    /// A line.
     public struct Series: Sendable, Hashable {
+        /// In the legend.
         public var name: String
         /// Points that are not finite break the line.
         public var points: [Point]
@@ -22,18 +25,25 @@ public struct LineChart: Sendable, Hashable {
         }
     }
 
+    /// A point in the units of the axes.
     public struct Point: Sendable, Hashable {
+        /// To the right.
         public var x: Double
+        /// Upwards.
         public var y: Double
 
+        /// x, then y.
         public init(_ x: Double, _ y: Double) {
             self.x = x
             self.y = y
         }
     }
 
+    /// A vertical line.
     public struct Mark: Sendable, Hashable {
+        /// Where it stands.
         public var x: Double
+        /// Beside it.
         public var text: String
 
         public init(x: Double, text: String) {
@@ -42,9 +52,13 @@ public struct LineChart: Sendable, Hashable {
         }
     }
 
+    /// Above.
     public var title: String
+    /// Below the axis.
     public var xLabel: String
+    /// Beside the axis.
     public var yLabel: String
+    /// In the legend's order.
     public var series: [Series]
     /// The x axis is logarithmic; points with x <= 0 are left out.
     public var hasLogarithmicX: Bool

@@ -9,7 +9,9 @@ public struct TrainedModel: Sendable {
     /// With the weights of the best epoch: the one with the best monitored value; without validation data the last.
     /// Class names and transform are in its metadata.
     public let model: Model
+    /// By epoch.
     public let history: TrainingHistory
+    /// Why the run ended.
     public let reason: TrainingOutcome.Reason
 }
 

@@ -1,12 +1,18 @@
 // The number that decides: which epoch was the best, when to stop, when to lower the learning rate.
 
+/// The number that decides: which epoch was the best, when to stop, when to lower the learning rate.
 public struct Monitor: Sendable, Hashable, CustomStringConvertible {
+    /// What is looked at; the raw values are the names in logs.
     public enum Quantity: String, Sendable, Hashable, CaseIterable {
+        /// The loss, which should fall; the part of right answers, which should rise.
         case loss, top1
+        /// Right among the best k.
         case topK = "topk"
+        /// The mean of the labels' F1.
         case f1
     }
 
+    /// Of the scores.
     public var quantity: Quantity
     /// Of the validation; otherwise of the training.
     public var ofValidation: Bool
@@ -16,7 +22,9 @@ public struct Monitor: Sendable, Hashable, CustomStringConvertible {
         self.ofValidation = ofValidation
     }
 
+    /// `val_loss`.
     public static let validationLoss = Monitor(.loss)
+    /// `val_top1`.
     public static let validationTop1 = Monitor(.top1)
 
     /// Reads Keras' names: `val_loss`, `loss`, `val_top1` (also `val_accuracy`), `val_topk`, `val_f1`...

@@ -12,7 +12,9 @@ public protocol TrainingCallback: Sendable {
     mutating func restore(_ state: JSONValue) -> Bool
 }
 
+/// What a callback is told.
 public struct FinishedEpoch: Sendable, Hashable {
+    /// What the epoch came to.
     public let record: EpochRecord
     /// What the run watches, where a callback does not say itself.
     public let monitor: Monitor
@@ -26,7 +28,9 @@ public struct FinishedEpoch: Sendable, Hashable {
     }
 }
 
+/// What a callback wants.
 public struct CallbackAction: Sendable, Hashable {
+    /// The run ends after this epoch.
     public var stops: Bool
     /// The new learning rate in place of `FinishedEpoch.learningRate`.
     public var learningRate: Double?
@@ -39,6 +43,7 @@ public struct CallbackAction: Sendable, Hashable {
         self.note = note
     }
 
+    /// Go on.
     public static let none = CallbackAction()
 }
 
@@ -47,8 +52,11 @@ public struct CallbackAction: Sendable, Hashable {
 public struct EarlyStopping: TrainingCallback, Hashable {
     /// nil means that of the run.
     public var monitor: Monitor?
+    /// Less than this is no improvement.
     public var minDelta: Double
+    /// Epochs without improvement after which the run stops.
     public var patience: Int
+    /// The run ends with the weights of its best epoch instead of the last.
     public var restoresBest: Bool
     /// Before this epoch, counted from 0, nothing is compared.
     public var startFromEpoch: Int
@@ -102,12 +110,17 @@ public struct EarlyStopping: TrainingCallback, Hashable {
 /// Lowers the learning rate when the monitored value stagnates. Rules and parameters of
 /// keras.callbacks.ReduceLROnPlateau.
 public struct ReduceLROnPlateau: TrainingCallback, Hashable {
+    /// nil means that of the run.
     public var monitor: Monitor?
+    /// What the rate is multiplied by, in 0..<1.
     public var factor: Double
+    /// Epochs without improvement after which the rate is lowered.
     public var patience: Int
+    /// Less than this is no improvement.
     public var minDelta: Double
     /// Epochs after a reduction in which nothing is counted.
     public var cooldown: Int
+    /// The rate does not go below.
     public var minLR: Double
 
     private var best: Double?

@@ -5,6 +5,7 @@
 
 import Glibc
 
+/// A run as people watch it, on standard error: a line for each epoch, and on a terminal a bar with the time left.
 public final class TrainingConsole {
     private let isTerminal: Bool
     private let write: (String) -> Void
@@ -39,6 +40,7 @@ public final class TrainingConsole {
         self.write = write
     }
 
+    /// To be given to the trainer as its `report`.
     public func report(_ event: TrainingEvent) {
         switch event {
         case .started(let overview):

@@ -1,5 +1,6 @@
 // What stops a training run.
 
+/// What stops a training run. `description` names place, expected and found.
 public enum TrainingError: Error, Sendable, Hashable, CustomStringConvertible {
     /// A loss that is no number, or a parameter that became none. Epoch and batch count from 1.
     case notFinite(what: String, epoch: Int, batch: Int, learningRate: Double, lastCheckpoint: String?)

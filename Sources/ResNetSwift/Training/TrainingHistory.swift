@@ -5,10 +5,13 @@
 //     history.jsonl   one object an epoch
 //     history.svg     curves of loss and accuracy
 
+/// What the epochs of a run came to, and the files it is kept in.
 public struct TrainingHistory: Sendable, Hashable {
+    /// By epoch.
     public var records: [EpochRecord]
     /// Of top-k.
     public let k: Int
+    /// Decides which epoch is the best.
     public let monitor: Monitor
 
     public init(records: [EpochRecord] = [], k: Int = 5, monitor: Monitor = .validationLoss) {
@@ -38,6 +41,7 @@ public struct TrainingHistory: Sendable, Hashable {
         return all.filter { column in scores.contains { column.value($0) != nil } }
     }
 
+    /// A line an epoch under a header; epochs count from 1.
     public var csv: String {
         let columns = columns
         let isValidated = records.contains { $0.validation != nil }
@@ -55,6 +59,7 @@ public struct TrainingHistory: Sendable, Hashable {
         return text
     }
 
+    /// An object an epoch; epochs count from 1.
     public var jsonLines: String { records.map { $0.json.text + "\n" }.joined() }
 
     /// Loss on the left, everything that should rise on the right.

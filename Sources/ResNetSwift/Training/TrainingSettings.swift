@@ -2,14 +2,19 @@
 
 /// The data of a run and how a batch of it is made.
 public struct TrainingData: Sendable {
+    /// Samples to train on.
     public var training: DatasetSlice
+    /// Samples to score after each epoch; nil means none.
     public var validation: DatasetSlice?
     /// For training; may be random.
     public var transform: ImageTransform
     /// For validation, and stored with the checkpoint; not random.
     public var evaluationTransform: ImageTransform
+    /// Samples of a batch.
     public var batchSize: Int
+    /// In which order the training samples come.
     public var order: SampleOrder
+    /// Mixup and cutmix; nil means neither.
     public var mixing: BatchMixing?
     /// Decoding threads.
     public var threads: Int
@@ -36,9 +41,13 @@ public struct TrainingData: Sendable {
     }
 }
 
+/// How long a run is, how fast it learns, and what it keeps.
 public struct TrainingSettings: Sendable {
+    /// Passes over the training samples.
     public var epochs: Int
+    /// Before schedule and groups.
     public var learningRate: Double
+    /// What becomes of the rate from update to update.
     public var schedule: LearningRateSchedule
     /// Batches whose gradients make one update.
     public var accumulation: Int

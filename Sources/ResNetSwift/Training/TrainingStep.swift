@@ -35,6 +35,7 @@ public struct ParameterGroup: Sendable, Hashable {
     public var parameters: [String]
     /// The schedule's learning rate is multiplied by this.
     public var learningRateScale: Float
+    /// As the optimiser takes it.
     public var weightDecay: Float
 
     public init(name: String, parameters: [String], learningRateScale: Float = 1, weightDecay: Float = 0) {
@@ -47,7 +48,9 @@ public struct ParameterGroup: Sendable, Hashable {
 
 /// What a backend is made for: the same during a whole run.
 public struct OptimizationPlan: Sendable, Hashable {
+    /// What is minimised.
     public var loss: Loss
+    /// How a gradient changes a parameter.
     public var optimizer: Optimizer
     /// Every trainable parameter of the graph is in exactly one group, frozen or not.
     public var groups: [ParameterGroup]
@@ -93,6 +96,7 @@ public struct StepSettings: Sendable, Hashable {
     }
 }
 
+/// What a step on a batch came to.
 public struct StepResult: Sendable {
     /// The loss of this batch, before the update; not scaled.
     public var loss: Double
@@ -129,7 +133,9 @@ public struct TrainingState: Sendable {
 /// Computes steps. One caller at a time; calls wait until the work is done. The same state, batches and settings give the
 /// same bits for the same number of threads.
 public protocol TrainingBackend: BatchEvaluator, AnyObject {
+    /// The network.
     var graph: Graph { get }
+    /// What it was made for.
     var plan: OptimizationPlan { get }
     /// Keys that do not change: gradients end where nothing upstream trains, and a batch norm whose running statistics are
     /// frozen runs in inference mode. Setting it takes effect with the next step; optimiser state of parameters that stay

@@ -4,6 +4,7 @@
 //     frozen     all but      up to layer3    up to layer2    nothing
 //                the head
 
+/// Gradual unfreezing: what is frozen from which epoch on.
 public struct UnfreezeSchedule: Sendable, Hashable {
     /// Policies by the epoch they begin in, counted from 0.
     public let policies: [Int: FreezePolicy]

@@ -1,10 +1,12 @@
 // Which container a file is: told by its first bytes, never by its name.
 
+/// The containers of weights that are read, told by content.
 public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
     /// NumPy `savez` and `savez_compressed`.
     case npz
     /// One NumPy array.
     case npy
+    /// Hugging Face's format: a JSON header and raw tensors.
     case safetensors
     /// PyTorch 1.6 and later.
     case torchZip

@@ -1,7 +1,10 @@
 // Element types of the containers, and their conversion to float32, one strided gather for all of them.
 
+/// Element types of the containers. Floating point becomes float32; the others are listed and refused as weights.
 public enum ElementType: String, Sendable, Hashable, CaseIterable {
+    /// Read as weights.
     case float32, float16, bfloat16, float64
+    /// Not read as weights.
     case int64, int32, int16, int8, uint8, bool
 
     /// Bytes per element.
@@ -14,6 +17,7 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// Can stand for weights.
     public var isFloatingPoint: Bool {
         switch self {
         case .float32, .float16, .bfloat16, .float64: true

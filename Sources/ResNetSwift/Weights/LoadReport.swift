@@ -2,24 +2,31 @@
 
 /// A tensor of equal name and other shape.
 public struct ShapeMismatch: Sendable, Hashable {
+    /// The model's name of the tensor.
     public let name: String
+    /// As in the file.
     public let fileShape: [Int]
+    /// As the model wants it.
     public let modelShape: [Int]
 }
 
 /// A tensor of equal name whose element type cannot stand for weights.
 public struct TypeMismatch: Sendable, Hashable {
+    /// The model's name of the tensor.
     public let name: String
+    /// As in the file.
     public let type: ElementType
 }
 
 /// By the model's names, each list in the model's or the file's order.
 public struct LoadReport: Sendable, Hashable {
+    /// Loaded, or going to be.
     public var loaded: [String] = []
     /// Parameters of the model that the file lacks.
     public var missing: [String] = []
     /// Tensors of the file that the model lacks.
     public var unexpected: [String] = []
+    /// Of equal name and other shape.
     public var mismatched: [ShapeMismatch] = []
     /// Integers where weights belong.
     public var wrongType: [TypeMismatch] = []
@@ -28,6 +35,7 @@ public struct LoadReport: Sendable, Hashable {
     /// A known variant of the architecture that this library does not build, if the file shows one.
     public var variant: String?
 
+    /// Nothing compared yet.
     public init() {}
 
     /// Nothing missing, unexpected or of another shape.

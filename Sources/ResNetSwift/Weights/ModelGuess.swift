@@ -8,20 +8,27 @@
 
 /// What the shapes tell. `name` is the builder's name of the model, where it is one that was published.
 public struct ModelGuess: Sendable, Hashable {
-    public enum Block: String, Sendable, Hashable { case basic, bottleneck }
+    /// The residual block.
+    public enum Block: String, Sendable, Hashable {
+        /// Two convolutions, or three.
+        case basic, bottleneck
+    }
 
     /// E.g. `resnet50`, `resnext50_32x4d`, `wide_resnet50_2`, `cifar_resnet20`; nil where depths or widths are unusual.
     public let name: String?
+    /// Of all stages.
     public let block: Block
     /// Blocks per stage.
     public let nBlocks: [Int]
     /// Output channels per stage, before a bottleneck's expansion by 4.
     public let channels: [Int]
+    /// Of the 3x3 convolutions; 1 but in ResNeXt.
     public let groups: Int
     /// Channels per group in the first stage's bottlenecks; 64 but for ResNeXt and wide ResNets.
     public let widthPerGroup: Int
     /// 7 for ImageNet's stem, 3 for CIFAR's.
     public let stemKernel: Int
+    /// Of the pictures.
     public let inputChannels: Int
     /// nil where the file has no classifier `fc`.
     public let classes: Int?

@@ -13,16 +13,23 @@ public struct WeightEntry: Sendable, Hashable {
     public let key: String
     /// The key that models use, torchvision's, e.g. `conv1.weight`.
     public let name: String
+    /// As stored.
     public let type: ElementType
+    /// Sizes, the slowest axis first.
     public let shape: [Int]
     /// True where `tensor(_:)` returns a view of the file instead of a converted copy.
     public let isView: Bool
 
+    /// Values.
     public var count: Int { shape.reduce(1, *) }
 }
 
+/// A weight file, open: what is in it, and its tensors one by one. Opening reads the directory only; float32 tensors
+/// that lie aligned and dense are views of the mapped file, others are converted when asked for.
 public final class WeightFile: Sendable {
+    /// As given.
     public let path: String
+    /// Told by content.
     public let container: ContainerKind
     /// In the file's order.
     public let entries: [WeightEntry]

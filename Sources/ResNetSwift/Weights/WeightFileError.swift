@@ -2,7 +2,9 @@
 
 /// The one error of everything in Weights/: which file, and what is the matter with it.
 public struct WeightFileError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The file.
     public let path: String
+    /// What is the matter with it.
     public let fault: WeightFault
 
     public init(path: String, fault: WeightFault) {
@@ -13,9 +15,11 @@ public struct WeightFileError: Error, Sendable, Equatable, CustomStringConvertib
     public var description: String { "\(path): \(fault)" }
 }
 
+/// What can be wrong with a weight file; see <doc:LoadingWeights> for what to do.
 public enum WeightFault: Error, Sendable, Equatable {
     /// The operating system refused: no such file, a directory, no permission.
     case cannotRead(String)
+    /// The operating system refused, e.g. a full disk; what stood there before is intact.
     case cannotWrite(String)
     /// A web page saved under the name of a weight file.
     case htmlPage
@@ -33,7 +37,9 @@ public enum WeightFault: Error, Sendable, Equatable {
     case forbiddenPickle(String)
     /// Larger than any honest file: nesting, header, memo, or a zip bomb.
     case exceedsLimit(String)
+    /// Two tensors of one name.
     case duplicateKey(String)
+    /// No tensor of that name.
     case noSuchKey(String)
     /// The tensors are not those of the model.
     case doesNotFit(LoadReport)

@@ -1,7 +1,9 @@
 // Writing weights: safetensors and npz, float32, under torchvision's names. Both appear under their name whole or not at
 // all (AtomicFile), and neither is ever assembled in memory.
 
+/// The containers that are written.
 public enum WeightFormat: String, Sendable, Hashable, CaseIterable {
+    /// Chosen by a path's ending; both hold float32 under torchvision's names.
     case safetensors, npz
 
     /// By the ending of a path, or nil.
@@ -28,6 +30,7 @@ extension Model {
     }
 }
 
+/// Writes tensors to safetensors, npz and npy: under their name whole or not at all.
 public enum WeightWriter {
     /// Writes tensors in the given order.
     /// - Precondition: no key occurs twice.
