@@ -16,12 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from peers import AVX2_CAPABLE, REGISTRY  # noqa: E402
 from referee import checkpoints, command, environment  # noqa: E402
-
-MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+from referee.networks import NETWORKS  # noqa: E402
 
 
 def parse():
-    models = command.listed(MODELS)
+    models = command.listed(tuple(NETWORKS))
     options = command.parser(__doc__, "compare", tuple(REGISTRY), rounds=5, seconds=1.5)
     options.add_argument("--models", type=models, default=["resnet18", "resnet50"], help="all, or a list")
     options.add_argument(

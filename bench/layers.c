@@ -22,7 +22,7 @@
 #define EVICT_BYTES ((size_t)64 << 20)
 
 typedef struct shape {
-    int count, c, h, w, k, kh, kw, stride, pad;
+    int count, c, h, w, k, kh, kw, stride, pad, groups;
 } shape;
 
 typedef struct options {
@@ -73,7 +73,7 @@ static size_t blocks(int channels) { return (size_t)((channels + ck_block() - 1)
 typedef struct data {
     uint8_t *bytes; /* (N, H, W, C) */
     float *nchw;    /* (N, C, H, W): the same pictures, byte / 128 - 1 */
-    float *weights; /* (K, C, KH, KW) */
+    float *weights; /* (K, C/groups, KH, KW) */
     float *bias;    /* (K) in whole blocks */
     float *scale, *shift;
     size_t pixels, weight_count, bias_count, channel_count;
@@ -82,7 +82,7 @@ typedef struct data {
 static data make_data(const shape *s, int batch) {
     data d;
     d.pixels = (size_t)batch * (size_t)s->c * (size_t)s->h * (size_t)s->w;
-    d.weight_count = (size_t)s->k * (size_t)s->c * (size_t)s->kh * (size_t)s->kw;
+    d.weight_count = (size_t)s->k * (size_t)(s->c / s->groups) * (size_t)s->kh * (size_t)s->kw;
     d.bias_count = blocks(s->k);
     d.channel_count = blocks(s->c);
     d.bytes = allocate(d.pixels);
@@ -97,7 +97,7 @@ static data make_data(const shape *s, int batch) {
         d.bytes[i] = (uint8_t)next_random();
         d.nchw[(n * (size_t)s->c + c) * plane + p] = (float)d.bytes[i] * (1.0f / 128) - 1;
     }
-    float bound = sqrtf(6.0f / (float)(s->c * s->kh * s->kw));
+    float bound = sqrtf(6.0f / (float)(s->c / s->groups * s->kh * s->kw));
     for (size_t i = 0; i < d.weight_count; i++)
         d.weights[i] = bound * ((float)(next_random() >> 8) * (2.0f / 16777216) - 1);
     for (int i = 0; i < s->k; i++) d.bias[i] = 0.1f * ((float)(next_random() >> 8) * (2.0f / 16777216) - 1);
@@ -133,6 +133,7 @@ static int make_way(const shape *s, const options *o, const data *d, ck_algorith
         .stride_width = s->stride,
         .pad_height = s->pad,
         .pad_width = s->pad,
+        .groups = s->groups,
         .threads = o->threads,
         .epilogue = epilogue,
         .src_layout = layout,
@@ -247,10 +248,11 @@ static double shape_report(const shape *s, const options *o) {
     double peak = peak_now(o);
     measure(ways, count, o);
     double oh = output_size(s->h, s->kh, s->stride, s->pad), ow = output_size(s->w, s->kw, s->stride, s->pad);
-    double operations = 2.0 * o->batch * s->k * oh * ow * s->c * s->kh * s->kw;
+    double operations = 2.0 * o->batch * s->k * oh * ow * (s->c / s->groups) * s->kh * s->kw;
     double best = INFINITY;
-    printf("%d x  %dx%dx%d -> %d  %dx%d/%d  (%.1f MMAC, peak %.0f GFLOP/s)\n", s->count, s->c, s->h, s->w, s->k, s->kh,
-           s->kw, s->stride, operations / 2e6 / o->batch, peak);
+    printf("%d x  %dx%dx%d -> %d  %dx%d/%d", s->count, s->c, s->h, s->w, s->k, s->kh, s->kw, s->stride);
+    if (s->groups > 1) printf(" in %d groups", s->groups);
+    printf("  (%.1f MMAC, peak %.0f GFLOP/s)\n", operations / 2e6 / o->batch, peak);
     for (int i = 0; i < count; i++) {
         way *w = &ways[i];
         char text[200];
@@ -280,11 +282,13 @@ static void file_report(const char *path, const options *o) {
     printf("%s, batch %d, %d threads, %s%s\n", path, o->batch, o->threads, ck_isa_name(ck_isa_active()),
            o->cold ? ", cold" : "");
     for (int number = 1; fgets(line, sizeof line, file); number++) {
-        shape s;
+        shape s = {.groups = 1};
         if (line[0] == '#' || line[0] == '\n') continue;
-        if (sscanf(line, "%d %d %d %d %d %d %d %d %d", &s.count, &s.c, &s.h, &s.w, &s.k, &s.kh, &s.kw, &s.stride,
-                   &s.pad) != 9) {
-            fprintf(stderr, "%s:%d: nine numbers expected\n", path, number);
+        const int found = sscanf(line, "%d %d %d %d %d %d %d %d %d %d", &s.count, &s.c, &s.h, &s.w, &s.k, &s.kh, &s.kw,
+                                 &s.stride, &s.pad, &s.groups);
+        if (found < 9 || s.groups < 1 || s.c % s.groups) {
+            fprintf(stderr, "%s:%d: nine numbers expected, or ten with groups that divide the channels\n", path,
+                    number);
             exit(1);
         }
         total += s.count * shape_report(&s, o);

@@ -2,6 +2,7 @@
 
 A job is a dict:
     model, batch, threads       what to run
+    size, classes               pictures are (3, size, size); logits a picture
     folder                      the prepared model (see referee/checkpoints.py for the files in it)
     isa                         "auto" or "avx2"
     start                       True when only the way from process start to the first result counts: no trials
@@ -14,7 +15,7 @@ import numpy as np
 
 class Peer:
     def load(self, job):
-        """Prepares the network for pictures of (batch, 3, 224, 224) float32."""
+        """Prepares the network for pictures of (batch, 3, size, size) float32."""
         raise NotImplementedError
 
     def set_input(self, pictures):

@@ -17,7 +17,7 @@ class MnnSession(Peer):
             {"backend": "CPU", "precision": "high", "numThread": job["threads"]}
         )
         self.pictures = self.interpreter.getSessionInput(self.session)
-        self.interpreter.resizeTensor(self.pictures, (self.batch, 3, 224, 224))
+        self.interpreter.resizeTensor(self.pictures, (self.batch, 3, job["size"], job["size"]))
         self.interpreter.resizeSession(self.session)
         self.output = self.interpreter.getSessionOutput(self.session)
 

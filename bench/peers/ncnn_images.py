@@ -11,7 +11,7 @@ class NcnnImages(NcnnThreads):
     def load(self, job):
         self.threads = job["threads"]
         self.net, self.pools = load_net(job, 1)
-        self.output = np.zeros((job["batch"], 1000), np.float32)
+        self.output = np.zeros((job["batch"], job["classes"]), np.float32)
         self.pool = ThreadPoolExecutor(self.threads)
 
     def share(self, first):

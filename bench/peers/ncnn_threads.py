@@ -55,7 +55,7 @@ def infer(net, picture, out):
 class NcnnThreads(Peer):
     def load(self, job):
         self.net, self.pools = load_net(job, job["threads"])
-        self.output = np.zeros((job["batch"], 1000), np.float32)
+        self.output = np.zeros((job["batch"], job["classes"]), np.float32)
 
     def set_input(self, pictures):
         self.arrays = [np.ascontiguousarray(picture) for picture in pictures]

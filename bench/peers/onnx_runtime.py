@@ -19,9 +19,10 @@ class OnnxRuntime(Peer):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.add_free_dimension_override_by_name("batch", self.batch)
         self.session = ort.InferenceSession(f"{job['folder']}/model.onnx", options, providers=["CPUExecutionProvider"])
-        self.pictures = ort.OrtValue.ortvalue_from_shape_and_type([self.batch, 3, 224, 224], np.float32, "cpu")
-        classes = self.session.get_outputs()[0].shape[1]
-        self.output = ort.OrtValue.ortvalue_from_shape_and_type([self.batch, classes], np.float32, "cpu")
+        shapes = [self.batch, 3, job["size"], job["size"]], [self.batch, job["classes"]]
+        self.pictures, self.output = (
+            ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, "cpu") for shape in shapes
+        )
         self.binding = self.session.io_binding()
         self.binding.bind_ortvalue_input("x", self.pictures)
         self.binding.bind_ortvalue_output("logits", self.output)

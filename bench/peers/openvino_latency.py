@@ -21,7 +21,7 @@ class OpenVinoLatency(Peer):
         self.batch = job["batch"]
         core = ov.Core()
         model = core.read_model(f"{job['folder']}/openvino.xml")
-        model.reshape([self.batch, 3, 224, 224])
+        model.reshape([self.batch, 3, job["size"], job["size"]])
         config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": job["threads"], **self.config(job)}
         self.compiled = core.compile_model(model, "CPU", config)
         precision = self.compiled.get_property("INFERENCE_PRECISION_HINT")

@@ -14,6 +14,7 @@ class PyTorchCompiled(Peer):
     def load(self, job):
         require_fp32()
         self.batch = job["batch"]
+        shape = self.batch, 3, job["size"], job["size"]
         inductor.freezing = True
         if job["isa"] == "avx2":
             inductor.cpp.simdlen = 256
@@ -24,7 +25,7 @@ class PyTorchCompiled(Peer):
         if not job.get("start"):
 
             def runner(layout):
-                source = torch.zeros(self.batch, 3, 224, 224).to(memory_format=layout)
+                source = torch.zeros(shape).to(memory_format=layout)
 
                 def run():
                     with torch.inference_mode():
@@ -34,7 +35,7 @@ class PyTorchCompiled(Peer):
 
             self.chosen, _ = best_of([(name, runner(layout)) for name, layout in layouts.items()])
         self.network = compiled
-        self.pictures = torch.zeros(self.batch, 3, 224, 224).to(memory_format=layouts[self.chosen])
+        self.pictures = torch.zeros(shape).to(memory_format=layouts[self.chosen])
 
     def set_input(self, pictures):
         self.pictures.copy_(torch.from_numpy(pictures))

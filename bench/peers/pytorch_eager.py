@@ -11,20 +11,20 @@ import warnings
 import torch
 
 from peers.base import Peer, as_logits, best_of
+from referee import networks
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def load_network(job):
-    """The torchvision module with the shared weights, ready for inference."""
-    import torchvision
+    """The module with the shared weights, ready for inference."""
     from safetensors.torch import load_file
 
     torch.set_num_threads(job["threads"])
     torch.set_grad_enabled(False)
     with torch.device("meta"):
-        network = torchvision.models.get_model(job["model"], weights=None)
+        network = networks.create(job["model"])
     network.load_state_dict(load_file(f"{job['folder']}/weights.safetensors"), assign=True)
     return network.eval()
 
@@ -42,9 +42,9 @@ class PyTorchEager(Peer):
         torch.set_num_threads(job["threads"])
         self.batch = job["batch"]
         self.last = torch.channels_last
-        pictures = torch.zeros(self.batch, 3, 224, 224)
+        pictures = torch.zeros(self.batch, 3, job["size"], job["size"])
         if job.get("start"):
-            # The quickest start: no torchvision, no tracing, no trials.
+            # The quickest start: no module, no tracing, no trials.
             module = torch.jit.freeze(torch.jit.load(f"{job['folder']}/traced.pt"))
             self.chosen, self.network, self.format = "torchscript", module, torch.contiguous_format
         else:

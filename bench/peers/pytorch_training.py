@@ -6,11 +6,10 @@ learns.
 """
 
 import torch
-import torchvision
 
 from peers.base import Peer
-from peers.cifar_resnet import CIFARResNet
 from peers.pytorch_eager import require_fp32
+from referee import networks
 
 SEED = 20250102
 LEARNING_RATE = 0.01
@@ -19,8 +18,9 @@ LEARNING_RATE = 0.01
 def build(model):
     torch.manual_seed(SEED)
     if model.startswith("cifar_resnet"):
-        return CIFARResNet((int(model.removeprefix("cifar_resnet")) - 2) // 6)
-    return torchvision.models.get_model(model, weights=None)
+        n = (int(model.removeprefix("cifar_resnet")) - 2) // 6
+        return networks.restatements().CIFARResNet((n, n, n))
+    return networks.create(model)
 
 
 class Step(torch.nn.Module):

@@ -1,7 +1,8 @@
 """Prepares one model for all peers: `python -m referee.checkpoints MODEL FOLDER`. Needs the peers' environment.
 
-Random weights from a seed, with batch-norm statistics that fit them and are then disturbed, so that folding is put to
-the test and activations keep the range of a trained network (no denormals, no overflow). Files in FOLDER:
+Random weights from a seed, so that activations keep the range of a trained network (no denormals, no overflow): with
+batch norm, statistics that fit them and are then disturbed, so that folding is put to the test; without, He's weights
+and a last layer fitted so that the logits differ. Files in FOLDER:
 
     weights.safetensors     ours and PyTorch's
     traced.pt               TorchScript, what pnnx reads and what PyTorch starts from
@@ -9,8 +10,8 @@ the test and activations keep the range of a trained network (no denormals, no o
     openvino.xml, .bin      fp32
     ncnn.param, ncnn.bin    fp32
     model.mnn               fp32
-    input.npy               32 pictures (32, 3, 224, 224) float32
-    reference.npy           their logits, computed in double by torchvision
+    input.npy               32 pictures (32, 3, size, size) float32
+    reference.npy           their logits, computed in double by PyTorch
     meta.json               multiply-adds of one picture (convolutions and linear), seed, versions; written last
 """
 
@@ -19,6 +20,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from referee import networks
 
 SEED = 20250101
 PICTURES = 32
@@ -35,11 +38,21 @@ def is_ready(folder):
 
 def build(name):
     import torch
-    import torchvision
 
     torch.manual_seed(SEED)
-    network = torchvision.models.get_model(name, weights=None)
+    network = networks.create(name)
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    shape = 8, 3, networks.NETWORKS[name].size, networks.NETWORKS[name].size
+    if norms:
+        fit_norms(network, norms, shape)
+    else:
+        fit_plain(network, shape)
+    return network.eval()
+
+
+def fit_norms(network, norms, shape):
+    import torch
+
     with torch.no_grad():
         for block in network.modules():
             if not isinstance(block, torch.nn.BatchNorm2d):
@@ -53,17 +66,34 @@ def build(name):
         for norm in norms:
             norm.momentum = None  # a plain average over the calibration batches
         network.train()
-        network(torch.randn(8, 3, 224, 224))
+        network(torch.randn(shape))
         for norm in norms:
             norm.momentum = 0.1
             spread = norm.running_var.sqrt()
             norm.running_mean.add_(0.2 * spread * torch.randn_like(spread))
             norm.running_var.mul_(torch.empty_like(spread).uniform_(0.7, 1.4))
         network.fc.bias.normal_(0, 0.1)
-    return network.eval()
 
 
-def multiply_adds(network):
+def fit_plain(network, shape):
+    """He's initialisation keeps the spread of activations through any depth. Noise pictures have nearly the same
+    features, so the last layer takes their mean away and brings what is left to a spread of 1, around 4: a logit that
+    stands alone must not be near zero, since errors are relative to it."""
+    import torch
+
+    layers = [m for m in network.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]
+    with torch.no_grad():
+        for layer in layers:
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.bias.normal_(0, 0.1)
+        logits = network.eval()(torch.randn(shape))
+        last = layers[-1]
+        spread = logits.std(0)
+        last.weight.div_(spread[:, None])
+        last.bias.sub_(logits.mean(0)).div_(spread).add_(4)
+
+
+def multiply_adds(network, pictures):
     import torch
 
     total = 0
@@ -80,7 +110,7 @@ def multiply_adds(network):
         m.register_forward_hook(count) for m in network.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))
     ]
     with torch.no_grad():
-        network(torch.zeros(1, 3, 224, 224))
+        network(pictures[:1])
     for hook in hooks:
         hook.remove()
     return total
@@ -124,7 +154,7 @@ def convert_openvino(folder):
     )
 
 
-def convert_ncnn(folder):
+def convert_ncnn(folder, size):
     """pnnx stores half-precision weights unless told otherwise."""
     tool = Path(sys.executable).parent / "pnnx"
     scratch = folder / "pnnx"
@@ -132,7 +162,7 @@ def convert_ncnn(folder):
     command = [
         tool,
         "../traced.pt",
-        "inputshape=[1,3,224,224]",
+        f"inputshape=[1,3,{size},{size}]",
         "fp16=0",
         "ncnnparam=../ncnn.param",
         "ncnnbin=../ncnn.bin",
@@ -168,15 +198,17 @@ def prepare(name, folder):
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "meta.json").unlink(missing_ok=True)
+    for old in [folder / "meta.json", *folder.glob("input-*.npy")]:  # parts of an earlier input.npy
+        old.unlink(missing_ok=True)
     network = build(name)
-    pictures = torch.randn(PICTURES, 3, 224, 224)
+    size = networks.NETWORKS[name].size
+    pictures = torch.randn(PICTURES, 3, size, size)
     np.save(folder / "input.npy", pictures.numpy())
     np.save(folder / "reference.npy", reference_logits(network, pictures))
-    macs = multiply_adds(network)
+    macs = multiply_adds(network, pictures)
     export(network, pictures, folder)
     convert_openvino(folder)
-    convert_ncnn(folder)
+    convert_ncnn(folder, size)
     convert_mnn(folder)
     meta = {
         "format": FORMAT,

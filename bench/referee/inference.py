@@ -2,6 +2,7 @@
 
 import peers
 from referee.logits import TOLERANCE, error_of, input_of
+from referee.networks import NETWORKS
 from referee.ours import Ours
 from referee.turns import Cell
 from referee.workers import LOAD_SECONDS, WorkerError
@@ -11,7 +12,7 @@ class InferenceCell(Cell):
     def __init__(self, run, name, batch, threads):
         super().__init__(run, name, batch, threads)
         self.folder = run.folder(name)
-        self.weights = self.folder / "weights.safetensors"
+        self.words = Ours.words_for(name, self.folder / "weights.safetensors")
 
     def multiply_adds(self):
         return self.run.macs(self.name)
@@ -21,6 +22,8 @@ class InferenceCell(Cell):
             "model": self.name,
             "batch": self.batch,
             "threads": self.threads,
+            "size": NETWORKS[self.name].size,
+            "classes": NETWORKS[self.name].classes,
             "folder": str(self.folder),
             "isa": self.run.isa,
         }
@@ -45,7 +48,7 @@ class InferenceCell(Cell):
 
     def load_ours(self):
         output = self.scratch / "ours.npy"
-        self.run.ours.predict(self.weights, input_of(self.folder, self.batch), output, self.batch, self.threads)
+        self.run.ours.predict(self.words, input_of(self.folder, self.batch), output, self.batch, self.threads)
         error = error_of(self.folder, self.batch, output)
         if error > TOLERANCE:
             raise SystemExit(f"error: our logits for {self.name} are off by {error:.1e} of the largest: not measured")
@@ -58,5 +61,4 @@ class InferenceCell(Cell):
             self.load_peer(key)
 
     def measure_ours(self, seconds):
-        words = ["--model", self.name, "--weights", self.weights]
-        return self.run.ours.time(words, self.batch, self.threads, seconds)
+        return self.run.ours.time(self.words, self.batch, self.threads, seconds)

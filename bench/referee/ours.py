@@ -56,21 +56,27 @@ class Ours:
         return done.stdout
 
     @staticmethod
-    def predict_words(weights, source, target, batch, threads):
-        words = ["predict", "--weights", weights, "--input", source, "--output", target]
+    def words_for(name, weights):
+        """The options that name a model: shapes tell a ResNet, but not every network."""
+        return ["--model", name, "--weights", weights]
+
+    @staticmethod
+    def predict_words(model, source, target, batch, threads):
+        words = ["predict", *model, "--input", source, "--output", target]
         return list(map(str, [*words, "--batch", batch, "--threads", threads]))
 
-    def predict(self, weights, source, target, batch, threads):
-        self.call(self.predict_words(weights, source, target, batch, threads), threads)
+    def predict(self, model, source, target, batch, threads):
+        """`model` as in `words_for`."""
+        self.call(self.predict_words(model, source, target, batch, threads), threads)
 
     def time(self, words, batch, threads, seconds):
         """What `resnet time --json` says: median_ms, min_ms, samples, plan_s, first_result_s, peak_rss_mib, ..."""
         rest = ["--batch", batch, "--threads", threads, "--seconds", seconds, "--json"]
         return json.loads(self.call(["time", *words, *rest], threads))
 
-    def once(self, weights, source, target, batch, threads):
+    def once(self, model, source, target, batch, threads):
         """Process start to written logits and process end: (seconds, peak RSS in MiB)."""
-        words = [self.program, *self.predict_words(weights, source, target, batch, threads)]
+        words = [self.program, *self.predict_words(model, source, target, batch, threads)]
         env = self.surroundings(threads)
         begin = time.perf_counter()
         child = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import peers
 from referee.logits import TOLERANCE, error_of, input_of
+from referee.networks import NETWORKS
 from referee.ours import Ours
 from referee.workers import WorkerError, run_once
 
@@ -13,8 +14,10 @@ from referee.workers import WorkerError, run_once
 def start_and_memory(run, model, batch, threads, repeats):
     """Fresh processes in turns: seconds from process start to written logits, and peak RSS."""
     folder = run.folder(model)
+    network = NETWORKS[model]
     job = {"model": model, "batch": batch, "threads": threads, "folder": str(folder), "isa": run.isa}
-    source, weights = input_of(folder, batch), folder / "weights.safetensors"
+    job |= {"size": network.size, "classes": network.classes}
+    source, words = input_of(folder, batch), Ours.words_for(model, folder / "weights.safetensors")
     entries = {}
     keys = [key for key in run.peers if key not in peers.NEEDS_THREADS]
     with tempfile.TemporaryDirectory(prefix="resnetswift-bench-") as scratch:
@@ -26,7 +29,7 @@ def start_and_memory(run, model, batch, threads, repeats):
                 Path(target).unlink(missing_ok=True)
                 try:
                     if key == Ours.key:
-                        seconds, rss = run.ours.once(weights, source, target, batch, threads)
+                        seconds, rss = run.ours.once(words, source, target, batch, threads)
                     else:
                         seconds, rss = run_once(key, run.venv, job, source, target)
                     if error_of(folder, batch, target) > TOLERANCE:
