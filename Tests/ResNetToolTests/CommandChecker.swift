@@ -45,6 +45,19 @@ struct CommandChecker {
         }
     }
 
+    /// The same for a command within a sentence, which may leave out what has to be there: of `resnet` only the command
+    /// and the names of options count.
+    func faultOfMention(_ code: String, file: String) -> String? {
+        let words = code.split(separator: " ").map(String.init)
+        guard words[0] == "resnet" else { return fault(in: code, file: file) }
+        if let command = words.dropFirst().first, !command.hasPrefix("-"), command != command.uppercased(),
+            !Self.commands.contains(where: { $0.configuration.commandName == command })
+        {
+            return "resnet has no command \(command)"
+        }
+        return words.first { $0.hasPrefix("--") && !options.contains($0) }.map { "no command has an option \($0)" }
+    }
+
     /// What is wrong with a line, or nil.
     func fault(in line: String, file: String) -> String? {
         for part in line.components(separatedBy: "&&") {

@@ -34,6 +34,7 @@ struct MarkdownText {
     init(_ lines: [(number: Int, text: String)], file: String) {
         var fence: (number: Int, language: String, lines: [String])?
         var (isBlankBefore, isList) = (true, false)
+        var openCode: String?
         for (number, text) in lines {
             let trimmed = text.trimmingCharacters(in: .whitespaces)
             if let open = fence {
@@ -51,18 +52,23 @@ struct MarkdownText {
                 continue
             }
             defer { isBlankBefore = trimmed.isEmpty }
-            guard !trimmed.isEmpty else { continue }
+            guard !trimmed.isEmpty else {
+                openCode = nil
+                continue
+            }
             let isItem = trimmed.hasPrefix("- ") || trimmed.hasPrefix("* ") || trimmed.first!.isNumber
             if isItem { isList = true } else if !text.hasPrefix(" ") { isList = false }
             if text.hasPrefix("    "), isBlankBefore, !isList { indented.append(number) }
-            readSentence(text, number)
+            readSentence(trimmed, number, &openCode)
         }
         if let fence { unclosed.append(fence.number) }
     }
 
-    private mutating func readSentence(_ text: String, _ number: Int) {
-        let parts = text.components(separatedBy: "`")
+    /// - Parameter open: code that the line before began and did not end.
+    private mutating func readSentence(_ text: String, _ number: Int, _ open: inout String?) {
+        let parts = ((open.map { "`" + $0 + " " } ?? "") + text).components(separatedBy: "`")
         for index in stride(from: 1, to: parts.count - 1, by: 2) { codes.append((number, parts[index])) }
+        open = parts.count.isMultiple(of: 2) ? parts.last : nil
         for part in text.components(separatedBy: "](").dropFirst() {
             if let end = part.firstIndex(of: ")") { links.append((number, String(part[..<end]))) }
         }
