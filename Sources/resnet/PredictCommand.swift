@@ -49,13 +49,11 @@ func runArray(
     var progress = Progress(total: shape[0], unit: "pictures")
     var values: [Float] = []
     var rowShape: [Int] = []
-    let imageCount = shape[1] * shape[2] * shape[3]
     for start in stride(from: 0, to: shape[0], by: batch) {
         let count = min(batch, shape[0] - start)
-        let part = pictures.withUnsafeFloats {
-            Tensor(shape: [count] + shape[1...], values: Array($0[(start * imageCount)...].prefix(count * imageCount)))
-        }
+        let part = pictures.entries(start..<start + count)
         let tensor = result(try plan.predict(part))
+        part.storage.discardPages()
         rowShape = Array(tensor.shape.dropFirst())
         values += tensor.values
         progress.advance(by: count)

@@ -230,7 +230,7 @@ struct Lowering {
         return draft
     }
 
-    /// Each step where its last node stands, but projection shortcuts right after the value they read.
+    /// Each step where its last node stands, but projection shortcuts just before the step that adds them.
     private func ordered(_ drafts: [Draft]) -> [Draft] {
         var position: [Int: Int] = [:]
         for draft in drafts { for node in draft.nodes { position[node] = draft.tail } }
@@ -242,9 +242,9 @@ struct Lowering {
             var draft = draft
             draft.order = (draft.tail, 0, index)
             if case .conv(let conv) = draft.kind, !conv.addsResidual, residualTails.contains(draft.tail),
-                soleReader(draft.tail) != nil
+                let addition = soleReader(draft.tail), let adder = position[addition]
             {
-                draft.order = (position[draft.operands[0]] ?? 0, 1, index)
+                draft.order = (adder, -1, index)
             }
             return draft
         }.sorted { $0.order < $1.order }

@@ -82,6 +82,19 @@ public struct Tensor: Sendable {
     /// A copy, row-major.
     public var values: [Float] { withUnsafeFloats { Array($0) } }
 
+    /// Entries `range` of the first axis, as a view: nothing is copied, and the whole storage lives as long as the view.
+    /// - Precondition: the tensor has a first axis, and `range` lies within it.
+    public func entries(_ range: Range<Int>) -> Tensor {
+        precondition(!shape.isEmpty && range.lowerBound >= 0 && range.upperBound <= shape[0], "entries \(range) of \(shape)")
+        let size = shape.dropFirst().reduce(1, *)
+        let storage = storage
+        return Tensor(
+            shape: [range.count] + shape.dropFirst(),
+            storage: FloatStorage(
+                base: storage.base + range.lowerBound * size, count: range.count * size,
+                isFileBacked: storage.isFileBacked, release: { _ = storage }))
+    }
+
     /// The values where they lie, row-major, valid during the call.
     public func withUnsafeFloats<R>(_ body: (UnsafeBufferPointer<Float>) throws -> R) rethrows -> R {
         try withExtendedLifetime(storage) { try body(UnsafeBufferPointer(start: storage.base, count: storage.count)) }
