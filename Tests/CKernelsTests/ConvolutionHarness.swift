@@ -131,7 +131,7 @@ extension ConvolutionOracle {
             return "surplus channels are not zero"
         }
         let actual = unblocked(dst.pointer, n: images, c: shape.k, plane: plane)
-        let winograd = algorithm == CK_WINOGRAD_2 || algorithm == CK_WINOGRAD_4
+        let winograd = algorithm.winogradError != nil
         let expected = expectation(run.epilogue, wholePlane: winograd)
         let difference = cr_compare(
             actual, expected.values, actual.count, expected.scale, factor(algorithm, run.epilogue), 0)

@@ -169,8 +169,20 @@ final class ConvolutionOracle {
 
     /// The factor on the scale: see the top of the file. 0: exact.
     func factor(_ algorithm: ck_algorithm, _ epilogue: Epilogue) -> Double {
-        if values == .integers && algorithm != CK_WINOGRAD_4 && !epilogue.has(Int(CK_GLOBAL_AVERAGE)) { return 0 }
-        let multiple: Double = algorithm == CK_WINOGRAD_4 ? 5 : algorithm == CK_WINOGRAD_2 ? 2 : 1
-        return roundoff * Double(shape.reduction + 4).squareRoot() * multiple
+        if values == .integers && algorithm.isExactOnIntegers && !epilogue.has(Int(CK_GLOBAL_AVERAGE)) { return 0 }
+        return roundoff * Double(shape.reduction + 4).squareRoot() * (algorithm.winogradError ?? 1)
     }
+}
+
+extension ck_algorithm {
+    /// The rounding error of Winograd's tiles in those of direct sums; nil for what is no Winograd.
+    var winogradError: Double? {
+        switch self {
+        case CK_WINOGRAD_2: 2
+        case CK_STEM_WINOGRAD: 3
+        case CK_WINOGRAD_4: 5
+        default: nil
+        }
+    }
+    var isExactOnIntegers: Bool { self != CK_WINOGRAD_4 && self != CK_STEM_WINOGRAD }
 }

@@ -75,12 +75,12 @@ final class GradientOracle {
     }
 
     private func factor(_ run: GradientRun, _ algorithm: ck_algorithm) -> Double {
-        if values == .integers && algorithm != CK_WINOGRAD_4 { return 0 }
+        if values == .integers && algorithm.isExactOnIntegers { return 0 }
         let taps = Int(shape.kernel_h * shape.kernel_w)
         let terms =
             run.pass == CK_WEIGHT_GRADIENT
             ? Int(images(run)) * shape.outPlane : Int(shape.k / shape.groups) * taps
-        let multiple: Double = algorithm == CK_WINOGRAD_4 ? 5 : algorithm == CK_WINOGRAD_2 ? 2 : 1
+        let multiple = algorithm.winogradError ?? 1
         return roundoff * Double(terms + 4).squareRoot() * multiple
     }
 
@@ -121,7 +121,7 @@ final class GradientOracle {
     }
 
     private func compare(_ actual: [Float], _ run: GradientRun, _ algorithm: ck_algorithm) -> ConvolutionOutcome {
-        let winograd = algorithm == CK_WINOGRAD_2 || algorithm == CK_WINOGRAD_4
+        let winograd = algorithm.winogradError != nil
         let expected = expectation(run, winograd: winograd)
         let difference = cr_compare(
             actual, expected.values, actual.count, expected.scale, factor(run, algorithm), 0)

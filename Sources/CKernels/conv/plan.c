@@ -10,14 +10,15 @@
 
 /* In order of preference where the estimates tie; NULL ends a list. */
 static const ck_conv_algorithm *const forward[] = {
-    &ck_conv_stem, &ck_conv_pointwise, &ck_conv_winograd4, &ck_conv_winograd2, &ck_conv_direct, &ck_conv_gemm, NULL};
+    &ck_conv_stem_winograd, &ck_conv_stem,   &ck_conv_pointwise, &ck_conv_winograd4,
+    &ck_conv_winograd2,     &ck_conv_direct, &ck_conv_gemm,      NULL};
 static const ck_conv_algorithm *const data_gradient[] = {&ck_conv_data_direct, &ck_conv_data_gemm, NULL};
 static const ck_conv_algorithm *const weight_gradient[] = {&ck_conv_weight_stem, &ck_conv_weight_winograd,
                                                            &ck_conv_weight_direct, &ck_conv_weight_gemm, NULL};
 
 const char *ck_algorithm_name(ck_algorithm algorithm) {
-    static const char *const names[CK_ALGORITHM_COUNT] = {"auto",          "direct",        "pointwise", "stem",
-                                                          "winograd f2x2", "winograd f4x4", "gemm"};
+    static const char *const names[CK_ALGORITHM_COUNT] = {
+        "auto", "direct", "pointwise", "stem", "winograd f2x2", "winograd f4x4", "gemm", "stem winograd"};
     return (unsigned)algorithm < CK_ALGORITHM_COUNT ? names[algorithm] : "unknown";
 }
 
@@ -92,7 +93,8 @@ static int turn_round(ck_conv_desc *d, int32_t out_height, int32_t out_width) {
 
 /* Makes `plan` one of `algorithm`, if that applies. */
 static int adopt(ck_conv_plan *plan, const ck_conv_algorithm *algorithm) {
-    const int winograd = algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4;
+    const int winograd =
+        algorithm->id == CK_WINOGRAD_2 || algorithm->id == CK_WINOGRAD_4 || algorithm->id == CK_STEM_WINOGRAD;
     if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id) return 0;
     if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && winograd) return 0;
     plan->algorithm = algorithm;

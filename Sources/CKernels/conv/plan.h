@@ -49,8 +49,8 @@ struct ck_conv_algorithm {
     void (*describe)(const ck_conv_plan *plan, char *text, size_t size);
 };
 
-extern const ck_conv_algorithm ck_conv_direct, ck_conv_pointwise, ck_conv_stem, ck_conv_winograd2, ck_conv_winograd4,
-    ck_conv_gemm;
+extern const ck_conv_algorithm ck_conv_direct, ck_conv_pointwise, ck_conv_stem, ck_conv_stem_winograd,
+    ck_conv_winograd2, ck_conv_winograd4, ck_conv_gemm;
 /* The data gradient where it is no forward convolution, and the weight gradient. */
 extern const ck_conv_algorithm ck_conv_data_direct, ck_conv_data_gemm, ck_conv_weight_direct, ck_conv_weight_gemm,
     ck_conv_weight_stem, ck_conv_weight_winograd;

@@ -68,7 +68,8 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int64_t
         int64_t count = plan->out_height - y < ROWS_A_RUN ? plan->out_height - y : ROWS_A_RUN;
         if (count > end - row) count = end - row;
         const int32_t rows = ck_stem_rows(plan, (int32_t)count);
-        ck_stem_fill(plan, args, image, y * plan->d.stride_height - plan->d.pad_height, rows, planes);
+        ck_stem_fill(plan, args, image, y * plan->d.stride_height - plan->d.pad_height, rows, ck_stem_width(plan),
+                     planes);
         for (int32_t r = 0; r < count; r++, accumulate = 1)
             run_row(plan, planes + (ptrdiff_t)r * plan->d.stride_height * ck_stem_width(plan), rows,
                     args->grad + ((ptrdiff_t)image * plan->out_blocks * plan->out_height + y + r) * row_floats,

@@ -196,13 +196,14 @@ typedef enum ck_pass { CK_FORWARD = 0, CK_DATA_GRADIENT = 1, CK_WEIGHT_GRADIENT 
 
 typedef enum ck_algorithm {
     CK_AUTO = 0,
-    CK_DIRECT = 1,     /* NCHWc, any kernel, stride, dilation; channels of a group in whole blocks, or groups 1 */
-    CK_POINTWISE = 2,  /* 1x1, no padding, stride 1 or 2 */
-    CK_STEM = 3,       /* few input channels (up to 8): NCHW float or NHWC bytes in, NCHWc out */
-    CK_WINOGRAD_2 = 4, /* F(2x2, 3x3), stride 1 */
-    CK_WINOGRAD_4 = 5, /* F(4x4, 3x3), stride 1, points 0, +-5/8, +-3/2, infinity */
-    CK_GEMM = 6,       /* im2col and OpenBLAS: any kernel, stride, padding, dilation, groups */
-    CK_ALGORITHM_COUNT = 7
+    CK_DIRECT = 1,        /* NCHWc, any kernel, stride, dilation; channels of a group in whole blocks, or groups 1 */
+    CK_POINTWISE = 2,     /* 1x1, no padding, stride 1 or 2 */
+    CK_STEM = 3,          /* few input channels (up to 8): NCHW float or NHWC bytes in, NCHWc out */
+    CK_WINOGRAD_2 = 4,    /* F(2x2, 3x3), stride 1 */
+    CK_WINOGRAD_4 = 5,    /* F(4x4, 3x3), stride 1, points 0, +-5/8, +-3/2, infinity */
+    CK_GEMM = 6,          /* im2col and OpenBLAS: any kernel, stride, padding, dilation, groups */
+    CK_STEM_WINOGRAD = 7, /* CK_STEM by F(4, 4) along the rows: 7 columns at stride 2 */
+    CK_ALGORITHM_COUNT = 8
 } ck_algorithm;
 
 typedef enum ck_layout { CK_NCHWC = 0, CK_NCHW = 1, CK_NHWC8 = 2 } ck_layout;

@@ -100,6 +100,27 @@ typedef struct ck_winograd_taps {
     int32_t accumulate; /* dst += instead of dst = */
 } ck_winograd_taps;
 
+/* Stem by Winograd, one input row of one channel: tile t of four outputs at stride 2 reads src[8 * t] ... src[8 * t +
+ * 12]
+ * -> dst[point][tile][even columns, odd columns]. Rounds the tiles up to V: src and dst must have room for those. */
+typedef struct ck_stem_input {
+    const float *src;
+    int32_t tiles;
+    float *dst; /* tile t, point e at dst + e * dst_point + 2 * t */
+    ptrdiff_t dst_point;
+    float *scratch; /* 8 * (tiles rounded up to V, and one more V) floats */
+} ck_stem_input;
+
+/* Stem by Winograd, one output row of one channel block: src[point][tile][V] -> dst[width][V]. */
+typedef struct ck_stem_output {
+    const float *src;
+    ptrdiff_t src_point;
+    int32_t width;
+    float *dst;
+    const float *residual; /* laid out as dst, or NULL */
+    int32_t relu;
+} ck_stem_output;
+
 /* One row of a max pool on blocked pixels: dst[x] = max over the given rows (count, none NULL) and columns
  * x * stride - pad ... + kernel - 1 inside 0...width-1. */
 typedef struct ck_pool_row {
@@ -265,6 +286,8 @@ typedef struct ck_combination {
     X(winograd4_fused, const ck_winograd_fused *)                                                                      \
     X(winograd4_gradient, const ck_winograd_input *)                                                                   \
     X(winograd4_taps, const ck_winograd_taps *)                                                                        \
+    X(stem_input, const ck_stem_input *)                                                                               \
+    X(stem_output, const ck_stem_output *)                                                                             \
     X(pool_row, const ck_pool_row *)                                                                                   \
     X(byte_row, const ck_byte_row *)                                                                                   \
     X(max_pool_row, const ck_pool_window_row *)                                                                        \

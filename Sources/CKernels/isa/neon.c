@@ -15,6 +15,7 @@
 #include "isa/outer.inc"
 #include "isa/panel.inc"
 #include "isa/rows.inc"
+#include "isa/stem.inc"
 #include "isa/training.inc"
 #include "isa/winograd.inc"
 #include "isa/winograd_gradient.inc"

@@ -13,9 +13,9 @@ public enum Accuracy: String, Sendable, Hashable, CaseIterable {
 
 /// A convolution algorithm of the kernel library.
 public enum ConvAlgorithm: String, Sendable, Hashable, CaseIterable {
-    /// `direct` and `gemm` take nearly every shape, `pointwise` is 1x1, `stem` has few input channels, `winograd2` and
-    /// `winograd4` are 3x3 at stride 1.
-    case direct, pointwise, stem, winograd2, winograd4, gemm
+    /// `direct` and `gemm` take nearly every shape, `pointwise` is 1x1, `stem` and `stemWinograd` have few input channels,
+    /// the latter 7 columns at stride 2, `winograd2` and `winograd4` are 3x3 at stride 1.
+    case direct, pointwise, stem, stemWinograd, winograd2, winograd4, gemm
 }
 
 /// What the caller's pictures look like in memory.
@@ -74,6 +74,7 @@ extension ConvAlgorithm {
         case .direct: CK_DIRECT
         case .pointwise: CK_POINTWISE
         case .stem: CK_STEM
+        case .stemWinograd: CK_STEM_WINOGRAD
         case .winograd2: CK_WINOGRAD_2
         case .winograd4: CK_WINOGRAD_4
         case .gemm: CK_GEMM

@@ -85,7 +85,8 @@ public struct Tensor: Sendable {
     /// Entries `range` of the first axis, as a view: nothing is copied, and the whole storage lives as long as the view.
     /// - Precondition: the tensor has a first axis, and `range` lies within it.
     public func entries(_ range: Range<Int>) -> Tensor {
-        precondition(!shape.isEmpty && range.lowerBound >= 0 && range.upperBound <= shape[0], "entries \(range) of \(shape)")
+        precondition(
+            !shape.isEmpty && range.lowerBound >= 0 && range.upperBound <= shape[0], "entries \(range) of \(shape)")
         let size = shape.dropFirst().reduce(1, *)
         let storage = storage
         return Tensor(
