@@ -122,7 +122,8 @@ final class ConvolutionTableTests: XCTestCase {
         checkAll(
             ConvolutionCases.stems, layouts: [CK_NCHWC, CK_NCHW, CK_NHWC8],
             epilogues: Epilogue.plain + Epilogue.pooled)
-        assertExercised([CK_STEM, CK_STEM_WINOGRAD, CK_AUTO], atLeast: 500)
+        assertExercised([CK_STEM, CK_AUTO], atLeast: 500)
+        assertExercised([CK_STEM_WINOGRAD], atLeast: 350)
         assertExercised([CK_GEMM, CK_DIRECT], atLeast: 150)
     }
 

@@ -2,6 +2,7 @@
  * 1 to 64 threads give what one gives; children of a fork compute. Under ThreadSanitizer in the serial build (make
  * test-tsan), where every thread is one that it sees. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,25 @@ static void forks(int threads) {
     finish(s);
 }
 
+/* Threads are spread over the CPUs of a mask, which stays as it was: with all CPUs, and with one that a team must
+ * share. */
+static void spreading(void) {
+    cpu_set_t all, one, now;
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &one);
+    const cpu_set_t *masks[] = {&all, &one, &all};
+    for (int m = 0; m < 3; m++) {
+        if (sched_setaffinity(0, sizeof one, masks[m]) != 0) die("an affinity mask");
+        for (int threads = 0; threads <= 300; threads = threads < 8 ? threads + 1 : 3 * threads) {
+            ck_spread_threads(threads);
+            if (sched_getaffinity(0, sizeof now, &now) != 0 || !CPU_EQUAL(&now, masks[m]))
+                die("spreading changed a mask");
+        }
+    }
+}
+
 int main(void) {
     static const ck_algorithm algorithms[] = {CK_DIRECT, CK_WINOGRAD_2, CK_WINOGRAD_4, CK_GEMM};
     cr_fill_uniform(x, FLOATS, 1, -1, 1);
@@ -161,6 +181,7 @@ int main(void) {
         sharers(algorithms[i]);
         teams(algorithms[i]);
     }
+    spreading();
     forks(1);
     printf("8 threads on one plan, teams of 1 to 64, forks before and after: the same results\n");
     return 0;

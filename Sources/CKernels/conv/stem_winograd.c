@@ -1,14 +1,16 @@
 /* The first convolution at stride 2 with 7 columns, by Winograd along the rows.
  *
- *     y[i] = sum over k of w[k] x[2 i + k] = sum over e of w[2 e] x[2 (i + e)] + sum over e of w[2 e + 1] x[2 (i + e) + 1]
+ *     y[i] = sum over k of w[k] x[2 i + k] = sum over e of w[2 e] x[2 (i + e)] + sum over e of w[2 e + 1] x[2 (i + e) +
+ * 1]
  *
- * Two convolutions at stride 1, one of 4 taps on the even columns and one of 3 on the odd ones. By F(4, 4) with the points 0,
- * +-1/2, +-2, infinity and 1, and F(4, 3) with the first six of them, four outputs take 7 + 6 multiplications instead of
- * 28; and as an output is made of points in the same way in both, the two are added before that. The kernel's rows and the
- * channels are summed as they are. At 7x7 on RGB the rounding error is 2.3 times that of direct sums.
+ * Two convolutions at stride 1, one of 4 taps on the even columns and one of 3 on the odd ones. By F(4, 4) with the
+ * points 0,
+ * +-1/2, +-2, infinity and 1, and F(4, 3) with the first six of them, four outputs take 7 + 6 multiplications instead
+ * of 28; and as an output is made of points in the same way in both, the two are added before that. The kernel's rows
+ * and the channels are summed as they are. At 7x7 on RGB the rounding error is 2.3 times that of direct sums.
  *
- * Every input row becomes [channel][point][tile][even, odd] once for a filling of rows; a panel then walks (channel, kernel
- * row, even and odd) for one point and all tiles of a row. */
+ * Every input row becomes [channel][point][tile][even, odd] once for a filling of rows; a panel then walks (channel,
+ * kernel row, even and odd) for one point and all tiles of a row. */
 #include <stdio.h>
 #include <string.h>
 
@@ -54,8 +56,8 @@ static size_t packed_size(const ck_conv_plan *plan) { return (size_t)steps(plan)
 
 /* ---- packing: [panel][point][channel][kernel row][even, odd][panel width * V] */
 
-/* Row `point` of G for taps w[0], w[2] ... (parity 0) or w[1], w[3], w[5]: the denominator is the product of the differences
- * to the other points of that transform. */
+/* Row `point` of G for taps w[0], w[2] ... (parity 0) or w[1], w[3], w[5]: the denominator is the product of the
+ * differences to the other points of that transform. */
 static float filter_point(const float w[7], int32_t parity, int32_t point) {
     const int32_t last = parity == 0 ? 3 : 2;
     if (point == INFINITY_POINT) return w[2 * last + parity];
@@ -88,7 +90,8 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 
 /* ---- running */
 
-/* A thread's memory, in floats: planes of input rows, their transform, what the transform needs, products of a panel. */
+/* A thread's memory, in floats: planes of input rows, their transform, what the transform needs, products of a panel.
+ */
 typedef struct parts {
     size_t planes, v, scratch, m;
 } parts;
@@ -177,5 +180,5 @@ static void describe(const ck_conv_plan *plan, char *text, size_t size) {
              plan->panel_blocks * plan->block, ck_stem_pooled(plan) ? " + max pool" : "");
 }
 
-const ck_conv_algorithm ck_conv_stem_winograd = {
-    CK_STEM_WINOGRAD, applicable, choose, cost, packed_size, workspace_size, pack, run, describe};
+const ck_conv_algorithm ck_conv_stem_winograd = {CK_STEM_WINOGRAD, applicable, choose, cost,    packed_size,
+                                                 workspace_size,   pack,       run,    describe};

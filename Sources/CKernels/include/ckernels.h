@@ -163,6 +163,9 @@ CK_API int32_t ck_block(void);
 /* Threads used when 0 is asked: OMP_NUM_THREADS if set, else the physical cores in the affinity mask, held to the
  * cgroup CPU quota. At least 1; always 1 in a build without OpenMP. */
 CK_API int32_t ck_default_threads(void);
+/* Moves threads of the caller's team that run on one CPU to CPUs of their own, if the affinity mask has enough; pins
+ * nothing. Takes a microsecond when there is nothing to do: call it before a run of many functions. */
+CK_API void ck_spread_threads(int32_t threads);
 
 /* ---------------------------------------------------------------- memory */
 

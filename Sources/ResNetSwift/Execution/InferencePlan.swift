@@ -74,7 +74,10 @@ public final class InferencePlan: Sendable {
         let writer = ConstantWriter(
             model: model, program: parts.program, convPlans: parts.convPlans, layout: parts.constantLayout,
             options: options, base: buffer.base, didConsume: didConsume)
-        try thread.perform { () throws(ExecutionError) in try writer.writeAll() }
+        try thread.perform { () throws(ExecutionError) in
+            ck_spread_threads(Int32(parts.threads))
+            try writer.writeAll()
+        }
         try self.init(
             parts: parts, constants: ConstantMemory(base: buffer.base, bytes: buffer.bytes, owner: buffer),
             thread: thread)
@@ -205,6 +208,7 @@ public final class InferencePlan: Sendable {
 
     /// On the workspace's thread: every segment, chunk by chunk.
     private func execute(_ job: inout RunJob) {
+        ck_spread_threads(Int32(threads))
         for segment in segments {
             var start = 0
             while start < job.images {

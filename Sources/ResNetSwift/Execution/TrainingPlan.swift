@@ -264,7 +264,9 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
                     boundary: boundary, arena: arena.base, scratch: scratch.base, spare: spare,
                     dropoutSeed: CounterRandom(seed: plan.seed, stream: UInt64(bitPattern: Int64(dropoutSeed))),
                     gradientScale: gradientScale)
+                let threads = Int32(threads)
                 try thread.perform { () throws(ExecutionError) in
+                    ck_spread_threads(threads)
                     if let failed = program.execute(run) {
                         try check(failed.status, "running \(program.stepName(failed.step))")
                     }
