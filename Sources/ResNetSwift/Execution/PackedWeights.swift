@@ -193,6 +193,7 @@ extension PackedWeightsError.Fault: Error {}
 
 /// A file of packed weights, looked at from outside.
 public struct PackedWeights: Sendable {
+    /// The file.
     public let path: String
     /// What it was packed for: model, instruction set, picture size and batch, for people.
     public let madeFor: String
