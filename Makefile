@@ -7,6 +7,9 @@ CORE_PACKAGES = libopenblas-dev libomp-dev cmake make gcc g++ pkg-config
 # The Swift runtime goes into the program: it starts sooner and runs where no Swift is installed.
 RELEASE = -c release --static-swift-stdlib
 SWIFT_FILES = $$(git ls-files '*.swift')
+# The kernels' own tables go through every instruction set by themselves (make test); these are whole networks.
+LESSER_ISAS = $(if $(filter x86_64,$(shell uname -m)),avx2) portable
+NETWORK_TESTS = ParityTests|InferencePlanTests|PackedWeightsTests|GradientParityTests|TrainingPlanTests
 C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h' 'Tests/*.c' 'Tests/*.h' \
 	'examples/*.c' 'examples/*.h' 'examples/*.cpp' 'fuzz/*.c' 'fuzz/*.h')
 
@@ -26,6 +29,12 @@ test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (lea
 	swift build --build-tests --sanitize=address -Xcc -fsanitize=undefined --scratch-path .build/asan
 	ASAN_OPTIONS=detect_leaks=0 swift test --skip-build --disable-swift-testing --sanitize=address \
 		--scratch-path .build/asan --filter CKernelsTests
+
+test-isa: deps ## Whole networks, forward and backward, on the instruction sets below this machine's best.
+	swift build --build-tests
+	for isa in $(LESSER_ISAS); do \
+		CK_ISA=$$isa swift test --skip-build --disable-swift-testing --filter "ResNetSwiftTests.($(NETWORK_TESTS))" || exit 1; \
+	done
 
 examples: deps ## Builds the programs of Examples/ and runs each on small data that it draws (a few minutes).
 	swift build -c release --package-path Examples --scratch-path .build/examples
@@ -95,4 +104,4 @@ deps-neon:
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench docs format install libresnet install-tool deps deps-core deps-neon clean
+.PHONY: help demo test test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench docs format install libresnet install-tool deps deps-core deps-neon clean

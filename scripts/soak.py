@@ -5,10 +5,14 @@ process's memory: after the first thousand it may not grow.
 """
 
 import argparse
+import math
 import pathlib
 import sys
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("the soak test needs NumPy: pip install numpy, or apt install python3-numpy")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples" / "python"))
@@ -43,23 +47,39 @@ def soak(weights, predictions):
     return samples
 
 
-def curve(samples, path):
-    width, height, left, bottom = 760, 280, 60, 40
-    most = max(rss for _, rss in samples) * 1.2
-    x = lambda count: left + (width - left - 20) * count / samples[-1][0]
-    y = lambda rss: height - bottom - (height - bottom - 20) * rss / most
-    points = " ".join(f"{x(count):.1f},{y(rss):.1f}" for count, rss in samples[:: max(1, len(samples) // 400)])
-    grid = "".join(
-        f'<line x1="{left}" x2="{width - 20}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#ddd"/>'
-        f'<text x="{left - 8}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.0f}</text>'
-        for v in np.linspace(0, most / 1.2, 5))
+def curve(samples, early, late, path):
+    """An SVG of memory over predictions; early and late are the largest values of the second and of the last tenth."""
+    width, height, left, right, top, bottom = 800, 320, 64, 24, 52, 56
+    count, most = samples[-1][0], 10 * math.ceil(max(rss for _, rss in samples) / 10 + 0.5)
+    x = lambda at: left + (width - left - right) * at / count
+    y = lambda rss: height - bottom - (height - top - bottom) * rss / most
+
+    def text(at_x, at_y, words, anchor="start", fill="#555", size=13):
+        # Outlined in white: a line may pass behind.
+        return (f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="{size}" '
+                f'paint-order="stroke" stroke="white" stroke-width="4">{words}</text>')
+
+    def line(x1, y1, x2, y2, stroke):
+        return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {stroke}/>'
+
+    parts = [text(left, 24, f"Resident memory over {count:,} predictions with {count // PER_NETWORK:,} networks", size=16,
+                  fill="#111")]
+    for rss in range(0, most + 1, 10):
+        parts += [line(left, y(rss), width - right, y(rss), 'stroke="#ddd"'), text(left - 8, y(rss) + 4, rss, "end")]
+    for tenth in range(0, 11, 2):
+        parts.append(text(x(count * tenth / 10), height - bottom + 18, f"{count * tenth // 10:,}", "middle"))
+    parts += [text(left, 44, "MiB"), text(width - right, height - 12, "predictions; pictures of 24 to 96 pixels a side, "
+                                           "1 to 8 threads, batches of 1 to 8", "end")]
+    points = " ".join(f"{x(at):.1f},{y(rss):.1f}" for at, rss in samples[:: max(1, len(samples) // 500)])
+    parts.append(f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="1.5" stroke-linejoin="round"/>')
+    for name, rss, begin, end in [("second tenth", early, 0.1, 0.2), ("last tenth", late, 0.9, 1)]:
+        parts += [line(x(count * begin), y(rss), x(count * end), y(rss), 'stroke="#d62728" stroke-width="2"'),
+                  text(x(count * (end if end == 1 else (begin + end) / 2)), y(rss) - 8, f"most in the {name}: {rss:.1f}",
+                       "middle" if end < 1 else "end", "#d62728")]
     pathlib.Path(path).write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-        f'font-size="12"><rect width="100%" height="100%" fill="white"/>{grid}'
-        f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="1.5"/>'
-        f'<text x="{left}" y="14">resident memory, MiB</text>'
-        f'<text x="{width - 20}" y="{height - 12}" text-anchor="end">{samples[-1][0]} predictions, sizes 24 to 96, '
-        f"1 to 8 threads</text></svg>\n")
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'font-family="Helvetica, Arial, sans-serif">\n<rect width="100%" height="100%" fill="white"/>\n'
+        + "\n".join(parts) + "\n</svg>\n")
 
 
 def main():
@@ -73,7 +93,7 @@ def main():
     early = max(rss for _, rss in samples[tenth: 2 * tenth])
     late = max(rss for _, rss in samples[-tenth:])
     if options.curve:
-        curve(samples, options.curve)
+        curve(samples, early, late, options.curve)
     print(f"{samples[-1][0]} predictions: {samples[0][1]:.1f} MiB at first, at most {early:.1f} in the second tenth, "
           f"{late:.1f} in the last")
     # Flat: malloc's arenas may move by a little, a leak of 1 KiB a prediction would be 9 MiB.

@@ -82,6 +82,12 @@ enum Fuzz {
         return 0
     }
 
+    private static let packed: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        writeScratch(array(start, count))
+        if let file = try? PackedWeights(path: scratch) { _ = try? file.check() }
+        return 0
+    }
+
     /// The bytes are a description, field by field; if it is valid and small, it is packed and run too.
     private static let descriptor: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
         var desc = ck_conv_desc()
@@ -157,7 +163,7 @@ enum Fuzz {
     static func main() {
         let targets = [
             "weights": weights, "picture": picture, "labels": labels, "json": json, "wisdom": wisdom,
-            "descriptor": descriptor,
+            "descriptor": descriptor, "packed": packed,
         ]
         guard let target = CommandLine.arguments.dropFirst().first.flatMap({ targets[$0] }) else {
             print("usage: fuzz \(targets.keys.sorted().joined(separator: "|")) [libFuzzer's options] [corpus folders]")
