@@ -55,9 +55,7 @@ def curve(samples, early, late, path):
     y = lambda rss: height - bottom - (height - top - bottom) * rss / most
 
     def text(at_x, at_y, words, anchor="start", fill="#555", size=13):
-        # Outlined in white: a line may pass behind.
-        return (f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="{size}" '
-                f'paint-order="stroke" stroke="white" stroke-width="4">{words}</text>')
+        return f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="{size}">{words}</text>'
 
     def line(x1, y1, x2, y2, stroke):
         return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {stroke}/>'
@@ -74,7 +72,7 @@ def curve(samples, early, late, path):
     parts.append(f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="1.5" stroke-linejoin="round"/>')
     for name, rss, begin, end in [("second tenth", early, 0.1, 0.2), ("last tenth", late, 0.9, 1)]:
         parts += [line(x(count * begin), y(rss), x(count * end), y(rss), 'stroke="#d62728" stroke-width="2"'),
-                  text(x(count * (end if end == 1 else (begin + end) / 2)), y(rss) - 8, f"most in the {name}: {rss:.1f}",
+                  text(x(count * (end if end == 1 else (begin + end) / 2)), y(rss) + 22, f"most in the {name}: {rss:.1f}",
                        "middle" if end < 1 else "end", "#d62728")]
     pathlib.Path(path).write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

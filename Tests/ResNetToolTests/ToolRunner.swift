@@ -47,8 +47,16 @@ final class ToolFolder {
         try resnet(arguments, environment: environment)
     }
 
-    func resnet(_ arguments: [String], environment: [String: String] = [:]) throws -> ToolResult {
+    /// - Parameter limits: Commands of the shell that come before, such as `ulimit`.
+    /// - Parameter dies: A signal ends it, whose number is then the status.
+    func resnet(
+        _ arguments: [String], environment: [String: String] = [:], under limits: String? = nil, dies: Bool = false
+    ) throws -> ToolResult {
         let process = prepared(arguments, environment)
+        if let limits {
+            process.arguments = ["-c", "\(limits); exec \"$0\" \"$@\"", process.executableURL!.path] + arguments
+            process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        }
         // Files, not pipes: a pipe that nobody empties stops the writer.
         let names = ["out", "err"].map { "\(path)/.\($0)-\(UUID().uuidString)" }
         let handles = try names.map { name -> FileHandle in
@@ -59,7 +67,7 @@ final class ToolFolder {
         process.standardError = handles[1]
         try process.run()
         process.waitUntilExit()
-        XCTAssertEqual(process.terminationReason, .exit, "killed by a signal: \(arguments)")
+        XCTAssertEqual(process.terminationReason == .uncaughtSignal, dies, "ended by a signal or not: \(arguments)")
         let texts = try names.map { name -> String in
             defer { try? FileManager.default.removeItem(atPath: name) }
             return String(decoding: try Data(contentsOf: URL(fileURLWithPath: name)), as: UTF8.self)
