@@ -172,8 +172,7 @@ CK_API void ck_spread_threads(int32_t threads);
 /* 64-byte aligned, zeroed; from 2 MiB on aligned to and advised for huge pages. NULL when memory is short, and only
  * then: 0 bytes are 64. */
 CK_API void *ck_alloc(size_t bytes);
-/* For memory of ck_alloc only. NULL is fine. `bytes` must be the size that was asked for: it decides how it is freed.
- */
+/* For memory of ck_alloc only; NULL is fine. `bytes` is the size that was asked for: it decides how it is freed. */
 CK_API void ck_free(void *memory, size_t bytes);
 
 /* ---------------------------------------------------------------- layout */
@@ -204,7 +203,7 @@ typedef enum ck_algorithm {
     CK_STEM = 3,          /* few input channels (up to 8): NCHW float or NHWC bytes in, NCHWc out */
     CK_WINOGRAD_2 = 4,    /* F(2x2, 3x3), stride 1 */
     CK_WINOGRAD_4 = 5,    /* F(4x4, 3x3), stride 1, points 0, +-5/8, +-3/2, infinity */
-    CK_GEMM = 6,          /* im2col and OpenBLAS: any kernel, stride, padding, dilation, groups */
+    CK_GEMM = 6,          /* im2col and OpenBLAS: any kernel, stride, padding, dilation, groups and src_layout */
     CK_STEM_WINOGRAD = 7, /* CK_STEM by F(4, 4) along the rows: 7 columns at stride 2 */
     CK_ALGORITHM_COUNT = 8
 } ck_algorithm;
