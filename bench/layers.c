@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_RUNS 2000
 #define MAX_WAYS 16
@@ -192,6 +193,7 @@ static void evict(int threads) {
 
 static double run(way *w, const options *o) {
     if (o->cold) evict(o->threads);
+    ck_spread_threads(o->threads);
     double start = roofline_now();
     ck_status status = ck_conv_run(w->plan, &w->args);
     double ms = (roofline_now() - start) * 1e3;
@@ -224,10 +226,12 @@ static double difference(const way *a, const way *b) {
 
 /* The highest peak seen so far: a peak is what nothing exceeds, and others may use the machine meanwhile. */
 static double peak_now(const options *o) {
+    /* OpenMP's threads spin for 0.2 s after a run, on the CPUs that the peak wants. */
+    nanosleep(&(struct timespec){.tv_nsec = 300 * 1000 * 1000}, NULL);
     roofline_width width = ck_isa_active() == CK_ISA_AVX512 ? ROOFLINE_512 : ROOFLINE_256;
     while (width > ROOFLINE_128 && !roofline_has(width)) width--;
     static double highest;
-    return highest = fmax(highest, roofline_fma(width, o->threads, 0.1));
+    return highest = fmax(highest, roofline_fma(width, o->threads, 0.5));
 }
 
 /* Prints the ways of one shape; returns the milliseconds of the best. */

@@ -10,6 +10,7 @@
 #include "roofline.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -75,6 +76,7 @@ int roofline_bits(roofline_width width) { return 128 << width; }
 typedef struct job {
     pthread_t thread;
     pthread_barrier_t *barrier;
+    int index;
     void (*kernel)(long);
     long iterations;
     const char *bytes; /* READ_BYTES of this thread, or NULL when multiplying */
@@ -96,8 +98,21 @@ static float read_all(const char *bytes) {
     return s0[0] + s0[1] + s0[2] + s0[3];
 }
 
+/* A thread a CPU: the system may leave two on one for longer than a measurement takes. */
+static void pin(int index) {
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    index %= CPU_COUNT(&all);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &all) || index-- > 0) cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
 static void *work(void *argument) {
     job *j = argument;
+    pin(j->index);
     for (int pass = 0; pass < j->passes; pass++) {
         pthread_barrier_wait(j->barrier);
         j->start[pass] = roofline_now();
@@ -122,6 +137,7 @@ static void time_passes(job *jobs, int threads, int passes, double *seconds) {
     pthread_barrier_init(&barrier, NULL, (unsigned)threads);
     for (int i = 0; i < threads; i++) {
         jobs[i].barrier = &barrier;
+        jobs[i].index = i;
         jobs[i].passes = passes;
         pthread_create(&jobs[i].thread, NULL, work, &jobs[i]);
     }
