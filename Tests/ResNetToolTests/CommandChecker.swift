@@ -91,7 +91,9 @@ struct CommandChecker {
             return missingOption(arguments, in: [folder, "Examples/Support"])
         case _ where program.hasPrefix(".build/"): return nil
         case _ where program.contains("/"): return missingFile(program)
-        case _ where foreign.contains(program): return nil
+        case _ where foreign.contains(program):
+            // Its arguments are its own, but files of ours that it is given exist.
+            return arguments.first { $0.hasPrefix("examples/") && missingFile($0) != nil }.flatMap(missingFile)
         default: return "nobody knows the program \(program)"
         }
     }

@@ -152,6 +152,7 @@ final class DocumentationTests: XCTestCase {
             }
         }
         XCTAssertGreaterThan(count, 40)
+        XCTAssertGreaterThan(CommandChecker.examplesOfHelp.count, 20)
         for (name, line) in CommandChecker.examplesOfHelp {
             if let fault = checker.fault(in: line, file: "") { XCTFail("\(name) --help: \(line): \(fault)") }
         }
