@@ -46,6 +46,11 @@ static const cr_conv shapes[] = {
     SQUARE(1, 33, 33, 6, 7, 3, 2, 1, 1, 33),
     SQUARE(1, 6, 9, 6, 7, 3, 1, 1, 1, 3),
     SQUARE(1, 64, 64, 5, 7, 1, 1, 0, 1, 4),
+    /* groups narrower than a block, as wide out as in */
+    SQUARE(1, 20, 20, 5, 30, 3, 1, 1, 1, 10),
+    SQUARE(2, 24, 24, 7, 15, 3, 2, 1, 1, 3),
+    SQUARE(1, 36, 36, 9, 8, 3, 1, 2, 2, 9),
+    SQUARE(1, 40, 40, 6, 11, 5, 1, 2, 1, 40),
 };
 
 /* First layers, from planes and from bytes too. */

@@ -4,7 +4,10 @@
  *     [channel block][row][padded width][V]
  * so that the panel kernel never meets an edge; the copy is under 1 % of the multiply-adds from 64 channels up. Then,
  * panel by panel, every row of the run is one call: the panel's weights come from memory once a run. Without padding
- * the picture itself serves as the buffer. */
+ * the picture itself serves as the buffer.
+ *
+ * Groups narrower than a channel block, of as many channels out as in, have a kernel of their own (isa/narrow.inc);
+ * other narrow ones are merged to whole blocks with zeros between them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -41,16 +44,37 @@ static int applicable(const ck_conv_plan *plan) {
     return plan->d.src_layout == CK_NCHWC && !(plan->d.epilogue & CK_MAX_POOL_3X3_S2);
 }
 
+/* Channels of a group if a block holds several whole groups of both sides, otherwise 0. */
+static int32_t narrow_width(const ck_conv_plan *plan) {
+    const int32_t width = plan->d.in_channels / plan->d.groups;
+    const int fits = plan->d.groups > 1 && plan->d.in_channels == plan->d.out_channels && plan->block % width == 0;
+    return fits && width < plan->block ? width : 0;
+}
+
 static void choose(ck_conv_plan *plan) {
+    plan->narrow = narrow_width(plan);
+    if (plan->narrow) { /* every block stands for itself */
+        plan->groups = plan->in_blocks;
+        plan->panel_blocks = 1;
+        return;
+    }
     plan->groups = ck_merge_groups(&plan->d, plan->block);
     plan->panel_blocks = ck_panel_width(plan->kernels, plan->out_width, plan->out_blocks / plan->groups);
 }
 
 static double cost(const ck_conv_plan *plan) {
-    const double steps =
-        (double)plan->in_blocks / plan->groups * plan->block * plan->d.kernel_height * plan->d.kernel_width;
+    const double taps = (double)plan->d.kernel_height * plan->d.kernel_width;
+    if (plan->narrow) /* a load, then a shuffle and a multiply-add a channel */
+        return taps * (0.5 + 0.75 * plan->narrow) * plan->out_blocks * plan->out_height * plan->out_width *
+               plan->d.batch;
+    const double steps = (double)plan->in_blocks / plan->groups * plan->block * taps;
     const double row = ck_panel_cycles(plan->kernels, plan->out_width, plan->panel_blocks) / plan->panel_blocks;
     return 1.08 * steps * row * plan->out_blocks * plan->out_height * plan->d.batch;
+}
+
+static size_t packed_size(const ck_conv_plan *plan) {
+    if (!plan->narrow) return ck_pack_panels_size(plan);
+    return (size_t)plan->out_blocks * plan->d.kernel_height * plan->d.kernel_width * plan->narrow * plan->block * 4;
 }
 
 static size_t workspace_size(const ck_conv_plan *plan) { return buffer_floats(plan) * 4 * plan->threads; }
@@ -71,6 +95,38 @@ void ck_pad_rows(const ck_conv_plan *plan, const float *src, int32_t first, int3
             memcpy(buffer + (ptrdiff_t)left * v, row, (size_t)inside * v * 4);
             memset(buffer + (ptrdiff_t)(left + inside) * v, 0, (size_t)(wide - left - inside) * v * 4);
         }
+}
+
+/* What run_rows hands to the kernels: where a run's first input row is, and how rows lie apart. */
+typedef struct source {
+    const float *first;
+    ptrdiff_t row_stride;
+} source;
+
+/* Rows row...row+count of one image and channel block of narrow groups. */
+static void run_narrow(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t block, int32_t row,
+                       int32_t count, source from) {
+    const ck_conv_desc *d = &plan->d;
+    const int32_t v = plan->block;
+    const ptrdiff_t weights = (ptrdiff_t)d->kernel_height * d->kernel_width * plan->narrow * v;
+    ck_narrow_row job = {.rows = d->kernel_height,
+                         .columns = d->kernel_width,
+                         .width = plan->narrow,
+                         .pixels = plan->out_width,
+                         .row_stride = d->dilation_height * from.row_stride,
+                         .column_stride = (ptrdiff_t)d->dilation_width * v,
+                         .pixel_stride = (ptrdiff_t)d->stride_width * v,
+                         .weights = (const float *)args->packed + block * weights,
+                         .bias = args->bias ? args->bias + (ptrdiff_t)block * v : NULL,
+                         .relu = !!(d->epilogue & CK_RELU)};
+    for (int32_t r = 0; r < count; r++) {
+        const ptrdiff_t line = ((ptrdiff_t)image * plan->out_blocks + block) * plan->out_height + row + r;
+        const ptrdiff_t at = line * plan->out_width * v;
+        job.src = from.first + (ptrdiff_t)r * d->stride_height * from.row_stride;
+        job.dst = args->dst + at;
+        job.residual = args->residual ? args->residual + at : NULL;
+        plan->kernels->narrow_row(&job);
+    }
 }
 
 /* Rows row...row+count of one image and group; panels begin...end. */
@@ -97,6 +153,10 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         row_stride = (ptrdiff_t)d->in_width * v;
         src += (ptrdiff_t)row * d->stride_height * row_stride;
         p.outer_stride[0] = plane;
+    }
+    if (plan->narrow) {
+        run_narrow(plan, args, image, group, row, count, (source){src, row_stride});
+        return;
     }
     p.outer_stride[1] = d->dilation_height * row_stride;
     if (d->dilation_width == 1) { /* the kernel's columns are adjacent: one long run */
@@ -129,7 +189,7 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
     const int64_t rows = (int64_t)batch * plan->groups * plan->out_height;
-    const ck_grid grid = ck_choose_grid(plan->threads, rows, panels, ck_pack_panels_size(plan));
+    const ck_grid grid = ck_choose_grid(plan->threads, rows, panels, packed_size(plan));
     const int32_t most = rows_a_run(plan);
     const size_t buffer = buffer_floats(plan);
 #pragma omp parallel num_threads(grid.across *grid.deep)
@@ -150,14 +210,38 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     return CK_OK;
 }
 
+/* [block][y][x][channel of the group][V outputs], zeros for outputs that only fill up the last block. */
+static void pack_narrow(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
+    const ck_filter_view view = ck_view_filter(plan, oihw, scale);
+    const int32_t width = plan->narrow, v = plan->block;
+    for (int32_t block = 0; block < plan->out_blocks; block++)
+        for (int32_t y = 0; y < plan->d.kernel_height; y++)
+            for (int32_t x = 0; x < plan->d.kernel_width; x++)
+                for (int32_t c = 0; c < width; c++)
+                    for (int32_t k = block * v; k < (block + 1) * v; k++, packed++) {
+                        *packed = 0;
+                        if (k >= plan->d.out_channels) continue;
+                        *packed = view.base[k / width * view.group_stride + k % width * view.k_stride +
+                                            c * view.c_stride + y * view.y_stride + x * view.x_stride];
+                        if (scale) *packed *= scale[k];
+                    }
+}
+
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    ck_pack_panels(plan, oihw, scale, packed);
+    if (plan->narrow)
+        pack_narrow(plan, oihw, scale, packed);
+    else
+        ck_pack_panels(plan, oihw, scale, packed);
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
+    if (plan->narrow) {
+        snprintf(text, size, " groups of %d, %d rows a run", plan->narrow, rows_a_run(plan));
+        return;
+    }
     snprintf(text, size, " %dx%d, %d rows a run", ck_tile_pixels(plan->kernels, plan->panel_blocks),
              plan->panel_blocks * plan->block, rows_a_run(plan));
 }
 
-const ck_conv_algorithm ck_conv_direct = {CK_DIRECT,      applicable, choose, cost,    ck_pack_panels_size,
+const ck_conv_algorithm ck_conv_direct = {CK_DIRECT,      applicable, choose, cost,    packed_size,
                                           workspace_size, pack,       run,    describe};

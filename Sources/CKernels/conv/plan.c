@@ -233,15 +233,15 @@ static int bad_args(const ck_conv_plan *plan, const ck_conv_args *a, int32_t bat
 }
 
 /* Raise it whenever any algorithm's `pack` orders its values differently. */
-enum { PACKED_REVISION = 1 };
+enum { PACKED_REVISION = 2 };
 
 uint64_t ck_conv_packed_format(const ck_conv_plan *plan) {
     if (!plan) return 0;
     const ck_conv_desc *d = &plan->d;
-    const int32_t parts[] = {PACKED_REVISION,    plan->algorithm->id, plan->kernels->isa,    plan->block,
-                             plan->panel_blocks, plan->tile,          plan->on_the_fly,      plan->groups,
-                             (int32_t)d->pass,   d->groups,           d->in_channels,        d->out_channels,
-                             d->kernel_height,   d->kernel_width,     (int32_t)d->src_layout};
+    const int32_t parts[] = {PACKED_REVISION,    plan->algorithm->id, plan->kernels->isa, plan->block,
+                             plan->panel_blocks, plan->tile,          plan->on_the_fly,   plan->groups,
+                             plan->narrow,       (int32_t)d->pass,    d->groups,          d->in_channels,
+                             d->out_channels,    d->kernel_height,    d->kernel_width,    (int32_t)d->src_layout};
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a, a 32-bit word at a time */
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) hash = (hash ^ (uint32_t)parts[i]) * 0x100000001b3u;
     return hash ? hash : 1;

@@ -29,6 +29,7 @@ struct ck_conv_plan {
     int32_t threads;
     int32_t groups;        /* after merging, see ck_merge_groups */
     int32_t panel_blocks;  /* output blocks of a panel */
+    int32_t narrow;        /* direct: channels of a group, where a block holds several groups; 0 otherwise */
     int32_t tile;          /* Winograd: m; 0 otherwise */
     int32_t on_the_fly;    /* Winograd: filters are transformed in run */
     int32_t chunk_blocks;  /* Winograd on the fly: input blocks transformed at once */

@@ -16,6 +16,7 @@
 #endif
 #include "isa/simd.inc"
 
+#include "isa/narrow.inc"
 #include "isa/norm.inc"
 #include "isa/ops.inc"
 #include "isa/outer.inc"

@@ -34,6 +34,24 @@ typedef struct ck_panel {
     int32_t relu;
 } ck_panel;
 
+/* One output row of one channel block of a convolution whose groups are narrower than a vector: `width` channels in and
+ * out, which divides V. With g(k) = k / width * width, the first channel of k's group:
+ *
+ *     dst[p][k] = sum over (i, j, c) of weights[i][j][c][k] * src[i*row_stride + j*column_stride + p*pixel_stride +
+ * g(k) + c]
+ */
+typedef struct ck_narrow_row {
+    const float *src;
+    int32_t rows, columns; /* of the kernel */
+    int32_t width;         /* 1, 2, 4 or 8, less than V */
+    int32_t pixels;
+    ptrdiff_t row_stride, column_stride, pixel_stride; /* floats */
+    const float *weights;                              /* (rows, columns, width, V) */
+    float *dst;                                        /* (pixels, V) */
+    const float *bias, *residual;                      /* (V), (pixels, V); NULL: none */
+    int32_t relu;
+} ck_narrow_row;
+
 /* Winograd input transform of a run of tiles in one tile row and one channel block:
  * src pixels (m + 2 rows of `width` pixels of V, NULL for a row outside the picture) -> V[point][tile][V].
  * Tile t covers columns x0 + m*t ... + m+1; columns outside 0...width-1 count as zero.
@@ -277,6 +295,7 @@ typedef struct ck_combination {
 /* The list: X(name, argument type). */
 #define CK_KERNEL_LIST(X)                                                                                              \
     X(panel, const ck_panel *)                                                                                         \
+    X(narrow_row, const ck_narrow_row *)                                                                               \
     X(winograd2_input, const ck_winograd_input *)                                                                      \
     X(winograd4_input, const ck_winograd_input *)                                                                      \
     X(winograd2_output, const ck_winograd_output *)                                                                    \

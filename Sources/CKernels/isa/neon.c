@@ -10,6 +10,7 @@
 
 #include "isa/simd.inc"
 
+#include "isa/narrow.inc"
 #include "isa/norm.inc"
 #include "isa/ops.inc"
 #include "isa/outer.inc"
