@@ -188,7 +188,10 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
-    const int64_t rows = (int64_t)batch * plan->groups * plan->out_height;
+    /* Narrow groups go through a run of rows together: the 1x1 layers around them split the pixels, so that a thread
+     * finds in its own L2 what it wrote. */
+    const int32_t together = plan->narrow ? plan->groups : 1;
+    const int64_t rows = (int64_t)batch * plan->groups / together * plan->out_height;
     const ck_grid grid = ck_choose_grid(plan->threads, rows, panels, packed_size(plan));
     const int32_t most = rows_a_run(plan);
     const size_t buffer = buffer_floats(plan);
@@ -198,12 +201,13 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         ck_split(rows, part / grid.deep, grid.across, &row, &end);
         ck_split(panels, part % grid.deep, grid.deep, &panel, &panel_end);
         while (row < end) {
-            const int32_t y = (int32_t)(row % plan->out_height), unit = (int32_t)(row / plan->out_height);
+            const int32_t y = (int32_t)(row % plan->out_height), unit = (int32_t)(row / plan->out_height) * together;
             int64_t count = plan->out_height - y;
             if (count > end - row) count = end - row;
             if (count > most) count = most;
-            run_rows(plan, args, unit / plan->groups, unit % plan->groups, y, (int32_t)count, panel, panel_end,
-                     (float *)args->workspace + ck_thread() * buffer);
+            for (int32_t i = unit; i < unit + together; i++)
+                run_rows(plan, args, i / plan->groups, i % plan->groups, y, (int32_t)count, panel, panel_end,
+                         (float *)args->workspace + ck_thread() * buffer);
             row += count;
         }
     }
