@@ -67,6 +67,7 @@ public final class BatchLoader: Sendable {
     /// Of every picture, (C, H, W).
     public let pictureShape: ImageShape
 
+    /// Checks that the samples make batches; decodes nothing yet.
     /// - Throws: `DatasetError.request` where the pictures would not have one size, or the transform does not fit them.
     public init(_ slice: DatasetSlice, _ settings: LoaderSettings) throws(DatasetError) {
         precondition(settings.batchSize > 0 && settings.threads > 0 && settings.prefetch > 0, "sizes are positive")

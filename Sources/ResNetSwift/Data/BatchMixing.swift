@@ -17,6 +17,7 @@ public struct BatchMixing: Sendable, Hashable {
     /// Of a batch to be mixed at all. Where mixup and cutmix are both on, either is as likely.
     public var probability: Double
 
+    /// Mixup, cutmix or either.
     /// - Precondition: parameters are not negative, one is positive, and the probability is in 0...1.
     public init(mixup: Double = 0, cutmix: Double = 0, probability: Double = 1) {
         precondition(mixup >= 0 && cutmix >= 0 && mixup + cutmix > 0, "mixing needs a positive mixup or cutmix")

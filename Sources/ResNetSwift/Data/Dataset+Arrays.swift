@@ -18,10 +18,13 @@ extension Dataset {
     private static let pairs = [("images", "labels"), ("x", "y"), ("x_train", "y_train"), ("data", "target")]
     private static let heldOut = [("x_test", "y_test"), ("x_val", "y_val"), ("test_images", "test_labels")]
 
+    /// Pictures or floats and their labels from arrays of one file.
     /// - Parameters:
     ///   - path: an npz file, with `images` and `labels`, or `x_train`, `y_train` and perhaps `x_test`, `y_test`. Zeros
     ///     and ones in two dimensions are several labels a picture.
     ///   - classNames: nil means the class numbers.
+    /// - Throws: `WeightFileError` for a file that is no npz, `DatasetError` for arrays that are missing, do not fit
+    ///   each other or hold other values.
     public static func arrays(npz path: String, classNames: [String]? = nil) throws -> Arrays {
         let file = try WeightFile.open(path)
         func pair(_ candidates: [(String, String)]) -> (images: WeightEntry, labels: WeightEntry)? {

@@ -16,6 +16,7 @@ extension Dataset {
     /// Whether the folder, or one in it, looks like CIFAR-10.
     public static func hasCIFAR10(_ folder: String) -> Bool { cifarFolder(folder) != nil }
 
+    /// CIFAR-10 as its authors ship it.
     /// - Parameter folder: `cifar-10-batches-bin`, `cifar-10-batches-py`, or what holds one of them.
     /// - Returns: the training pictures of all batches that are there, and those of `test_batch` if that is.
     /// - Throws: `DatasetError` for what is no such file.

@@ -16,12 +16,14 @@ extension Dataset {
         case multiLabel(count: Int? = nil)
     }
 
+    /// Picture files and their labels from a table.
     /// - Parameters:
     ///   - path: a table with a header, its columns `path,label` (or `image`, `file`, `Id`; `labels`, `class`,
     ///     `Target`).
     ///   - kind: whether a field of the label column is one class or several labels.
     ///   - root: the folder that paths count from; nil means that of the table.
     ///   - classNames: the classes in the order of a network's logits; nil means what the table holds.
+    /// - Throws: `DatasetError.cannotRead`, and `DatasetError.line` for what cannot be understood.
     public static func csv(
         _ path: String, labels kind: LabelColumn, root: String? = nil, classNames: [String]? = nil
     ) throws(DatasetError) -> Dataset {

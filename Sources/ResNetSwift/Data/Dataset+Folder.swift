@@ -7,6 +7,7 @@
 import Glibc
 
 extension Dataset {
+    /// Pictures in a folder for each class: torchvision's ImageFolder.
     /// - Parameters:
     ///   - root: a folder with a folder of JPEG and PNG files, at any depth, for each class.
     ///   - classNames: the classes in the order of a network's logits; nil means those of the folders, sorted byte by
@@ -42,6 +43,7 @@ extension Dataset {
     }
 
     /// The folders `train` and `val` (or `valid`, `validation`, `test`) of a root that has both; nil otherwise.
+    /// - Throws: `DatasetError.cannotRead`.
     public static func splitFolders(_ root: String) throws(DatasetError) -> (training: String, validation: String)? {
         let folders = try subfolders(of: root)
         guard folders.contains("train"),

@@ -52,6 +52,7 @@ public struct ByteImages: Sendable {
     /// (N, H, W, C), row-major.
     public let pixels: [UInt8]
 
+    /// (N, H, W, C) bytes.
     /// - Precondition: `pixels` holds exactly that many bytes.
     public init(count: Int, height: Int, width: Int, channels: Int, pixels: [UInt8]) {
         precondition(
@@ -76,6 +77,7 @@ public struct Dataset: Sendable {
     /// What was passed over while the data set was put together; usually empty.
     public let notes: [String]
 
+    /// A data set of your own making.
     /// - Precondition: every sample has a label, and every label a class name.
     public init(classNames: [String], labels: DatasetLabels, source: SampleSource, notes: [String] = []) {
         precondition(labels.count == source.count, "\(labels.count) labels for \(source.count) samples")
@@ -157,6 +159,7 @@ public struct DatasetSlice: Sendable {
     /// Indices in the data set.
     public let samples: [Int]
 
+    /// Any samples, in any order, some twice if you like.
     /// - Precondition: the data set has these samples.
     public init(dataset: Dataset, samples: [Int]) {
         precondition(samples.allSatisfy { 0..<dataset.count ~= $0 }, "a sample that the data set does not have")

@@ -6,10 +6,12 @@
 // Stratification of Multi-Label Data, 2011): the rarest label first, its samples to where most of it is still wanted.
 
 extension Dataset {
+    /// Holds out a part for validation, in which every class or label has its share.
     /// - Parameters:
     ///   - fraction: of the samples, for validation; in 0..<1.
     ///   - seed: the same seed holds out the same samples.
     /// - Returns: both in ascending order. A class of one sample trains.
+    /// - Throws: `DatasetError.request` for a fraction out of range.
     public func split(
         validation fraction: Double, seed: UInt64
     ) throws(DatasetError) -> (training: DatasetSlice, validation: DatasetSlice) {

@@ -3,12 +3,15 @@
 extension ImageTransform {
     /// Reads a file as this transform wants it: channels and EXIF. More than 3 channels come from `Picture(stacking:)`.
     /// - Precondition: the transform has 1 or 3 channels.
+    /// - Throws: `PictureError`, which names the file and the fault.
     public func picture(contentsOf path: String) throws(PictureError) -> Picture {
         try Picture(contentsOf: path, exif: exif, channels: channels)
     }
 
     /// The steps on bytes.
     /// - Precondition: no step is random.
+    /// - Throws: `TransformError`: other channels than the transform has, a result that would be absurdly large, no
+    ///   memory.
     public func apply(to picture: Picture, threads: Int = 1) throws(TransformError) -> Picture {
         precondition(!isRandom, "a random transform needs a SampleRandom")
         var unused = SampleRandom(seed: 0)
@@ -16,6 +19,8 @@ extension ImageTransform {
     }
 
     /// The steps on bytes; random ones draw from `random`.
+    /// - Throws: `TransformError`: other channels than the transform has, a result that would be absurdly large, no
+    ///   memory.
     public func apply(
         to picture: Picture, random: inout SampleRandom, threads: Int = 1
     ) throws(TransformError) -> Picture {
@@ -59,6 +64,7 @@ extension ImageTransform {
 
     /// All pictures through the steps, side by side.
     /// - Precondition: there is at least one picture and no step is random.
+    /// - Throws: `TransformError`, also where pictures come out with different sizes.
     public func batch(_ pictures: [Picture], threads: Int = 1) throws(TransformError) -> PictureBatch {
         var transformed: [Picture] = []
         for picture in pictures { transformed.append(try apply(to: picture, threads: threads)) }
@@ -85,6 +91,7 @@ public struct PictureBatch: Sendable, Hashable {
 
     /// Gathers pictures that have been through the transform already.
     /// - Precondition: there is at least one picture.
+    /// - Throws: `TransformError.channels` and `TransformError.sizesDiffer`.
     public init(_ pictures: [Picture], for transform: ImageTransform) throws(TransformError) {
         precondition(!pictures.isEmpty, "a batch has at least one picture")
         let first = pictures[0]

@@ -13,6 +13,7 @@ extension ImageTransform {
         ]).text
     }
 
+    /// The transform that `json` of another wrote.
     /// - Throws: `TransformError.invalid` that says what is wrong: no JSON, an unknown step, a size of nothing.
     public init(json text: String) throws(TransformError) {
         let value: JSONValue

@@ -50,6 +50,7 @@ public struct ImageTransform: Sendable, Hashable {
     /// In order; those on bytes first, then `toFloat`, then `normalize`.
     public let steps: [Step]
 
+    /// A transform of your own steps.
     /// - Precondition: steps on bytes come first, `toFloat` once, `normalize` after it, with a value for each channel.
     public init(channels: Int = 3, exif: ExifPolicy = .apply, steps: [Step]) {
         if let fault = Self.fault(channels: channels, steps: steps) { preconditionFailure("a transform \(fault)") }

@@ -21,6 +21,7 @@ extension Picture {
     }
 
     /// Resizes to exactly this size, antialiased, with Pillow's pixels.
+    /// - Throws: `TransformError.tooLarge` and `TransformError.outOfMemory`.
     public func resized(
         to size: Size2, _ filter: ImageTransform.Filter = .bilinear, threads: Int = 1
     ) throws(TransformError) -> Picture {

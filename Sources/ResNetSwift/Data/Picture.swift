@@ -16,6 +16,7 @@ public struct Picture: Sendable, Hashable {
     /// Faults the decoder got over, such as stray bytes between segments. The pixels may be damaged. Usually empty.
     public internal(set) var warnings: [String] = []
 
+    /// A picture from bytes (H, W, C).
     /// - Precondition: sizes are at least 1 and `pixels` holds exactly that many bytes.
     public init(height: Int, width: Int, channels: Int, pixels: [UInt8]) {
         precondition(height >= 1 && width >= 1 && channels >= 1, "a picture has at least one pixel and one channel")

@@ -17,6 +17,7 @@ public struct PictureCheck: Sendable, Hashable {
     /// Can be read, but the decoder had to get over something.
     public let damaged: [Finding]
 
+    /// Decodes every picture of a folder, to see which cannot be read.
     /// - Parameters:
     ///   - folder: searched at any depth.
     ///   - threads: that decode.

@@ -19,6 +19,7 @@ public struct SampleRandom: Sendable, Hashable {
     /// How many numbers have been drawn.
     public private(set) var draw: UInt64 = 0
 
+    /// The numbers for one sample in one epoch.
     /// - Precondition: epoch is in 0..<2^24, sample in 0..<2^32.
     public init(seed: UInt64, purpose: Purpose = .augmentation, epoch: Int = 0, sample: Int = 0) {
         precondition(epoch >= 0 && epoch < 1 << 24, "epoch \(epoch) is not in 0..<2^24")

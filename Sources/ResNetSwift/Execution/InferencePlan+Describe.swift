@@ -118,6 +118,7 @@ extension InferencePlan {
     }
 
     /// Runs `images` random pictures `repetitions` times and takes the time of every step.
+    /// - Throws: `ExecutionError`, as a run.
     public func profile(images: Int? = nil, repetitions: Int = 20) throws(ExecutionError) -> [StepTiming] {
         let images = images ?? batch
         precondition(images >= 1 && images <= batch, "the plan takes 1 to \(batch) pictures, not \(images)")

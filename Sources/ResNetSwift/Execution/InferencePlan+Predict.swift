@@ -12,6 +12,8 @@ public struct Prediction: Sendable {
 
 extension InferencePlan {
     /// Runs pictures (N, C, H, W), in batches as large as the plan takes.
+    /// - Throws: `ExecutionError.input` for pictures of another size, number or kind than the plan takes,
+    ///   `outOfMemory` and `noThread` for the workspace.
     public func predict(_ pictures: Tensor) throws(ExecutionError) -> Prediction {
         let image = [input.channels, input.height, input.width]
         guard options.input == .floatNCHW, pictures.shape.count == 4, Array(pictures.shape.dropFirst()) == image,
@@ -27,6 +29,8 @@ extension InferencePlan {
     }
 
     /// Runs pictures (N, H, W, C) of bytes, in batches as large as the plan takes.
+    /// - Throws: `ExecutionError.input` for pictures of another size, number or kind than the plan takes,
+    ///   `outOfMemory` and `noThread` for the workspace.
     public func predict(_ pictures: [UInt8]) throws(ExecutionError) -> Prediction {
         let images = pictures.count / input.count
         guard options.input != .floatNCHW, images > 0, images * input.count == pictures.count else {
@@ -42,6 +46,7 @@ extension InferencePlan {
 
     /// Runs pictures that lie one after the other in memory, as `options.input` says, in batches as large as the plan
     /// takes, into the caller's memory: logits (images, classes) and h (images, features), each if not nil.
+    /// - Throws: `ExecutionError`: `outOfMemory` and `noThread` for the workspace.
     public func predict(
         _ pictures: UnsafeRawPointer, images: Int, logits: UnsafeMutablePointer<Float>?,
         features: UnsafeMutablePointer<Float>? = nil

@@ -110,6 +110,7 @@ public final class InferencePlan: Sendable {
     // MARK: - Workspaces
 
     /// Memory and a thread for runs of this plan.
+    /// - Throws: `ExecutionError.outOfMemory` and `ExecutionError.noThread`.
     public func makeWorkspace() throws(ExecutionError) -> Workspace {
         workspace(try takeCore())
     }
@@ -154,6 +155,8 @@ public final class InferencePlan: Sendable {
     public func outputShape(_ index: Int) -> NodeShape { program.ports[index].shape }
 
     /// Runs `images` pictures, (N, C, H, W) floats, and leaves the outputs in the workspace. Allocates nothing.
+    /// - Throws: `ExecutionError.input` for pictures of another size, number or kind than the plan takes,
+    ///   `usedAfterFork` in a child of the process that made the workspace.
     public func run(_ pictures: UnsafeBufferPointer<Float>, images: Int, in workspace: Workspace) throws(ExecutionError)
     {
         guard options.input == .floatNCHW else { throw .input(expected: inputText, found: "floats") }
@@ -162,6 +165,8 @@ public final class InferencePlan: Sendable {
     }
 
     /// Runs `images` pictures, (N, H, W, C) bytes, and leaves the outputs in the workspace. Allocates nothing.
+    /// - Throws: `ExecutionError.input` for pictures of another size, number or kind than the plan takes,
+    ///   `usedAfterFork` in a child of the process that made the workspace.
     public func run(_ pictures: UnsafeBufferPointer<UInt8>, images: Int, in workspace: Workspace) throws(ExecutionError)
     {
         guard options.input != .floatNCHW else { throw .input(expected: inputText, found: "bytes") }

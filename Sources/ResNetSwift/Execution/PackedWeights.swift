@@ -203,6 +203,7 @@ public struct PackedWeights: Sendable {
     private let header: PackedHeader
 
     /// Reads the header.
+    /// - Throws: `PackedWeightsError`.
     public init(path: String) throws(PackedWeightsError) {
         self.path = path
         do throws(WeightFault) { file = try MappedFile(path: path) } catch {
@@ -218,6 +219,7 @@ public struct PackedWeights: Sendable {
 
     /// Reads all of the file and compares its checksum: what opening leaves out, as it would cost the start more than
     /// everything else.
+    /// - Throws: `PackedWeightsError`.
     public func check() throws(PackedWeightsError) {
         let found = UInt32(truncatingIfNeeded: checksumCRC32(constants))
         guard found == header.checksum else {
@@ -244,6 +246,7 @@ extension InferencePlan {
     /// - Parameters:
     ///   - path: replaced if it exists.
     ///   - fingerprint: of the model; a plan then opens the file only with the same.
+    /// - Throws: `ExecutionError.packedWeights` where the file cannot be written; what stood there before is intact.
     public func writePacked(to path: String, fingerprint: UInt64? = nil) throws(ExecutionError) {
         do throws(WeightFault) {
             let contents = UnsafeRawBufferPointer(start: constants.base, count: constants.bytes)

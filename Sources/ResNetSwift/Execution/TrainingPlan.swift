@@ -68,6 +68,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     ///   - plan: Loss, optimiser and parameter groups.
     ///   - options: Threads, accuracy, what is kept between the passes.
     /// - Precondition: every trainable parameter of the graph is in one group of `plan`.
+    /// - Throws: `ExecutionError`: `graph` where the model does not run on such pictures, `outOfMemory`, `noThread`.
     public init(
         model: Model, input: ImageShape, batchLimit: Int, plan: OptimizationPlan,
         options: TrainingOptions = TrainingOptions()

@@ -58,6 +58,7 @@ extension Graph {
 
     /// The shape of every node's value, by node index, for one picture of the network's own channels. Any size is
     /// accepted that every layer can take.
+    /// - Throws: `GraphError` for the first node that cannot take what it is given.
     public func shapes(input: Size2) throws(GraphError) -> [NodeShape] {
         guard let channels = inputChannels else {
             throw GraphError(node: modelName, expected: "an input node", found: "none")
@@ -66,6 +67,7 @@ extension Graph {
     }
 
     /// The shape of every node's value, by node index, for one picture of shape `input`.
+    /// - Throws: `GraphError` for the first node that cannot take what it is given.
     public func shapes(input: ImageShape) throws(GraphError) -> [NodeShape] {
         var shapes: [NodeShape] = []
         shapes.reserveCapacity(nodes.count)
@@ -77,6 +79,7 @@ extension Graph {
     }
 
     /// Checks that the graph can run on pictures of this size: every shape fits and the outputs are set.
+    /// - Throws: `GraphError` for the first node that cannot take what it is given.
     public func validate(input: Size2) throws(GraphError) {
         _ = try shapes(input: input)
         guard nodes.indices.contains(logits) else {

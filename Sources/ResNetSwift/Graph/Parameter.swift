@@ -69,6 +69,7 @@ public struct Model: Sendable {
     /// What to do with a picture before the network sees it, class names and the like; travels with a checkpoint.
     public var metadata: [String: String] = [:]
 
+    /// A network with values for all its parameters and buffers.
     /// - Precondition: `parameters` has every key of the graph with its shape, and no other.
     public init(graph: Graph, parameters: [String: Tensor]) {
         let specs = graph.parameters
@@ -82,6 +83,7 @@ public struct Model: Sendable {
         self.parameters = parameters
     }
 
+    /// The value of a parameter or buffer, by its key.
     /// - Precondition: the key exists and the shape is equal.
     public subscript(name: String) -> Tensor {
         get {

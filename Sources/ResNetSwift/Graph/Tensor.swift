@@ -54,6 +54,7 @@ public struct Tensor: Sendable {
     /// Where the values are.
     public let storage: FloatStorage
 
+    /// A view of all of `storage`; nothing is copied.
     /// - Precondition: the storage holds exactly the shape's number of elements.
     public init(shape: [Int], storage: FloatStorage) {
         precondition(shape.reduce(1, *) == storage.count, "shape \(shape) does not hold \(storage.count) values")

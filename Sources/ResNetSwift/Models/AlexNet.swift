@@ -7,6 +7,7 @@
 
 /// A small AlexNet after a known write-up: 7,742,721 parameters for one class on 280x280.
 public enum AlexNetMini {
+    /// The network.
     /// - Parameters:
     ///   - classes: width of the logits.
     ///   - inputChannels: of the pictures.

@@ -12,6 +12,7 @@ public struct CIFARResNetConfig: Sendable, Hashable {
     /// Channels of the three stages.
     public let channels: [Int]
 
+    /// Stages of these depths and widths.
     /// - Throws: `ModelError.configuration` unless there are three stages of at least one block and one channel.
     public init(nBlocks: [Int], channels: [Int] = [16, 32, 64]) throws(ModelError) {
         func check(_ field: String, _ values: [Int]) throws(ModelError) {
@@ -44,6 +45,7 @@ public struct CIFARResNetConfig: Sendable, Hashable {
     /// 18 blocks a stage.
     public static let resnet110 = CIFARResNetConfig(n: 18)
 
+    /// The network.
     /// - Precondition: at least one class and one input channel.
     public func graph(classes: Int = 10, inputChannels: Int = 3) -> Graph {
         precondition(classes > 0, "a classifier has at least one class, not \(classes)")

@@ -53,6 +53,7 @@ extension FreezePolicy {
     }
 
     /// Reads `none`, `allButHead`, `upTo:layer2`, `firstLayers:3`, or globs with commas between: `conv1,layer1,*.bias`.
+    /// - Throws: `ModelError.selection`.
     public init(parsing text: String) throws(ModelError) {
         let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
         switch (parts.first, parts.count) {
@@ -93,6 +94,7 @@ extension Model {
 
 extension Graph {
     /// Keys of the parameters and buffers that a policy freezes.
+    /// - Throws: `ModelError.selection` for a name or glob that selects nothing, with the nearest name there is.
     public func selection(of policy: FreezePolicy) throws(ModelError) -> Set<String> {
         let specs = parameters
         switch policy {

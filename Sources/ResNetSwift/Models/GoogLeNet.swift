@@ -25,6 +25,7 @@ public enum GoogLeNet {
         ("5", [("a", [256, 160, 320, 32, 128, 128]), ("b", [384, 192, 384, 48, 128, 128])]),
     ]
 
+    /// The network.
     /// - Parameters:
     ///   - classes: width of the logits.
     ///   - inputChannels: of the pictures.
@@ -51,6 +52,7 @@ public enum GoogLeNet {
 }
 
 extension GraphBuilder {
+    /// An inception module: four branches side by side, joined along the channels.
     /// - Parameters:
     ///   - x: a map (N, C, H, W).
     ///   - name: the module path; the branches are `name.branch1` to `name.branch4`.

@@ -94,6 +94,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     }
 
     /// The network with first values; `metadata` holds its name.
+    /// - Throws: `ModelError.configuration` for counts out of range and pictures that are too small.
     public func model(
         classes: Int? = nil, inputChannels: Int = 3, inputSize: Size2? = nil, seed: UInt64,
         zeroInitResidual: Bool = false

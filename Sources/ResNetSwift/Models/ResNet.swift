@@ -10,6 +10,7 @@
 // bottleneck is ResNet v1.5; ResNeXt, arXiv:1611.05431; wide ResNet, arXiv:1605.07146.
 
 extension ResNetConfig {
+    /// The network.
     /// - Precondition: at least one class and one input channel.
     public func graph(classes: Int = 1000, inputChannels: Int = 3) -> Graph {
         precondition(classes > 0, "a classifier has at least one class, not \(classes)")

@@ -24,6 +24,7 @@ public struct ResNetConfig: Sendable, Hashable {
 
     static let standardChannels = [64, 128, 256, 512]
 
+    /// A ResNet of other depths, groups or widths than the published ones.
     /// - Throws: `ModelError.configuration` for what no ResNet is: not four stages, a stage without blocks, other channels,
     ///   groups in a basic block.
     public init(

@@ -81,6 +81,7 @@ public struct JSONError: Error, Sendable, Equatable, CustomStringConvertible {
 
 extension JSONValue {
     /// Parses all of `bytes`; spaces around the value are allowed, anything else is not.
+    /// - Throws: `JSONError` with the byte where it is wrong.
     public static func parse(
         _ bytes: UnsafeRawBufferPointer, maximumDepth: Int = 32, maximumValues: Int = 400_000
     ) throws(JSONError) -> JSONValue {
@@ -92,6 +93,7 @@ extension JSONValue {
     }
 
     /// The same for text.
+    /// - Throws: `JSONError` with the byte where it is wrong.
     public static func parse(_ text: String) throws(JSONError) -> JSONValue {
         try Array(text.utf8).withUnsafeBytes(parseResult).get()
     }

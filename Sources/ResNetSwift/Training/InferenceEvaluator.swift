@@ -3,6 +3,8 @@
 /// Whatever can say what a network makes of a batch.
 public protocol BatchEvaluator {
     /// Forward in inference mode; nothing changes.
+    /// - Throws: `TrainingError.backend` for a batch of another kind than the plan takes, and `ExecutionError`.
+    /// - Throws: for a batch that the network does not take.
     func evaluate(_ batch: TrainingBatch) throws -> StepResult
 }
 

@@ -39,6 +39,8 @@ public struct LearningRateFinder: Sendable {
     ///   - seed: of order and augmentation.
     ///   - progress: called after each update.
     ///   - stopRequested: true ends the search with what there is.
+    /// - Throws: `TrainingError.settings` for rates or counts that make no sense, and what the backend and the data
+    ///   throw.
     public static func run(
         _ backend: any TrainingBackend, data: TrainingData, from lowest: Double = 1e-7, to highest: Double = 10,
         updates: Int = 100, smoothing: Double = 0.9, seed: UInt64 = 0,

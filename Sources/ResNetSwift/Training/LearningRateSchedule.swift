@@ -35,6 +35,7 @@ public struct LearningRateSchedule: Sendable, Hashable {
     /// What the warm-up begins with, as a part of the rate.
     public var warmUpFactor: Double
 
+    /// A shape, and a linear warm-up before it.
     /// - Precondition: numbers that make sense; one-cycle takes no warm-up, as it has its own.
     public init(_ shape: Shape = .constant, warmUpUpdates: Int = 0, warmUpFactor: Double = 0.01) {
         precondition(warmUpUpdates >= 0 && warmUpFactor > 0 && warmUpFactor <= 1, "a warm-up rises from above 0 to 1")

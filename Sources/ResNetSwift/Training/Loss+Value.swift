@@ -6,6 +6,7 @@
 import Glibc
 
 extension Loss {
+    /// The loss of a batch and what it was divided by, computed in double precision.
     /// - Parameters:
     ///   - logits: (N, classes).
     ///   - labels: of N samples.

@@ -34,6 +34,7 @@ public final class Trainer {
     /// Written by this run.
     var hasCheckpoint = false
 
+    /// Checks that all of it fits together; trains nothing yet.
     /// - Parameters:
     ///   - backend: holds the parameters that training starts from.
     ///   - data: samples, their transforms, the batch size.

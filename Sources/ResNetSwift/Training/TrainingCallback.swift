@@ -8,6 +8,9 @@ public protocol TrainingCallback: Sendable {
     mutating func epochEnded(_ epoch: FinishedEpoch) -> CallbackAction
     /// All that `epochEnded` remembers.
     var state: JSONValue { get }
+    /// Takes up a state that a checkpoint carried.
+    /// Takes up a state that a checkpoint carried.
+    /// Takes up a state that a checkpoint carried.
     /// - Returns: false where the state is not one of this callback.
     mutating func restore(_ state: JSONValue) -> Bool
 }

@@ -90,6 +90,7 @@ public struct TrainingHistory: Sendable, Hashable {
     }
 
     /// Writes the three files.
+    /// - Throws: `WeightFileError` where a file cannot be written.
     public func write(to folder: String, title: String) throws(WeightFileError) {
         try writeText(csv, to: "\(folder)/history.csv")
         try writeText(jsonLines, to: "\(folder)/history.jsonl")

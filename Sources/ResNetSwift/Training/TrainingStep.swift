@@ -145,15 +145,20 @@ public protocol TrainingBackend: BatchEvaluator, AnyObject {
     var batchLimit: Int { get }
 
     /// Forward, backward, and an update if the settings say so.
+    /// - Throws: for a batch that the backend does not take.
     func train(_ batch: TrainingBatch, _ settings: StepSettings) throws -> StepResult
     /// The features node in inference mode, (N, features), for `BatchInput.features`. Asked for only where the graph has
     /// a features node and all upstream of it is frozen.
+    /// - Throws: for a batch that the backend does not take.
     func features(_ input: BatchInput) throws -> Tensor
 
     /// Every key of `graph.parameters`, as `exportState` gives them.
+    /// - Throws: where the backend cannot say.
     func exportParameters() throws -> [String: Tensor]
     /// Copies; later steps do not change them. Called between updates only.
+    /// - Throws: where the backend cannot say.
     func exportState() throws -> TrainingState
+    /// Goes on from an exported state.
     /// - Throws: where keys or shapes are not this backend's; then nothing has changed.
     func importState(_ state: TrainingState) throws
 }

@@ -10,6 +10,7 @@ public enum LoadPolicy: Sendable, Hashable {
 
 extension Model {
     /// A model of `graph` whose every parameter comes from `file`.
+    /// - Throws: `WeightFileError`: `doesNotFit` unless every key and shape agrees; faults of reading.
     public init(graph: Graph, from file: WeightFile) throws(WeightFileError) {
         let plan = LoadPlan(graph, file)
         guard plan.report.isComplete else {
@@ -33,6 +34,7 @@ extension Model {
     }
 
     /// This model with the parameters of `file`.
+    /// - Throws: `WeightFileError`: `doesNotFit` as the policy says; faults of reading.
     public func loading(
         from file: WeightFile, policy: LoadPolicy = .strict
     ) throws(WeightFileError) -> (model: Model, report: LoadReport) {

@@ -111,6 +111,7 @@ extension ModelGuess {
 
 extension WeightFile {
     /// The network that these weights are of, told by keys and shapes.
+    /// - Throws: `WeightFileError` with `unsupported` where it is no network of this library.
     public func guessModel() throws(WeightFileError) -> ModelGuess {
         try naming(path) { () throws(WeightFault) in try ModelGuess(entries) }
     }

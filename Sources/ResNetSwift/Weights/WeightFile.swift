@@ -46,6 +46,7 @@ public final class WeightFile: Sendable {
     private let indexOfName: [String: Int]
 
     /// Maps the file and reads its directory; the kind is told by content, not by the name.
+    /// - Throws: `WeightFileError`: no such file, no container of weights, damage.
     public static func open(_ path: String) throws(WeightFileError) -> WeightFile {
         try naming(path) { () throws(WeightFault) in try WeightFile(path: path, file: try MappedFile(path: path)) }
     }
@@ -90,11 +91,13 @@ public final class WeightFile: Sendable {
     public func entry(named name: String) -> WeightEntry? { indexOfName[name].map { entries[$0] } }
 
     /// Float32 values of a tensor, by its key in the file or by the model's name for it.
+    /// - Throws: `WeightFileError`: `noSuchKey`, and damage that reading finds.
     public func tensor(_ key: String) throws(WeightFileError) -> Tensor {
         try tensor(at: indexOfKey[key] ?? indexOfName[key], key)
     }
 
     /// Float32 values of a tensor by the model's name for it, whatever the file calls it.
+    /// - Throws: `WeightFileError`: `noSuchKey`, and damage that reading finds.
     public func tensor(named name: String) throws(WeightFileError) -> Tensor { try tensor(at: indexOfName[name], name) }
 
     private func tensor(at index: Int?, _ key: String) throws(WeightFileError) -> Tensor {
@@ -113,6 +116,7 @@ public final class WeightFile: Sendable {
 
     /// The values of a tensor of type uint8, row-major: pictures, which would be four times as large as floats. Other types
     /// are held to 0...255, and NaN becomes 0.
+    /// - Throws: `WeightFileError`: `noSuchKey`, and damage that reading finds.
     public func bytes(_ key: String) throws(WeightFileError) -> [UInt8] {
         guard let index = indexOfKey[key] else { throw WeightFileError(path: path, fault: .noSuchKey(key)) }
         let tensor = stored[index]

@@ -23,6 +23,7 @@ extension Model {
     /// - Parameters:
     ///   - path: replaced if it exists, at the end and at once.
     ///   - format: nil means by the ending of `path`, safetensors where that says nothing.
+    /// - Throws: `WeightFileError` with `cannotWrite`; what stood there before is intact.
     public func save(to path: String, format: WeightFormat? = nil) throws(WeightFileError) {
         let tensors = graph.parameters.map { (key: $0.name, tensor: self[$0.name]) }
         try WeightWriter.write(
@@ -34,6 +35,7 @@ extension Model {
 public enum WeightWriter {
     /// Writes tensors in the given order.
     /// - Precondition: no key occurs twice.
+    /// - Throws: `WeightFileError` with `cannotWrite`; what stood there before is intact.
     public static func write(
         _ tensors: [(key: String, tensor: Tensor)], metadata: [String: String] = [:], to path: String,
         format: WeightFormat
@@ -50,6 +52,7 @@ public enum WeightWriter {
     }
 
     /// Writes one array as npy.
+    /// - Throws: `WeightFileError` with `cannotWrite`; what stood there before is intact.
     public static func writeArray(_ tensor: Tensor, to path: String) throws(WeightFileError) {
         try naming(path) { () throws(WeightFault) in
             let file = try AtomicFile(path)
