@@ -14,6 +14,7 @@ C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c
 	'examples/*.c' 'examples/*.h' 'examples/*.cpp' 'fuzz/*.c' 'fuzz/*.h')
 
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,7 +88,7 @@ install: deps-core ## Installs the C core (no Swift needed) to PREFIX: libraries
 	cmake --install .build/core
 
 libresnet: deps ## Builds libresnet.so (whole networks for C and Python, Swift inside) and installs it to PREFIX.
-	scripts/build_libresnet.sh $(PREFIX)
+	scripts/build_libresnet.sh $(DESTDIR)$(PREFIX)
 
 install-tool: build ## Installs the program resnet to PREFIX/bin.
 	install -D -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
