@@ -62,6 +62,8 @@ version = _resnet.resnet_version().decode()
 class Network:
     """A network with its weights; safe to use from many threads at once."""
 
+    _handle = None
+
     def __init__(self, weights, *, bytes=False, size=None, batch=0, threads=0, strict=False, model=None, packed=None):
         height, width = size or (0, 0)
         text = lambda value: None if value is None else os.fsencode(value)
@@ -93,12 +95,19 @@ class Network:
                             f"found {pictures.dtype} {pictures.shape}")
         pictures = np.ascontiguousarray(pictures)  # copies only what has gaps
         result, error = np.empty((len(pictures), width), np.float32), _Error()
-        _check(function(self._handle, pictures.ctypes.data, len(pictures), result.ctypes.data, ctypes.byref(error)), error)
+        if len(pictures):  # an empty partition has an empty result
+            _check(function(
+                self._handle, pictures.ctypes.data, len(pictures), result.ctypes.data, ctypes.byref(error)), error)
         return result
 
     def close(self):
-        _resnet.resnet_close(self._handle)
+        """Gives the memory back; happens by itself when nobody holds the network any more."""
+        if self._handle:
+            _resnet.resnet_close(self._handle)
         self._handle = None
+
+    def __del__(self):
+        self.close()
 
     def __enter__(self):
         return self
