@@ -91,7 +91,7 @@ libresnet: deps ## Builds libresnet.so (whole networks for C and Python, Swift i
 	scripts/build_libresnet.sh $(DESTDIR)$(PREFIX)
 
 install-tool: build ## Installs the program resnet to PREFIX/bin.
-	install -D -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
+	install -D -s -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
 
 deps: ## Installs the C libraries that are missing (apt); does nothing when all are there.
 	@scripts/install_deps.sh $(PACKAGES)
