@@ -20,5 +20,5 @@ run cats-and-dogs --model resnet18 --size 64 --epochs 6 --count 300 --batch 16
 run posture --weights "$out/cats-and-dogs/best.safetensors" --size 64 --epochs 30
 run cifar --depths 14,20 --epochs 6
 run glomeruli --epochs 5 --count 64 --batch 8 --learning-rate 3e-4
-echo "\$ four-situations"
-stdbuf -oL "$programs/four-situations" 2>&1
+echo "\$ four-situations --repeats 2"
+stdbuf -oL "$programs/four-situations" --repeats 2 2>&1
