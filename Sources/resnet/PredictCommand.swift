@@ -51,9 +51,7 @@ func runArray(
     var rowShape: [Int] = []
     for start in stride(from: 0, to: shape[0], by: batch) {
         let count = min(batch, shape[0] - start)
-        let part = pictures.entries(start..<start + count)
-        let tensor = result(try plan.predict(part))
-        part.storage.discardPages()
+        let tensor = result(try plan.predict(pictures.entries(start..<start + count)))
         rowShape = Array(tensor.shape.dropFirst())
         values += tensor.values
         progress.advance(by: count)

@@ -3,6 +3,28 @@ import XCTest
 @testable import ResNetSwift
 
 final class InferencePlanTests: XCTestCase {
+    /// Views of a mapped array give what a copy gives, also the second time, when the pages were given back.
+    func testMappedPicturesAreReadWhereTheyLie() throws {
+        let random = RandomGraph(seed: 3, steps: 9)
+        let plan = try InferencePlan(
+            model: Model.random(random.graph), input: random.image, batch: 4, options: PlanOptions(threads: 1))
+        let pictures = randomPictures(7, random.image)
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).npy").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try WeightWriter.writeArray(pictures, to: path)
+        let mapped = try WeightFile.open(path).tensor("array")
+        XCTAssertTrue(mapped.storage.isFileBacked)
+        let expected = try plan.predict(pictures).logits
+        for _ in 0..<2 { XCTAssertEqual(try plan.predict(mapped).logits.values, expected.values) }
+        let view = mapped.entries(2..<5)
+        XCTAssertEqual(view.shape, [3] + pictures.shape.dropFirst())
+        XCTAssertEqual(view.values, Array(pictures.values[(2 * random.image.count)..<(5 * random.image.count)]))
+        let classes = expected.shape[1]
+        XCTAssertEqual(
+            try plan.predict(view).logits.values, Array(expected.values[(2 * classes)..<(5 * classes)]))
+        XCTAssertEqual(mapped.entries(0..<0).count, 0)
+    }
+
     /// Every output of a plan against the reference, for random graphs under the given options.
     private func compare(
         seeds: Range<UInt64>, tolerance: Float, file: StaticString = #filePath, line: UInt = #line,

@@ -11,7 +11,8 @@ public struct Prediction: Sendable {
 }
 
 extension InferencePlan {
-    /// Runs pictures (N, C, H, W), in batches as large as the plan takes.
+    /// Runs pictures (N, C, H, W), in batches as large as the plan takes. Pages of a mapped file are given back as they are
+    /// read, and come again when touched.
     /// - Throws: `ExecutionError.input` for pictures of another size, number or kind than the plan takes,
     ///   `outOfMemory` and `noThread` for the workspace.
     public func predict(_ pictures: Tensor) throws(ExecutionError) -> Prediction {
@@ -22,7 +23,8 @@ extension InferencePlan {
         let result: Result<Prediction, ExecutionError> = pictures.withUnsafeFloats { floats in
             Result { () throws(ExecutionError) in
                 try predict(
-                    UnsafeRawPointer(floats.baseAddress!), images: pictures.shape[0], imageBytes: input.count * 4)
+                    UnsafeRawPointer(floats.baseAddress!), images: pictures.shape[0], imageBytes: input.count * 4,
+                    isFileBacked: pictures.storage.isFileBacked)
             }
         }
         return try result.get()
@@ -58,12 +60,13 @@ extension InferencePlan {
 
     /// Output `port` goes to `outputs[port]`, if there is one.
     private func predict(
-        _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int, into outputs: [UnsafeMutablePointer<Float>?]
+        _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int, isFileBacked: Bool = false,
+        into outputs: [UnsafeMutablePointer<Float>?]
     ) throws(ExecutionError) {
         try withPooledWorkspace { (workspace) throws(ExecutionError) in
             for start in stride(from: 0, to: images, by: batch) {
                 let count = min(batch, images - start)
-                try run(pictures + start * imageBytes, count, workspace)
+                try run(pictures + start * imageBytes, count, workspace, isFileBacked: isFileBacked)
                 for (port, output) in outputs.enumerated() {
                     guard let output else { continue }
                     let floats = outputShape(port).count
@@ -76,7 +79,7 @@ extension InferencePlan {
     }
 
     private func predict(
-        _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int
+        _ pictures: UnsafeRawPointer, images: Int, imageBytes: Int, isFileBacked: Bool = false
     ) throws(ExecutionError) -> Prediction {
         let outputs = outputNames.indices.map { port in
             UnsafeMutableBufferPointer<Float>.allocate(capacity: images * outputShape(port).count)
@@ -84,7 +87,9 @@ extension InferencePlan {
         // A tensor adopts each of them; on an error none does.
         var areAdopted = false
         defer { if !areAdopted { for output in outputs { output.deallocate() } } }
-        try predict(pictures, images: images, imageBytes: imageBytes, into: outputs.map(\.baseAddress))
+        try predict(
+            pictures, images: images, imageBytes: imageBytes, isFileBacked: isFileBacked,
+            into: outputs.map(\.baseAddress))
         areAdopted = true
         let tensors = outputs.enumerated().map { port, output in
             nonisolated(unsafe) let owned = output

@@ -187,16 +187,17 @@ public final class InferencePlan: Sendable {
         }
     }
 
-    /// `nanoseconds`, by step, are added to if given.
+    /// `nanoseconds`, by step, are added to if given. Pages of pictures in a mapped file are given back once the first
+    /// segment has passed over them.
     func run(
-        _ picture: UnsafeRawPointer, _ images: Int, _ workspace: Workspace,
+        _ picture: UnsafeRawPointer, _ images: Int, _ workspace: Workspace, isFileBacked: Bool = false,
         nanoseconds: UnsafeMutablePointer<UInt64>? = nil
     ) throws(ExecutionError) {
         precondition(workspace.planIdentity == identity, "a workspace runs only the plan that made it")
         precondition(ck_isa_active() == isa, "the plan was made for another instruction set than the active one")
         var job = RunJob(
             plan: Unmanaged.passUnretained(self), memory: runMemory(picture, workspace.core), images: images,
-            nanoseconds: nanoseconds)
+            discardable: isFileBacked ? input.count * MemoryLayout<Float>.stride : 0, nanoseconds: nanoseconds)
         try workspace.core.thread.run(
             { context in
                 let job = context.assumingMemoryBound(to: RunJob.self)
@@ -227,6 +228,9 @@ public final class InferencePlan: Sendable {
                         return
                     }
                 }
+                if segment.steps.lowerBound == 0, job.discardable > 0 {
+                    discardFilePages(job.memory.picture + start * job.discardable, count * job.discardable)
+                }
                 start += count
             }
         }
@@ -238,6 +242,8 @@ private struct RunJob {
     let plan: Unmanaged<InferencePlan>
     let memory: RunMemory
     let images: Int
+    /// Bytes of a picture in a mapped file; 0: pictures in memory.
+    let discardable: Int
     /// By step, added to; nil where nobody asks.
     let nanoseconds: UnsafeMutablePointer<UInt64>?
     var status = CK_OK
