@@ -3,8 +3,6 @@
  *
  * In planes of rows the kernel's columns are adjacent floats, and a panel walks (channel, kernel row) with runs of
  * kernel-width steps: 147 for 7x7 on RGB. */
-#include <stdio.h>
-
 #include "conv/stem.h"
 
 enum { ROWS_A_RUN = 4 };
@@ -80,10 +78,5 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     return ck_stem_run(plan, args, batch, &method);
 }
 
-static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d%s", ck_tile_pixels(plan->kernels, plan->panel_blocks),
-             plan->panel_blocks * plan->block, ck_stem_pooled(plan) ? " + max pool" : "");
-}
-
-const ck_conv_algorithm ck_conv_stem = {
-    CK_STEM, ck_stem_applicable, choose, cost, packed_size, workspace_size, pack, run, describe};
+const ck_conv_algorithm ck_conv_stem = {CK_STEM, ck_stem_applicable, choose, cost, packed_size, workspace_size, pack,
+                                        run,     ck_stem_describe};

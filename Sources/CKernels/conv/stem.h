@@ -33,5 +33,6 @@ typedef struct ck_stem_method {
 
 size_t ck_stem_workspace(const ck_conv_plan *plan, const ck_stem_method *method);
 ck_status ck_stem_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch, const ck_stem_method *method);
+void ck_stem_describe(const ck_conv_plan *plan, char *text, size_t size);
 
 #endif

@@ -5,6 +5,7 @@
  *
  * With CK_MAX_POOL_3X3_S2 the convolution's rows go to a ring of three, and each pair of new ones gives a pooled row:
  * the 112 x 112 x 64 tensor between the two (3.2 MB a picture) never exists. */
+#include <stdio.h>
 #include <string.h>
 
 #include "conv/stem.h"
@@ -135,4 +136,9 @@ ck_status ck_stem_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_
         }
     }
     return CK_OK;
+}
+
+void ck_stem_describe(const ck_conv_plan *plan, char *text, size_t size) {
+    snprintf(text, size, " %dx%d%s", ck_tile_pixels(plan->kernels, plan->panel_blocks),
+             plan->panel_blocks * plan->block, ck_stem_pooled(plan) ? " + max pool" : "");
 }

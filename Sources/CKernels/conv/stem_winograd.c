@@ -11,9 +11,6 @@
  *
  * Every input row becomes [channel][point][tile][even, odd] once for a filling of rows; a panel then walks (channel,
  * kernel row, even and odd) for one point and all tiles of a row. */
-#include <stdio.h>
-#include <string.h>
-
 #include "conv/stem.h"
 
 enum { TILE = 4, POINTS = 7, ROWS_A_RUN = 8 };
@@ -175,10 +172,5 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     return ck_stem_run(plan, args, batch, &method);
 }
 
-static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d%s", ck_tile_pixels(plan->kernels, plan->panel_blocks),
-             plan->panel_blocks * plan->block, ck_stem_pooled(plan) ? " + max pool" : "");
-}
-
-const ck_conv_algorithm ck_conv_stem_winograd = {CK_STEM_WINOGRAD, applicable, choose, cost,    packed_size,
-                                                 workspace_size,   pack,       run,    describe};
+const ck_conv_algorithm ck_conv_stem_winograd = {
+    CK_STEM_WINOGRAD, applicable, choose, cost, packed_size, workspace_size, pack, run, ck_stem_describe};
