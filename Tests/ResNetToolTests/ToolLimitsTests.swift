@@ -21,7 +21,9 @@ final class ToolLimitsTests: XCTestCase {
         let before = try names(folder.path)
         // 100 blocks of 512 bytes; the digits take six times that. The signal that comes with it is ignored.
         let limit = "trap '' XFSZ; ulimit -f 100"
-        let predict = ["predict", "-w", "demo/digits.safetensors", "-i", "x.npy", "-o", "y.npy", "--packed", "out.packed"]
+        let predict = [
+            "predict", "-w", "demo/digits.safetensors", "-i", "x.npy", "-o", "y.npy", "--packed", "out.packed",
+        ]
         for arguments in [Self.convert + ["out.safetensors"], Self.convert + ["new.npz"], predict] {
             let result = try folder.resnet(arguments, under: limit)
             XCTAssertEqual(result.status, 1, "\(arguments)")

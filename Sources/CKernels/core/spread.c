@@ -2,8 +2,8 @@
  *
  * OpenMP's waiting threads spin, and to Linux two spinning threads on one CPU both look too recently run to be moved: a
  * team may share a CPU for half a second after its first region while another CPU idles, at half the speed. Here each
- * thread that shares moves to a free CPU by narrowing its affinity mask for a moment. The mask is then as it was: nothing
- * is pinned, and the system may move the thread again. */
+ * thread that shares moves to a free CPU by narrowing its affinity mask for a moment. The mask is then as it was:
+ * nothing is pinned, and the system may move the thread again. */
 #define _GNU_SOURCE
 #include <sched.h>
 
@@ -13,7 +13,8 @@
 
 enum { MOST = 256 };
 
-/* Marks with 0 in `target` the threads whose CPU an earlier one has, with -1 those that stay, whose CPUs are `taken`. */
+/* Marks with 0 in `target` the threads whose CPU an earlier one has, with -1 those that stay, whose CPUs are `taken`.
+ */
 static int mark_sharing(int32_t team, const int *cpu, int *target, cpu_set_t *taken) {
     int sharing = 0;
     CPU_ZERO(taken);
@@ -49,7 +50,9 @@ void ck_spread_threads(int32_t threads) {
     if (threads < 2 || threads > MOST) return;
     int cpu[MOST], target[MOST];
     for (int32_t i = 0; i < threads; i++) cpu[i] = -1;
-    CK_PARALLEL(threads) { cpu[ck_thread()] = sched_getcpu(); }
+    CK_PARALLEL(threads) {
+        cpu[ck_thread()] = sched_getcpu();
+    }
     cpu_set_t allowed, taken;
     if (mark_sharing(threads, cpu, target, &taken) == 0) return;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < threads) return;
