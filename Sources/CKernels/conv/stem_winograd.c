@@ -23,9 +23,11 @@ static int32_t tiles(const ck_conv_plan *plan) { return (plan->out_width + TILE 
 static int32_t rounded_tiles(const ck_conv_plan *plan) {
     return (tiles(plan) + plan->block - 1) / plan->block * plan->block;
 }
+/* Transforms a point belongs to: that of the even columns, and that of the odd ones but for the last point. */
+static int32_t parities(int32_t point) { return point == EVEN_POINT ? 1 : 2; }
 /* Steps of the panel of a point, and of all of them. */
 static int32_t point_steps(const ck_conv_plan *plan, int32_t point) {
-    return plan->d.in_channels * plan->d.kernel_height * (point == EVEN_POINT ? 1 : 2);
+    return plan->d.in_channels * plan->d.kernel_height * parities(point);
 }
 static int32_t steps(const ck_conv_plan *plan) {
     return plan->d.in_channels * plan->d.kernel_height * (2 * POINTS - 1);
@@ -68,20 +70,23 @@ static float filter_point(const float w[7], int32_t parity, int32_t point) {
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
     const ck_filter_view view = ck_view_filter(plan, oihw, scale);
     const int32_t v = plan->block, panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
+    const int32_t kh = plan->d.kernel_height, rows = plan->d.in_channels * kh;
     float *dst = packed;
     for (int32_t panel = 0; panel < panels; panel++) {
         int32_t first, blocks;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &first, &blocks);
-        for (int32_t point = 0; point < POINTS; point++)
-            for (int32_t row = 0; row < plan->d.in_channels * plan->d.kernel_height; row++)
-                for (int32_t parity = 0; parity < (point == EVEN_POINT ? 1 : 2); parity++)
-                    for (int32_t k = first * v; k < (first + blocks) * v; k++) {
-                        float w[7] = {0};
-                        for (int32_t x = 0; x < 7 && k < view.k; x++)
-                            w[x] = ck_filter_at(&view, 1, 0, k, row / plan->d.kernel_height,
-                                                row % plan->d.kernel_height, x);
-                        *dst++ = filter_point(w, parity, point);
-                    }
+        const ptrdiff_t width = blocks * v;
+        for (int32_t row = 0; row < rows; row++)
+            for (int32_t k = 0; k < width; k++) {
+                float w[7] = {0};
+                for (int32_t x = 0; x < 7 && first * v + k < view.k; x++)
+                    w[x] = ck_filter_at(&view, 1, 0, first * v + k, row / kh, row % kh, x);
+                for (int32_t point = 0; point < POINTS; point++)
+                    for (int32_t parity = 0; parity < parities(point); parity++)
+                        dst[(2 * rows * point + parities(point) * row + parity) * width + k] =
+                            filter_point(w, parity, point);
+            }
+        dst += steps(plan) * width;
     }
 }
 
@@ -146,7 +151,7 @@ static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, float *m
         for (int32_t point = 0; point < POINTS; point++) {
             p.src = source + point * v_point(plan);
             p.dst = m + point * m_point;
-            p.run = point == EVEN_POINT ? 1 : 2;
+            p.run = parities(point);
             p.bias = args->bias && points[point] == 1 ? args->bias + (ptrdiff_t)first * v : NULL;
             plan->kernels->panel(&p);
             p.weights += (ptrdiff_t)point_steps(plan, point) * p.blocks * v;

@@ -13,8 +13,8 @@
 
 enum { MOST = 256 };
 
-/* Marks with 0 in `target` the threads whose CPU an earlier one has, with -1 those that stay, whose CPUs are `taken`.
- */
+/* Marks in `target` with 0 the threads whose CPU an earlier one has, and with -1 those that stay: their CPUs are
+ * `taken`. */
 static int mark_sharing(int32_t team, const int *cpu, int *target, cpu_set_t *taken) {
     int sharing = 0;
     CPU_ZERO(taken);

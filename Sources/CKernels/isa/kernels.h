@@ -37,9 +37,8 @@ typedef struct ck_panel {
 /* One output row of one channel block of a convolution whose groups are narrower than a vector: `width` channels in and
  * out, which divides V. With g(k) = k / width * width, the first channel of k's group:
  *
- *     dst[p][k] = sum over (i, j, c) of weights[i][j][c][k] * src[i*row_stride + j*column_stride + p*pixel_stride +
- * g(k) + c]
- */
+ *     dst[p][k] = sum over (i, j, c) of weights[i][j][c][k]
+ *                                       * src[i*row_stride + j*column_stride + p*pixel_stride + g(k) + c] */
 typedef struct ck_narrow_row {
     const float *src;
     int32_t rows, columns; /* of the kernel */
@@ -118,9 +117,8 @@ typedef struct ck_winograd_taps {
     int32_t accumulate; /* dst += instead of dst = */
 } ck_winograd_taps;
 
-/* Stem by Winograd, one input row of one channel: tile t of four outputs at stride 2 reads src[8 * t] ... src[8 * t +
- * 12]
- * -> dst[point][tile][even columns, odd columns]. Rounds the tiles up to V: src and dst must have room for those. */
+/* Stem by Winograd, one input row of one channel -> dst[point][tile][even columns, odd columns]. Tile t of four outputs
+ * at stride 2 reads src[8 * t] ... src[8 * t + 12]. Rounds the tiles up to V: src and dst must have room for those. */
 typedef struct ck_stem_input {
     const float *src;
     int32_t tiles;
