@@ -11,7 +11,7 @@ SWIFT_FILES = $$(git ls-files '*.swift')
 LESSER_ISAS = $(if $(filter x86_64,$(shell uname -m)),avx2) portable
 NETWORK_TESTS = ParityTests|InferencePlanTests|PackedWeightsTests|GradientParityTests|TrainingPlanTests
 C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h' 'Tests/*.c' 'Tests/*.h' \
-	'examples/*.c' 'examples/*.h' 'examples/*.cpp' 'fuzz/*.c' 'fuzz/*.h')
+	'Examples/*.c' 'Examples/*.h' 'Examples/*.cpp' 'fuzz/*.c' 'fuzz/*.h')
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -38,8 +38,8 @@ test-isa: deps ## Whole networks, forward and backward, on the instruction sets 
 	done
 
 examples: deps ## Builds the programs of Examples/ and runs each on small data that it draws (a few minutes).
-	swift build -c release --package-path Examples --scratch-path .build/examples
-	Examples/run.sh .build/examples/release
+	swift build -c release --package-path Examples/Swift --scratch-path .build/examples
+	Examples/Swift/run.sh .build/examples/release
 
 build: deps ## Builds the release program .build/release/resnet.
 	swift build $(RELEASE) --product resnet

@@ -1,4 +1,4 @@
-"""Compares `resnet predict` and `resnet embed` with torchvision, live: random weights with randomised batch-norm statistics,
+"""Compares `resnet predict` and `resnet embed` with torchvision, live: random weights with randomized batch-norm statistics,
 written by PyTorch in every format, at two picture sizes and two batch sizes, with and without Winograd.
 
     python3 scripts/check_against_torch.py [--resnet .build/release/resnet] [--models resnet18,resnet50]
@@ -27,7 +27,7 @@ BOUNDS = {"strict": 1e-4, "default": 5e-4}
 
 
 def random_model(name):
-    """He-initialised by torchvision; statistics and affine parameters as training might leave them."""
+    """He-initialized by torchvision; statistics and affine parameters as training might leave them."""
     torch.manual_seed(sum(name.encode()))
     model = getattr(torchvision.models, name)()
     for module in model.modules():

@@ -77,12 +77,12 @@ def main():
                         if wanted:
                             error, key = gradient_cases.worst(ours, wanted)
                             report(case, f"{label} {kind}s", error, gradient_cases.worst(own, wanted)[0], key)
-            for optimiser in () if options.no_steps else ("sgd", "adam"):
-                wanted = gradient_cases.losses(case, optimiser)
-                own = gradient_cases.losses(case, optimiser, dtype=torch.float32)
-                ours = run(options.program, case, folder, "default", "none", optimiser, case.rates[optimiser],
+            for optimizer in () if options.no_steps else ("sgd", "adam"):
+                wanted = gradient_cases.losses(case, optimizer)
+                own = gradient_cases.losses(case, optimizer, dtype=torch.float32)
+                ours = run(options.program, case, folder, "default", "none", optimizer, case.rates[optimizer],
                            len(wanted))["losses"]
-                report(case, f"ten steps of {optimiser}", np.abs(ours / wanted - 1).max(), np.abs(own / wanted - 1).max(),
+                report(case, f"ten steps of {optimizer}", np.abs(ours / wanted - 1).max(), np.abs(own / wanted - 1).max(),
                        f"loss {wanted[0]:.3f} to {wanted[-1]:.3f}")
     sys.exit(1 if failures else 0)
 

@@ -165,7 +165,7 @@ def worst(found, wanted):
     return max((np.inf if np.isnan(error) else error, name) for error, name in errors)
 
 
-def optimiser(name, parameters, rate):
+def optimizer(name, parameters, rate):
     if name == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4)
     return torch.optim.Adam(parameters, rate, weight_decay=1e-4)
@@ -174,7 +174,7 @@ def optimiser(name, parameters, rate):
 def losses(case, name, steps=10, dtype=torch.float64):
     """Losses before each of ten steps on the same batch."""
     model = case.model().to(dtype)
-    update = optimiser(name, model.parameters(), case.rates[name])
+    update = optimizer(name, model.parameters(), case.rates[name])
     pictures = case.pictures.to(dtype)
     found = []
     for _ in range(steps):

@@ -72,7 +72,7 @@ def pixels(picture):
 
 
 def scene(height, width, rng):
-    """Smooth colours, an edge and a little noise: what a photograph is to a codec."""
+    """Smooth colors, an edge and a little noise: what a photograph is to a codec."""
     y, x = np.mgrid[0:height, 0:width]
     y, x = y / height, x / width
     phase = rng.uniform(0, 6, 6)
@@ -175,7 +175,7 @@ def transform_hashes():
 
 
 def pipeline_case(rng, blob):
-    """The ImageNet pipeline, from a file to normalised floats."""
+    """The ImageNet pipeline, from a file to normalized floats."""
     source = Image.fromarray(scene(300, 420, rng))
     source.save(OUT / "pipeline.jpg", quality=85)
     opened = Image.open(OUT / "pipeline.jpg").convert("RGB")
@@ -195,22 +195,22 @@ def pipeline_case(rng, blob):
     }
 
 
-# ---------------------------------------------------------------- colours
+# ---------------------------------------------------------------- colors
 
 
-def colour_hashes():
+def color_hashes():
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3, indexing="ij"), -1).astype(np.uint8)
-    colours = Image.fromarray(grid.reshape(18 * 18, 18, 3))
-    grey = Image.fromarray(pattern(30, 20, 1, 5)[..., 0])
+    colors = Image.fromarray(grid.reshape(18 * 18, 18, 3))
+    gray = Image.fromarray(pattern(30, 20, 1, 5)[..., 0])
     cases = []
     for factor in (0.0, 0.3, 0.75, 1.0, 1.3, 2.5):
         for name, enhance in (("brightness", ImageEnhance.Brightness), ("contrast", ImageEnhance.Contrast)):
-            cases.append({"change": name, "amount": factor, "hash": fnv1a(enhance(colours).enhance(factor)),
-                          "greyHash": fnv1a(enhance(grey).enhance(factor))})  # fmt: skip
-        cases.append({"change": "saturation", "amount": factor, "hash": fnv1a(ImageEnhance.Color(colours).enhance(factor))})
+            cases.append({"change": name, "amount": factor, "hash": fnv1a(enhance(colors).enhance(factor)),
+                          "grayHash": fnv1a(enhance(gray).enhance(factor))})  # fmt: skip
+        cases.append({"change": "saturation", "amount": factor, "hash": fnv1a(ImageEnhance.Color(colors).enhance(factor))})
     for turn in (-0.5, -0.31, -0.004, 0.0, 0.1, 0.27, 0.5):
-        cases.append({"change": "hue", "amount": turn, "hash": fnv1a(functional.adjust_hue(colours, turn))})
-    cases.append({"change": "grey", "amount": 0, "hash": fnv1a(colours.convert("L"))})
+        cases.append({"change": "hue", "amount": turn, "hash": fnv1a(functional.adjust_hue(colors, turn))})
+    cases.append({"change": "gray", "amount": 0, "hash": fnv1a(colors.convert("L"))})
     return cases
 
 
@@ -251,20 +251,20 @@ def tiff(orientation, order="<", kind=3, before=1):
 
 
 def jpeg_files(rng):
-    colour = Image.fromarray(scene(21, 34, rng))
+    color = Image.fromarray(scene(21, 34, rng))
     small = Image.fromarray(scene(11, 18, rng))
     cmyk = np.concatenate([255 - scene(19, 26, rng), scene(19, 26, rng)[..., :1] // 2], -1)
     ink = Image.frombytes("CMYK", (26, 19), cmyk.tobytes())
     files = {
-        "baseline_444.jpg": saved(colour, "JPEG", quality=90, subsampling=0),
-        "baseline_422.jpg": saved(colour, "JPEG", quality=90, subsampling=1),
-        "baseline_420.jpg": saved(colour, "JPEG", quality=75, subsampling=2),
-        "progressive_444.jpg": saved(colour, "JPEG", quality=90, subsampling=0, progressive=True),
-        "progressive_420.jpg": saved(colour, "JPEG", quality=75, progressive=True),
-        "restart.jpg": saved(colour, "JPEG", quality=80, restart_marker_blocks=1),
-        "rgb.jpg": saved(colour, "JPEG", quality=90, keep_rgb=True),
-        "grey.jpg": saved(colour.convert("L"), "JPEG", quality=85),
-        "grey_progressive.jpg": saved(colour.convert("L"), "JPEG", quality=85, progressive=True),
+        "baseline_444.jpg": saved(color, "JPEG", quality=90, subsampling=0),
+        "baseline_422.jpg": saved(color, "JPEG", quality=90, subsampling=1),
+        "baseline_420.jpg": saved(color, "JPEG", quality=75, subsampling=2),
+        "progressive_444.jpg": saved(color, "JPEG", quality=90, subsampling=0, progressive=True),
+        "progressive_420.jpg": saved(color, "JPEG", quality=75, progressive=True),
+        "restart.jpg": saved(color, "JPEG", quality=80, restart_marker_blocks=1),
+        "rgb.jpg": saved(color, "JPEG", quality=90, keep_rgb=True),
+        "gray.jpg": saved(color.convert("L"), "JPEG", quality=85),
+        "gray_progressive.jpg": saved(color.convert("L"), "JPEG", quality=85, progressive=True),
         "one_pixel.jpg": saved(Image.new("RGB", (1, 1), (200, 30, 90)), "JPEG"),
         "thin.jpg": saved(Image.fromarray(scene(1, 40, rng)), "JPEG", quality=90),
         "cmyk.jpg": saved(ink, "JPEG", quality=90),
@@ -272,8 +272,8 @@ def jpeg_files(rng):
         # pixel format 11 is CMYK, which TurboJPEG stores as YCCK
         "ycck_444.jpg": turbojpeg_compress(cmyk, 11, 0),
         "ycck_420.jpg": turbojpeg_compress(cmyk, 11, 2),
-        "sampling_440.jpg": turbojpeg_compress(np.asarray(colour), 0, 4),
-        "sampling_411.jpg": turbojpeg_compress(np.asarray(colour), 0, 5),
+        "sampling_440.jpg": turbojpeg_compress(np.asarray(color), 0, 4),
+        "sampling_411.jpg": turbojpeg_compress(np.asarray(color), 0, 5),
         "trailing_bytes.jpg": saved(small, "JPEG", quality=80) + bytes(range(64)),
     }
     for value in range(1, 9):
@@ -299,7 +299,7 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(samples, bits, colour, interlaced=False, before=b"", after=b""):
+def png(samples, bits, color, interlaced=False, before=b"", after=b""):
     """A PNG of any kind from (H, W, C) samples, which Pillow cannot write; rows are not filtered."""
 
     def packed(rows):
@@ -320,7 +320,7 @@ def png(samples, bits, colour, interlaced=False, before=b"", after=b""):
         raw = b"".join(packed(part) for part in parts if part.size)
     else:
         raw = packed(samples)
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, int(interlaced))
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, int(interlaced))
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(raw, 9)) + after
         + chunk(b"IEND", b"")
@@ -338,25 +338,25 @@ def png_files(rng):
     files = {
         "rgb8.png": saved(Image.fromarray(rgb), "PNG"),
         "rgba8.png": png(np.concatenate([rgb, alpha], -1), 8, 6),
-        "grey8.png": png(rgb[..., :1], 8, 0),
-        "grey_alpha8.png": png(np.concatenate([rgb[..., :1], alpha], -1), 8, 4),
-        "grey16.png": png(wide[..., :1], 16, 0),
-        "grey_alpha16.png": png(wide[..., :2], 16, 4),
+        "gray8.png": png(rgb[..., :1], 8, 0),
+        "gray_alpha8.png": png(np.concatenate([rgb[..., :1], alpha], -1), 8, 4),
+        "gray16.png": png(wide[..., :1], 16, 0),
+        "gray_alpha16.png": png(wide[..., :2], 16, 4),
         "rgb16.png": png(wide[..., :3], 16, 2),
         "rgba16.png": png(wide, 16, 6),
         "palette8.png": png(indices, 8, 3, before=plte),
         "palette8_trns.png": png(indices, 8, 3, before=plte + chunk(b"tRNS", bytes(range(0, 200)))),
         "rgb8_trns.png": png(rgb, 8, 2, before=chunk(b"tRNS", struct.pack(">HHH", *(int(v) for v in rgb[0, 0])))),
-        "grey8_trns.png": png(rgb[..., :1], 8, 0, before=chunk(b"tRNS", struct.pack(">H", int(rgb[0, 0, 0])))),
+        "gray8_trns.png": png(rgb[..., :1], 8, 0, before=chunk(b"tRNS", struct.pack(">H", int(rgb[0, 0, 0])))),
         "gamma.png": png(rgb, 8, 2, before=chunk(b"gAMA", struct.pack(">I", 100000))),
         "one_pixel.png": png(rgb[:1, :1], 8, 2),
         "thin.png": png(rgb[:, :1], 8, 2),
     }
     for bits in (1, 2, 4):
         low = rng.integers(0, 1 << bits, (11, 19, 1))
-        files[f"grey{bits}.png"] = png(low, bits, 0)
-        colours = palette[: min(1 << bits, 4)]
-        files[f"palette{bits}.png"] = png(low % 4, bits, 3, before=chunk(b"PLTE", colours.astype(np.uint8).tobytes()))
+        files[f"gray{bits}.png"] = png(low, bits, 0)
+        colors = palette[: min(1 << bits, 4)]
+        files[f"palette{bits}.png"] = png(low % 4, bits, 3, before=chunk(b"PLTE", colors.astype(np.uint8).tobytes()))
     files["interlaced_rgb8.png"] = png(rgb, 8, 2, interlaced=True)
     files["interlaced_palette4.png"] = png(indices % 4, 4, 3, interlaced=True, before=short)
     files["interlaced_rgba16.png"] = png(wide, 16, 6, interlaced=True)
@@ -380,7 +380,7 @@ def decode_cases(files, blob):
         result = pixels(upright.convert("RGB"))
         case = {"file": name, "height": result.shape[0], "width": result.shape[1], **blob.add(result)}
         if not opened.mode.startswith("I;16"):
-            case["greyHash"] = fnv1a(upright.convert("RGB").convert("L"))
+            case["grayHash"] = fnv1a(upright.convert("RGB").convert("L"))
             case["storedHash"] = fnv1a(opened.convert("RGB"))
         cases.append(case)
     return cases
@@ -400,7 +400,7 @@ def main():
         "resizeHashes": resize_hashes(np.random.default_rng(2)),
         "transformHashes": transform_hashes(),
         "pipeline": pipeline_case(np.random.default_rng(3), blob),
-        "colourHashes": colour_hashes(),
+        "colorHashes": color_hashes(),
         "decode": decode_cases({**jpeg_files(np.random.default_rng(4)), **png_files(np.random.default_rng(5))}, blob),
     }  # fmt: skip
     lines = []

@@ -20,11 +20,11 @@ def write_json(name, value):
 
 
 def arrays():
-    grey = (np.arange(30) * 7).astype(np.uint8).reshape(5, 2, 3)
+    gray = (np.arange(30) * 7).astype(np.uint8).reshape(5, 2, 3)
     labels = np.array([0, 2, 1, 2, 0])
-    np.savez(FOLDER / "bytes_grey.npz", images=grey, labels=labels)
-    np.savez(FOLDER / "too_few_labels.npz", images=grey, labels=labels[:4])
-    np.savez(FOLDER / "other_names.npz", a=grey, b=labels)
+    np.savez(FOLDER / "bytes_gray.npz", images=gray, labels=labels)
+    np.savez(FOLDER / "too_few_labels.npz", images=gray, labels=labels[:4])
+    np.savez(FOLDER / "other_names.npz", a=gray, b=labels)
     np.savez_compressed(
         FOLDER / "keras_pairs.npz", x_train=(np.arange(72) * 3).astype(np.uint8).reshape(4, 3, 2, 3),
         y_train=np.array([[0], [1], [1], [0]], dtype=np.uint8),

@@ -1,9 +1,9 @@
-"""Writes Tests/Fixtures/training/operations.json: what PyTorch's losses and optimisers give on small seeded data.
+"""Writes Tests/Fixtures/training/operations.json: what PyTorch's losses and optimizers give on small seeded data.
 
     python3 scripts/make_training_op_fixtures.py
 
 losses       kind, its settings, logits and targets -> loss and gradient, in float64 from float32 inputs
-optimisers   name, its settings, start, gradients of each step -> parameters after each step, in float32
+optimizers   name, its settings, start, gradients of each step -> parameters after each step, in float32
 """
 
 import json
@@ -56,7 +56,7 @@ def losses(generator):
     return made
 
 
-def optimisers(generator):
+def optimizers(generator):
     made = []
     for name, kind, settings in [
         ("sgd", torch.optim.SGD, dict(lr=0.1)),
@@ -72,14 +72,14 @@ def optimisers(generator):
         w = torch.randn(COUNT, generator=generator)
         grads = torch.randn(STEPS, COUNT, generator=generator) * torch.logspace(-3, 1, COUNT)
         parameter = torch.nn.Parameter(w.clone())
-        optimiser = kind([parameter], foreach=False, **settings)
+        optimizer = kind([parameter], foreach=False, **settings)
         after = []
         for step in range(STEPS):
             parameter.grad = grads[step].clone()
-            optimiser.step()
+            optimizer.step()
             after.append(numbers(parameter))
-        full = {k: v for k, v in optimiser.defaults.items() if isinstance(v, (int, float, bool)) and k != "foreach"}
-        full["betas"] = optimiser.defaults.get("betas", (0.0, 0.0))
+        full = {k: v for k, v in optimizer.defaults.items() if isinstance(v, (int, float, bool)) and k != "foreach"}
+        full["betas"] = optimizer.defaults.get("betas", (0.0, 0.0))
         keys = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "betas", "eps")
         made.append({
             "name": name, "start": numbers(w), "gradients": [numbers(g) for g in grads], "after": after,
@@ -91,7 +91,7 @@ def main():
     generator = torch.Generator().manual_seed(20)
     FOLDER.mkdir(parents=True, exist_ok=True)
     data = {"torch": torch.__version__, "rows": ROWS, "classes": CLASSES, "losses": losses(generator),
-            "optimisers": optimisers(generator)}
+            "optimizers": optimizers(generator)}
     (FOLDER / "operations.json").write_text(json.dumps(data) + "\n")
 
 

@@ -19,7 +19,7 @@ MARGIN = 28
 PAPER, INK, FAINT, PROMPT, BAR = "#11151c", "#d8dee9", "#7b8698", "#8fbc6b", "#5aa9e6"
 
 
-def colour(line, character):
+def color(line, character):
     if line.startswith(("$", "    --")):
         return PROMPT
     if line.startswith(("resnet:", "picture ", "class ", "actual ", "...")):
@@ -53,9 +53,9 @@ def main():
             eighths = "▏▎▍▌▋▊▉█".find(character) + 1
             if eighths:  # the font's blocks leave gaps between cells
                 box = [x, y + 4, x + cell * eighths / 8, y + height - 5]
-                draw.rectangle(box, fill=colour(line, character))
+                draw.rectangle(box, fill=color(line, character))
             elif character != " ":
-                draw.text((x, y), character, font=regular, fill=colour(line, character))
+                draw.text((x, y), character, font=regular, fill=color(line, character))
     target = ROOT / "docs" / "demo.png"
     target.parent.mkdir(exist_ok=True)
     image.quantize(24, dither=Image.Dither.NONE).save(target, optimize=True)

@@ -55,9 +55,9 @@ for cc in "${compilers[@]}"; do
     flags=$(pkg-config --cflags --libs ckernels)
     # shellcheck disable=SC2086
     {
-        $cc -std=c11 $strict examples/embedding/convolution.c $flags -lm -o "$work/convolution"
-        $cxx -std=c++17 $strict examples/embedding/resize.cpp $flags -o "$work/resize"
-        $cc -std=c11 $strict -s examples/embedding/convolution.c $(pkg-config --cflags ckernels) "$lib/libckernels.a" \
+        $cc -std=c11 $strict Examples/C/convolution.c $flags -lm -o "$work/convolution"
+        $cxx -std=c++17 $strict Examples/C/resize.cpp $flags -o "$work/resize"
+        $cc -std=c11 $strict -s Examples/C/convolution.c $(pkg-config --cflags ckernels) "$lib/libckernels.a" \
             $(pkg-config --libs --static ckernels | sed 's/-lckernels//') -lm -o "$work/convolution_static"
     }
     # The example in the manual: what stands in the comment at the top of the header.
@@ -72,7 +72,7 @@ for cc in "${compilers[@]}"; do
     echo "   stripped program with the core in it: $(stat -c %s "$work/convolution_static") bytes"
 
     say "$cc: CMake, find_package"
-    quietly cmake -S examples/embedding -B "$work/found" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
+    quietly cmake -S Examples/C -B "$work/found" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
         -DCMAKE_CXX_COMPILER="$cxx"
     quietly cmake --build "$work/found"
     "$work/found/convolution"
@@ -81,7 +81,7 @@ for cc in "${compilers[@]}"; do
 
     if "$python" -c 'import numpy' 2>/dev/null; then
         say "$cc: Python"
-        "$python" examples/embedding/kernels.py "$lib/libckernels.so.0"
+        "$python" Examples/Python/kernels.py "$lib/libckernels.so.0"
     else
         echo "   $python has no NumPy: the Python example was left out"
     fi
@@ -95,7 +95,7 @@ done
 cc=${compilers[0]}
 say "$cc: add_subdirectory, static, neither OpenMP nor OpenBLAS"
 work=$build/serial
-quietly cmake -S examples/embedding -B "$work" -DFROM_SOURCE=ON -DBUILD_SHARED_LIBS=OFF -DCK_OPENMP=OFF \
+quietly cmake -S Examples/C -B "$work" -DFROM_SOURCE=ON -DBUILD_SHARED_LIBS=OFF -DCK_OPENMP=OFF \
     -DCK_OPENBLAS=OFF -DCK_WARNINGS_ARE_ERRORS=ON -DCK_BUILD_TESTS=ON -DCMAKE_C_COMPILER="$cc"
 quietly cmake --build "$work" -j"$(nproc)"
 "$work/convolution"

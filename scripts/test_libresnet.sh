@@ -20,7 +20,7 @@ echo "libresnet.so: $(stat -L -c %s "$lib/libresnet.so") bytes, needs $(
     readelf -d "$lib/libresnet.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | tr '\n' ' ')"
 
 export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib LIBRESNET=$lib/libresnet.so.0
-cc -std=c11 -Wall -Wextra -Wpedantic -Werror examples/embedding/classify.c $(pkg-config --cflags --libs resnet) \
+cc -std=c11 -Wall -Wextra -Wpedantic -Werror Examples/C/classify.c $(pkg-config --cflags --libs resnet) \
     -o .build/classify
 .build/classify demo/digits.safetensors
 # The example in the manual: what stands in the comment at the top of the header.
@@ -40,12 +40,12 @@ chmod 755 "$scratch"
 tail -n 1 .build/refusals.log
 echo '#include <resnet.h>' | c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ - -I"$prefix/include"
 if "$python" -c 'import numpy' 2>/dev/null; then
-    "$python" examples/python/workers.py
+    "$python" Examples/Python/workers.py
     OMP_NUM_THREADS=1 "$python" -c '
 import sys
-sys.path.insert(0, "examples/python")
+sys.path.insert(0, "Examples/Python")
 from resnet import Network
-assert Network("demo/digits.safetensors").threads == 1, "OMP_NUM_THREADS is not honoured"'
+assert Network("demo/digits.safetensors").threads == 1, "OMP_NUM_THREADS is not honored"'
 else
     echo "$python has no NumPy: the Python examples were left out"
 fi

@@ -106,7 +106,7 @@ class Inception(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """arXiv:1409.4842, table 1, without local response normalisation and auxiliary classifiers."""
+    """arXiv:1409.4842, table 1, without local response normalization and auxiliary classifiers."""
 
     def __init__(self, classes=1, input_channels=3, sigmoid=True):
         super().__init__()

@@ -2,7 +2,7 @@
 
     python3 scripts/train_demo.py        (torch, scikit-learn, Pillow, safetensors; two minutes on one core)
 
-demo/digits.safetensors   a CIFAR-style ResNet of 8 layers for grey 32x32 pictures, with class names and transform
+demo/digits.safetensors   a CIFAR-style ResNet of 8 layers for gray 32x32 pictures, with class names and transform
 demo/digits/CLASS_N.png   20 digits that the network never saw while it was trained
 
 Data: scikit-learn's digits, 1797 pictures of 8x8 in 17 levels, from the test part of "Optical Recognition of Handwritten
@@ -79,16 +79,16 @@ def main():
     x = network_input(pictures)
 
     model = CIFARResNet((1, 1, 1), classes=10, input_channels=1)
-    optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     steps = (len(train) + BATCH - 1) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.2, total_steps=EPOCHS * steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=EPOCHS * steps)
     for epoch in range(EPOCHS):
         model.train()
         for part in torch.from_numpy(train)[torch.randperm(len(train))].split(BATCH):
             loss = functional.cross_entropy(model(augmented(x[part])), labels[part], label_smoothing=0.05)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
         if epoch % 10 == 9:
             print(f"epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)

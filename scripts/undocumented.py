@@ -2,7 +2,7 @@
 
     python3 scripts/undocumented.py .build/docs-symbols/ResNetSwift.symbols.json
 
-Free of the duty are implementations of a protocol that is documented elsewhere, and initialisers that do no more than to set
+Free of the duty are implementations of a protocol that is documented elsewhere, and initializers that do no more than to set
 the properties they name, which have comments of their own.
 """
 

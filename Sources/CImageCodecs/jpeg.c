@@ -1,6 +1,6 @@
 /* JPEG through libjpeg-turbo's TurboJPEG interface, which catches the library's errors itself.
  *
- * TurboJPEG fills a cut-off picture with grey and mentions the first warning only, so whether a file is whole is found
+ * TurboJPEG fills a cut-off picture with gray and mentions the first warning only, so whether a file is whole is found
  * out beforehand, by walking its markers to the end-of-image marker. Without one a file is truncated, as for Pillow.
  */
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static outline walk(const uint8_t *bytes, size_t size) {
 }
 
 /* A Huffman-coded block of 64 pixels takes at least a bit, so a file of n bytes cannot hold more than 512 n pixels.
- * What claims more is not decoded: the decoder would fill hundreds of megabytes with grey. (Arithmetic coding can do
+ * What claims more is not decoded: the decoder would fill hundreds of megabytes with gray. (Arithmetic coding can do
  * it.) */
 static int can_hold(const ci_decoder *decoder, uint8_t frame) {
     const uint64_t pixels = (uint64_t)decoder->info.height * (uint64_t)decoder->info.width;

@@ -43,9 +43,9 @@ ci_status ci_png_open(ci_decoder *decoder) {
 
     const int color = png_get_color_type(png, reader->info);
     const int bits = png_get_bit_depth(png, reader->info);
-    const int grey = color == PNG_COLOR_TYPE_GRAY || color == PNG_COLOR_TYPE_GRAY_ALPHA;
+    const int gray = color == PNG_COLOR_TYPE_GRAY || color == PNG_COLOR_TYPE_GRAY_ALPHA;
     const ci_status status = ci_set_size(decoder, png_get_image_height(png, reader->info),
-                                         png_get_image_width(png, reader->info), grey ? 1 : 3);
+                                         png_get_image_width(png, reader->info), gray ? 1 : 3);
     if (status != CI_OK) return status;
     if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
     if (color == PNG_COLOR_TYPE_GRAY && bits < 8) png_set_expand_gray_1_2_4_to_8(png);

@@ -1,4 +1,4 @@
-/* Batch normalisation (Ioffe & Szegedy 2015), per channel over N and the plane. With m = N plane values a channel,
+/* Batch normalization (Ioffe & Szegedy 2015), per channel over N and the plane. With m = N plane values a channel,
  * xhat = (x - mean) / sqrt(var + eps) and y = gamma xhat + beta:
  *     training:  dx = gamma / sqrt(var + eps) (dy - mean(dy) - xhat mean(dy xhat))
  *     inference: dx = gamma / sqrt(var + eps) dy
@@ -17,7 +17,7 @@ void cr_bn_fold(const float *gamma, const float *beta, const float *mean, const 
     }
 }
 
-static void normalise(const float *x, int n, int c, int channels, size_t plane, double gamma, double beta, double mean,
+static void normalize(const float *x, int n, int c, int channels, size_t plane, double gamma, double beta, double mean,
                       double var, double eps, double *y) {
     for (int i = 0; i < n; i++)
         for (size_t p = 0; p < plane; p++) {
@@ -29,7 +29,7 @@ static void normalise(const float *x, int n, int c, int channels, size_t plane, 
 void cr_bn_inference(const float *x, int n, int c, size_t plane, const float *gamma, const float *beta,
                      const float *mean, const float *var, double eps, double *y) {
     for (int j = 0; j < c; j++)
-        normalise(x, n, j, c, plane, gamma ? gamma[j] : 1, beta ? beta[j] : 0, mean[j], var[j], eps, y);
+        normalize(x, n, j, c, plane, gamma ? gamma[j] : 1, beta ? beta[j] : 0, mean[j], var[j], eps, y);
 }
 
 void cr_bn_training(const float *x, int n, int c, size_t plane, const float *gamma, const float *beta, double eps,
@@ -46,7 +46,7 @@ void cr_bn_training(const float *x, int n, int c, size_t plane, const float *gam
                 squares += d * d;
             }
         var[j] = squares / m;
-        normalise(x, n, j, c, plane, gamma ? gamma[j] : 1, beta ? beta[j] : 0, mean[j], var[j], eps, y);
+        normalize(x, n, j, c, plane, gamma ? gamma[j] : 1, beta ? beta[j] : 0, mean[j], var[j], eps, y);
         if (running_mean) running_mean[j] += momentum * (mean[j] - running_mean[j]);
         if (running_var) running_var[j] += momentum * (squares / (m - 1) - running_var[j]);
     }
@@ -66,8 +66,8 @@ static void backward(const float *x, const float *dy, int n, int c, int channels
     for (int i = 0; i < n; i++)
         for (size_t p = 0; p < plane; p++) {
             size_t e = at(i, c, channels, plane) + p;
-            double centred = training ? sum / m + (x[e] - mean) * scale * dot / m : 0;
-            dx[e] = gamma * scale * (dy[e] - centred);
+            double centered = training ? sum / m + (x[e] - mean) * scale * dot / m : 0;
+            dx[e] = gamma * scale * (dy[e] - centered);
         }
 }
 

@@ -172,7 +172,7 @@ private func open(_ path: String, _ options: resnet_options) throws -> Network {
         guard transform.channels == channels else {
             throw Refusal(
                 RESNET_UNSUPPORTED,
-                "\(path): bytes need to know how \(channels) channels are normalised; the weights say so for "
+                "\(path): bytes need to know how \(channels) channels are normalized; the weights say so for "
                     + "\(transform.channels)")
         }
         planOptions.input = .bytesNHWC(scale: transform.scale, shift: transform.shift)

@@ -58,7 +58,7 @@ struct AugmentationOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Colours change by up to brightness,contrast,saturation,hue: 0.4,0.4,0.4,0.1.", valueName: "b,c,s,h"))
+            "Colors change by up to brightness,contrast,saturation,hue: 0.4,0.4,0.4,0.1.", valueName: "b,c,s,h"))
     var jitter: JitterAmounts?
 
     @Option(help: ArgumentHelp("Erase a part of this share of the training pictures.", valueName: "p"))
@@ -124,7 +124,7 @@ struct AugmentationOptions: ParsableArguments {
         return [.resizeShorterSide((size.height * 256 + 112) / 224), .centerCrop(size)]
     }
 
-    /// Grey and stained pictures get the mean of ImageNet's statistics if the filters come from there.
+    /// Gray and stained pictures get the mean of ImageNet's statistics if the filters come from there.
     private func numeric(
         _ channels: Int, _ size: Size2, _ dataset: Dataset, _ isPretrained: Bool
     ) -> [ImageTransform.Step] {

@@ -32,7 +32,7 @@ struct DataOptions: ParsableArguments {
     @Flag(help: "Two classes, one output: the second class is yes, the loss binary cross-entropy.")
     var yesNo = false
 
-    @Option(help: ArgumentHelp("Channels of the pictures: 1 (grey), 3 (RGB), with --stains 4.", valueName: "n"))
+    @Option(help: ArgumentHelp("Channels of the pictures: 1 (gray), 3 (RGB), with --stains 4.", valueName: "n"))
     var channels: Int?
 
     @Option(help: ArgumentHelp("Decoding threads.", valueName: "n"))

@@ -9,7 +9,7 @@ struct LearningRateCommand: ParsableCommand {
         abstract: "Tries learning rates, from tiny to too large, and suggests one.",
         discussion: """
             Trains for some updates while the learning rate rises exponentially. The suggestion is where the smoothed loss \
-            falls fastest; nothing is kept but the picture of it. Data, model and optimiser are given as for `train`.
+            falls fastest; nothing is kept but the picture of it. Data, model and optimizer are given as for `train`.
 
             EXAMPLES
               resnet lr-find photos --weights resnet18.pth --freeze allButHead

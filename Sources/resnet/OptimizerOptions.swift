@@ -1,4 +1,4 @@
-// What is minimised and how a gradient changes the parameters: loss, optimiser, learning-rate groups.
+// What is minimized and how a gradient changes the parameters: loss, optimizer, learning-rate groups.
 
 import ArgumentParser
 import ResNetSwift
@@ -116,7 +116,7 @@ struct OptimizerOptions: ParsableArguments {
         }
     }
 
-    /// A usual start for the optimiser.
+    /// A usual start for the optimizer.
     var usualLearningRate: Double { optimizer == .sgd ? 0.01 : 0.001 }
 
     func plan(_ graph: Graph, training: DatasetSlice, seed: UInt64) throws -> OptimizationPlan {

@@ -62,7 +62,7 @@ struct StartOptions: ParsableArguments {
                 zeroInitResidual: zeroInitResidual)
             guard let head, head != .linear else { return (try freezing(made), known.rawValue, notes) }
             let headed = try made.replacingHead(
-                with: head, classes: classes.count, seed: seed, scheme: known.initialisation)
+                with: head, classes: classes.count, seed: seed, scheme: known.initialization)
             return (try freezing(headed), known.rawValue, notes)
         }
         var fitted = loaded.model

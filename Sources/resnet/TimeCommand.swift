@@ -172,7 +172,7 @@ struct TimeCommand: ParsableCommand {
             """)
     }
 
-    /// Values as normalised pictures have them: zeros would be kinder to a CPU than real work.
+    /// Values as normalized pictures have them: zeros would be kinder to a CPU than real work.
     private func randomPictures(_ shape: [Int]) -> Tensor {
         Tensor(
             shape: shape,

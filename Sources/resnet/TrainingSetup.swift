@@ -12,7 +12,7 @@ struct TrainingInputs: ParsableArguments {
     var skipLimit = 0.05
     @OptionGroup(title: "MODEL OPTIONS") var start: StartOptions
     @OptionGroup(title: "PICTURE OPTIONS") var pictures: AugmentationOptions
-    @OptionGroup(title: "OPTIMISATION OPTIONS") var optimization: OptimizerOptions
+    @OptionGroup(title: "OPTIMIZATION OPTIONS") var optimization: OptimizerOptions
 
     func validate() throws {
         guard 0...1 ~= skipLimit else { throw ValidationError("--skip-limit must be 0 to 1, not \(skipLimit).") }

@@ -1,4 +1,4 @@
-// Turning, converting and colouring bytes, each against its definition written out plainly.
+// Turning, converting and coloring bytes, each against its definition written out plainly.
 
 import CKernels
 import XCTest

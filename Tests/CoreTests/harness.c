@@ -92,7 +92,7 @@ static const struct {
     void (*run)(void);
 } groups[] = {{"convolution", test_forward},     {"gradients", test_gradients}, {"pooling", test_pooling},
               {"elementwise", test_elementwise}, {"linear", test_linear},       {"pictures", test_pictures},
-              {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimisers", test_optimisers},
+              {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimizers", test_optimizers},
               {"refusals", test_refusals}};
 
 /* check_core [--version]: all groups under every instruction set of this machine, or under the one that CK_ISA names.

@@ -51,7 +51,7 @@ void test_linear(void);
 void test_pictures(void);
 void test_batch_norm(void);
 void test_losses(void);
-void test_optimisers(void);
+void test_optimizers(void);
 void test_refusals(void);
 
 #endif

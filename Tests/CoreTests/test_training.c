@@ -1,4 +1,4 @@
-/* Batch norm, losses and optimisers against the reference; the bounds count roundings, see
+/* Batch norm, losses and optimizers against the reference; the bounds count roundings, see
  * Tests/CKernelsTests/TrainingBatchNormTests.swift. */
 #include <math.h>
 #include <stdio.h>
@@ -181,9 +181,9 @@ void test_losses(void) {
     losses(33, 100, 40);
 }
 
-/* ---- optimisers: one step in double beside it */
+/* ---- optimizers: one step in double beside it */
 
-static void optimisers(size_t count, int threads) {
+static void optimizers(size_t count, int threads) {
     const float *start = uniform(count, 1, -1, 1), *grad = uniform(count, 2, -1, 1);
     double *want = doubles(count), *bound = doubles(count);
     for (size_t i = 0; i < count; i++) bound[i] = 3;
@@ -229,10 +229,10 @@ static void optimisers(size_t count, int threads) {
     release_all();
 }
 
-void test_optimisers(void) {
-    optimisers(1, 1);
-    optimisers(5, 2);
-    optimisers(17, 1);
-    optimisers(4099, 3);
-    optimisers(50003, 2);
+void test_optimizers(void) {
+    optimizers(1, 1);
+    optimizers(5, 2);
+    optimizers(17, 1);
+    optimizers(4099, 3);
+    optimizers(50003, 2);
 }

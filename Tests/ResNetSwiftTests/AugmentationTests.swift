@@ -25,7 +25,7 @@ final class AugmentationTests: XCTestCase {
     }
 
     func testNumbersAreSpreadEvenly() {
-        // One number from each of 20,000 samples: neighbouring samples must be as unrelated as neighbouring draws.
+        // One number from each of 20,000 samples: neighboring samples must be as unrelated as neighboring draws.
         var (sum, bins) = (0.0, [Int](repeating: 0, count: 10))
         for sample in 0..<20_000 {
             var random = SampleRandom(seed: 7, sample: sample)
@@ -113,12 +113,12 @@ final class AugmentationTests: XCTestCase {
         XCTAssertEqual(Double(flips), 900, accuracy: 126)  // 5 standard errors
     }
 
-    func testColoursChangeAsPillowChangesThem() throws {
+    func testColorsChangeAsPillowChangesThem() throws {
         let levels = Array(stride(from: 0, through: 255, by: 15))
         let grid = levels.flatMap { r in levels.flatMap { g in levels.flatMap { b in [UInt8(r), UInt8(g), UInt8(b)] } }
         }
-        let grey = PictureFixtures.pattern(height: 30, width: 20, channels: 1, seed: 5).pixels
-        let cases = try PictureFixtures.load().colourHashes
+        let gray = PictureFixtures.pattern(height: 30, width: 20, channels: 1, seed: 5).pixels
+        let cases = try PictureFixtures.load().colorHashes
         XCTAssertEqual(cases.count, 26)
         for item in cases {
             func changed(_ pixels: [UInt8], channels: Int) -> String {
@@ -134,12 +134,12 @@ final class AugmentationTests: XCTestCase {
                 }
                 return PictureFixtures.hash(pixels)
             }
-            if item.change == "grey" {
+            if item.change == "gray" {
                 let picture = Picture(height: 18 * 18, width: 18, channels: 3, pixels: grid)
                 XCTAssertEqual(PictureFixtures.hash(picture.converted(toChannels: 1)!.pixels), item.hash)
             } else {
                 XCTAssertEqual(changed(grid, channels: 3), item.hash, "\(item)")
-                if let greyHash = item.greyHash { XCTAssertEqual(changed(grey, channels: 1), greyHash, "\(item)") }
+                if let grayHash = item.grayHash { XCTAssertEqual(changed(gray, channels: 1), grayHash, "\(item)") }
             }
         }
     }
@@ -194,7 +194,7 @@ final class AugmentationTests: XCTestCase {
                 }
             }
         }
-        // Zero once normalised, to half a level.
+        // Zero once normalized, to half a level.
         let erased = try PictureBatch(
             [Picture(height: 1, width: 1, channels: 3, pixels: transform.neutralBytes)], for: transform)
         for value in erased.tensor().values { XCTAssertEqual(value, 0, accuracy: 0.5 / 255 / 0.224) }

@@ -11,7 +11,7 @@ final class ClassScoresTests: XCTestCase {
         let logits = Tensor(shape: [2, 4], values: [0, 1, 2, 3, 1000, -1000, 1000, 0])
         let scores = network.topScores(logits, count: 3)
         XCTAssertEqual(scores[0].map(\.index), [3, 2, 1])
-        // exp(3) / (1 + e + e^2 + e^3) and its neighbours, from their definition.
+        // exp(3) / (1 + e + e^2 + e^3) and its neighbors, from their definition.
         for (score, expected) in zip(scores[0], [0.643_914_26, 0.236_882_82, 0.087_144_32]) {
             XCTAssertEqual(score.probability, expected, accuracy: 1e-8)
         }
@@ -72,7 +72,7 @@ final class ClassScoresTests: XCTestCase {
     func testAModelThatNobodyPublishedOpensFromItsFile() throws {
         let folder = try TemporaryFolder()
         let graph = try CIFARResNetConfig(nBlocks: [1, 2, 1], channels: [8, 12, 20]).graph(classes: 3, inputChannels: 2)
-        let model = Model.initialised(graph, seed: 4)
+        let model = Model.initialized(graph, seed: 4)
         try model.save(to: "\(folder.path)/small.npz")
         let file = try WeightFile.open("\(folder.path)/small.npz")
         let found = try Model(from: file)
@@ -83,7 +83,7 @@ final class ClassScoresTests: XCTestCase {
         XCTAssertFalse(file.report(for: other).isComplete)
 
         let deep = try ResNetConfig(block: .bottleneck, nBlocks: [1, 1, 2, 1]).graph(classes: 3, inputChannels: 3)
-        try Model.initialised(deep, seed: 4).save(to: "\(folder.path)/deep.safetensors")
+        try Model.initialized(deep, seed: 4).save(to: "\(folder.path)/deep.safetensors")
         XCTAssertEqual(try Model(from: WeightFile.open("\(folder.path)/deep.safetensors")).graph, deep)
     }
 }

@@ -5,9 +5,9 @@ import XCTest
 
 final class CounterRandomTests: XCTestCase {
     private func filled(_ count: Int, _ body: (UnsafeMutableBufferPointer<Float>) -> Void) -> [Float] {
-        [Float](unsafeUninitializedCapacity: count) { buffer, initialised in
+        [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
             body(UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-            initialised = count
+            initialized = count
         }
     }
 
@@ -42,7 +42,7 @@ final class CounterRandomTests: XCTestCase {
         XCTAssertTrue(uniform.allSatisfy { (-2...3).contains($0) })
         let normal = filled(100_001) { random.fillNormal($0, std: 0.5) }
         XCTAssertLessThan(distance(normal) { erfc(-$0 / 0.5 / 2.0.squareRoot()) / 2 }, 1)
-        // Neighbours, which share a radius, are independent all the same: of them and of their squares.
+        // Neighbors, which share a radius, are independent all the same: of them and of their squares.
         let z = normal.map { Double($0) / 0.5 }
         var product = 0.0
         var squares = 0.0

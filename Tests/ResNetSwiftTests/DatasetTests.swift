@@ -153,9 +153,9 @@ final class DatasetTests: XCTestCase {
         try PictureFixtures.withFolder { root in
             try write("Id,Target\naa-1,16 0\n", to: "\(root)/train.csv")
             for (index, stain) in ["red", "green", "blue", "yellow"].enumerated() {
-                let grey = Picture(
+                let gray = Picture(
                     height: 2, width: 3, channels: 1, pixels: Array(repeating: UInt8(index * 10), count: 6))
-                try grey.writePNG(to: "\(root)/aa-1_\(stain).png")
+                try gray.writePNG(to: "\(root)/aa-1_\(stain).png")
             }
             let four = try Dataset.proteinAtlas("\(root)/train.csv", folder: root)
             XCTAssertEqual(four.labels, .multiLabel([[0, 16]]))
@@ -174,7 +174,7 @@ final class DatasetTests: XCTestCase {
     private func fixture(_ name: String) -> String { TrainingFixtures.path(name) }
 
     func testBytesFromNumPy() throws {
-        let arrays = try Dataset.arrays(npz: fixture("bytes_grey.npz"))
+        let arrays = try Dataset.arrays(npz: fixture("bytes_gray.npz"))
         XCTAssertNil(arrays.validation)
         guard case .pictures(let images) = arrays.training.source else { return XCTFail("no pictures") }
         XCTAssertEqual([images.count, images.height, images.width, images.channels], [5, 2, 3, 1])
@@ -206,6 +206,6 @@ final class DatasetTests: XCTestCase {
         assertFails("channels last", try Dataset.arrays(npz: fixture("channels_first.npz")))
         assertFails("finite values", try Dataset.arrays(npz: fixture("nan.npz")))
         assertFails(
-            "class numbers below 2", try Dataset.arrays(npz: fixture("bytes_grey.npz"), classNames: ["a", "b"]))
+            "class numbers below 2", try Dataset.arrays(npz: fixture("bytes_gray.npz"), classNames: ["a", "b"]))
     }
 }

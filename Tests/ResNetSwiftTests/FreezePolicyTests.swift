@@ -82,7 +82,7 @@ final class FreezePolicyTests: XCTestCase {
     }
 
     func testFreezingCoversRunningStatisticsUnlessToldOtherwise() throws {
-        let model = Model.initialised(CIFARResNetConfig.resnet14.graph(), seed: 0)
+        let model = Model.initialized(CIFARResNetConfig.resnet14.graph(), seed: 0)
         let frozen = try model.freezing(.upTo("bn1")).frozen
         XCTAssertEqual(frozen.count, 5)
         let updating = try model.freezing(.upTo("bn1"), updatesStatistics: true).frozen

@@ -82,8 +82,8 @@ final class ImageTransformTests: XCTestCase {
     }
 
     func testPicturesThatDoNotFitAreErrors() throws {
-        let grey = PictureFixtures.pattern(height: 4, width: 4, channels: 1, seed: 0)
-        XCTAssertThrowsError(try ImageTransform.imageNetV1().apply(to: grey)) {
+        let gray = PictureFixtures.pattern(height: 4, width: 4, channels: 1, seed: 0)
+        XCTAssertThrowsError(try ImageTransform.imageNetV1().apply(to: gray)) {
             XCTAssertEqual($0 as? TransformError, .channels(expected: 3, found: 1))
         }
         let thin = PictureFixtures.pattern(height: 1, width: 5000, channels: 3, seed: 0)

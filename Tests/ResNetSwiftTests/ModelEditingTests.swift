@@ -5,7 +5,7 @@ import XCTest
 @testable import ResNetSwift
 
 final class ModelEditingTests: XCTestCase {
-    private let model = Model.initialised(CIFARResNetConfig.resnet14.graph(), seed: 1)
+    private let model = Model.initialized(CIFARResNetConfig.resnet14.graph(), seed: 1)
 
     func testOtherClassesRenewTheLastLayerOnly() throws {
         var model = model
@@ -85,7 +85,7 @@ final class ModelEditingTests: XCTestCase {
     func testAGraphWithoutAHeadSaysSo() {
         var g = GraphBuilder("Headless")
         let y = g.conv(g.input(channels: 3), "conv", 4, kernel: 1)
-        let model = Model.initialised(g.finish(logits: y, features: nil), seed: 0)
+        let model = Model.initialized(g.finish(logits: y, features: nil), seed: 0)
         XCTAssertThrowsError(try model.replacingHead(classes: 2, seed: 0)) {
             XCTAssertEqual("\($0)", "conv: expected a linear layer that yields the logits, found Conv2d 1x1")
         }

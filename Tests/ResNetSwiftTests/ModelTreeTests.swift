@@ -6,7 +6,7 @@ import XCTest
 
 final class ModelTreeTests: XCTestCase {
     private static let proteinAtlas = Result {
-        let resnet34 = Model.initialised(ResNetConfig.resnet34.graph(inputChannels: 4), seed: 1)
+        let resnet34 = Model.initialized(ResNetConfig.resnet34.graph(inputChannels: 4), seed: 1)
         return try resnet34.replacingHead(with: .hidden(labels: 28), seed: 2).graph
     }
 

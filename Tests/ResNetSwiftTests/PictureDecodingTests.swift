@@ -23,12 +23,12 @@ final class PictureDecodingTests: XCTestCase {
         }
     }
 
-    func testGreyAndIgnoredExifGivePillowsPixels() throws {
-        for item in try PictureFixtures.load().decode where item.greyHash != nil {
+    func testGrayAndIgnoredExifGivePillowsPixels() throws {
+        for item in try PictureFixtures.load().decode where item.grayHash != nil {
             let path = PictureFixtures.path(item.file)
-            let grey = try Picture(contentsOf: path, channels: 1)
-            XCTAssertEqual(grey.channels, 1)
-            XCTAssertEqual(PictureFixtures.hash(grey.pixels), item.greyHash, item.file)
+            let gray = try Picture(contentsOf: path, channels: 1)
+            XCTAssertEqual(gray.channels, 1)
+            XCTAssertEqual(PictureFixtures.hash(gray.pixels), item.grayHash, item.file)
             let stored = try Picture(contentsOf: path, exif: .ignore)
             XCTAssertEqual(PictureFixtures.hash(stored.pixels), item.storedHash, item.file)
         }
@@ -36,23 +36,23 @@ final class PictureDecodingTests: XCTestCase {
 
     func testChannelsAsStored() throws {
         for (file, channels) in [
-            ("grey.jpg", 1), ("cmyk.jpg", 3), ("rgb.jpg", 3), ("grey16.png", 1), ("grey_alpha8.png", 1),
+            ("gray.jpg", 1), ("cmyk.jpg", 3), ("rgb.jpg", 3), ("gray16.png", 1), ("gray_alpha8.png", 1),
             ("palette4.png", 3),
-            ("rgba8.png", 3), ("grey1.png", 1),
+            ("rgba8.png", 3), ("gray1.png", 1),
         ] {
             XCTAssertEqual(try Picture(contentsOf: PictureFixtures.path(file), channels: nil).channels, channels, file)
         }
     }
 
-    func testSixteenBitGreyIsScaledAndNotClipped() throws {
-        let picture = try Picture(contentsOf: PictureFixtures.path("grey16.png"), channels: 1)
+    func testSixteenBitGrayIsScaledAndNotClipped() throws {
+        let picture = try Picture(contentsOf: PictureFixtures.path("gray16.png"), channels: 1)
         XCTAssertGreaterThan(Set(picture.pixels).count, 50, "Pillow's convert would leave almost only 255")
     }
 
     func testTheExtensionDoesNotMatter() throws {
         try PictureFixtures.withFolder { folder in
             for (file, name) in [
-                ("rgb8.png", "a.jpg"), ("baseline_444.jpg", "b.png"), ("grey.jpg", "c"), ("grey8.png", "d.txt"),
+                ("rgb8.png", "a.jpg"), ("baseline_444.jpg", "b.png"), ("gray.jpg", "c"), ("gray8.png", "d.txt"),
             ] {
                 try FileManager.default.copyItem(atPath: PictureFixtures.path(file), toPath: "\(folder)/\(name)")
                 XCTAssertEqual(

@@ -93,7 +93,7 @@ final class PictureFaultTests: XCTestCase {
 
     /// Cut anywhere, a JPEG is an error. A PNG is one until its last pixel has come; behind that, a warning.
     func testCutFiles() throws {
-        for file in ["baseline_420.jpg", "progressive_444.jpg", "grey.jpg", "cmyk.jpg", "restart.jpg", "exif_6.jpg"] {
+        for file in ["baseline_420.jpg", "progressive_444.jpg", "gray.jpg", "cmyk.jpg", "restart.jpg", "exif_6.jpg"] {
             let whole = try PictureFixtures.bytes(file)
             for count in 1..<whole.count {
                 switch fault(Array(whole[..<count])) {
@@ -103,7 +103,7 @@ final class PictureFaultTests: XCTestCase {
                 }
             }
         }
-        for file in ["rgb8.png", "palette8.png", "interlaced_rgba16.png", "grey1.png"] {
+        for file in ["rgb8.png", "palette8.png", "interlaced_rgba16.png", "gray1.png"] {
             let whole = try PictureFixtures.bytes(file)
             let expected = try Picture(bytes: whole, name: file).pixels
             var complete = 0
@@ -181,9 +181,9 @@ final class PictureFaultTests: XCTestCase {
     /// Seeded damage of every kind: a picture or a typed error, never a crash (run it under the sanitizers).
     func testMutatedFilesNeverCrash() throws {
         let files = [
-            "baseline_420.jpg", "progressive_420.jpg", "restart.jpg", "grey_progressive.jpg", "cmyk.jpg",
+            "baseline_420.jpg", "progressive_420.jpg", "restart.jpg", "gray_progressive.jpg", "cmyk.jpg",
             "ycck_420.jpg",
-            "exif_6.jpg", "rgb8.png", "palette4.png", "palette8_trns.png", "interlaced_rgba16.png", "grey16.png",
+            "exif_6.jpg", "rgb8.png", "palette4.png", "palette8_trns.png", "interlaced_rgba16.png", "gray16.png",
             "exif_behind_8.png",
         ]
         // The libraries' own way is to print to stderr; here nothing may.

@@ -10,7 +10,7 @@ final class PictureFilesTests: XCTestCase {
         for sub in ["b", "b/deep", ".hidden", "empty", "B"] {
             try files.createDirectory(atPath: "\(folder)/\(sub)", withIntermediateDirectories: true)
         }
-        let jpeg = PictureFixtures.path("grey.jpg")
+        let jpeg = PictureFixtures.path("gray.jpg")
         let png = PictureFixtures.path("rgb8.png")
         for (source, name) in [
             (jpeg, "z.JPG"), (png, "a.png"), (jpeg, "b/10.jpeg"), (jpeg, "b/9.jpeg"), (png, "b/deep/x.PNG"),

@@ -9,8 +9,8 @@ struct PictureFixtures: Decodable {
     struct Decode: Decodable {
         let file: String
         let height, width, offset, count: Int
-        /// Of the picture as grey, and of the pixels as stored, without EXIF. Not for 16-bit grey.
-        let greyHash, storedHash: String?
+        /// Of the picture as gray, and of the pixels as stored, without EXIF. Not for 16-bit gray.
+        let grayHash, storedHash: String?
     }
     struct Geometry: Decodable {
         let height, width, seed, resize, cropHeight, cropWidth: Int
@@ -22,16 +22,16 @@ struct PictureFixtures: Decodable {
         let values: [Float]
         let sum: Double
     }
-    struct Colour: Decodable {
+    struct Color: Decodable {
         let change: String
         let amount: Double
         let hash: String
-        let greyHash: String?
+        let grayHash: String?
     }
     let decode: [Decode]
     let transformHashes: [Geometry]
     let pipeline: Pipeline
-    let colourHashes: [Colour]
+    let colorHashes: [Color]
 
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Fixtures/pictures").path

@@ -45,7 +45,7 @@ final class ToyBackend: TrainingBackend {
         plan = OptimizationPlan(
             loss: loss, optimizer: optimizer, groups: groups ?? ParameterGroup.single(graph, weightDecay: 1e-3),
             gradientNormLimit: clip, seed: seed)
-        let model = Model.initialised(graph, seed: seed, scheme: .torch, zeroInitResidual: false)
+        let model = Model.initialized(graph, seed: seed, scheme: .torch, zeroInitResidual: false)
         values = model.parameters.mapValues(\.values)
         shapes = model.parameters.mapValues(\.shape)
     }
@@ -56,7 +56,7 @@ final class ToyBackend: TrainingBackend {
 
     private func means(_ input: BatchInput) -> [[Float]] {
         switch input {
-        case .features: preconditionFailure("features have no mean colours")
+        case .features: preconditionFailure("features have no mean colors")
         case .floats(let tensor):
             let area = tensor.shape[2] * tensor.shape[3]
             let all = tensor.values
@@ -71,7 +71,7 @@ final class ToyBackend: TrainingBackend {
         }
     }
 
-    /// (z after conv1, normalised, h) of each sample.
+    /// (z after conv1, normalized, h) of each sample.
     private func trunk(_ input: BatchInput) -> (mean: [[Float]], normal: [[Float]], h: [[Float]]) {
         if case .features(let tensor) = input {
             let all = tensor.values

@@ -9,7 +9,7 @@ final class TrainerPlanTests: XCTestCase {
     /// Stem and three stages of one block, 8, 16 and 16 channels; a head with dropout.
     private func model(_ freeze: FreezePolicy = .none, updatesStatistics: Bool = false) throws -> Model {
         let graph = try CIFARResNetConfig(nBlocks: [1, 1, 1], channels: [8, 16, 16]).graph(classes: 3)
-        return try Model.initialised(graph, seed: 4, scheme: .resNet, zeroInitResidual: false)
+        return try Model.initialized(graph, seed: 4, scheme: .resNet, zeroInitResidual: false)
             .replacingHead(
                 with: Head { g, x in
                     let h = g.flatten(g.globalAveragePool(x, "avgpool"))

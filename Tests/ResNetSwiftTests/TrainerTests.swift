@@ -6,7 +6,7 @@ import XCTest
 @testable import ResNetSwift
 
 final class TrainerTests: XCTestCase {
-    /// Three colours with noise, one picture a sample.
+    /// Three colors with noise, one picture a sample.
     static func data(
         training: Int = 22, validation: Int = 11, batchSize: Int = 4, augments: Bool = false,
         mixing: BatchMixing? = nil, size: Int = 6

@@ -63,11 +63,11 @@ final class TrainingPlanTests: XCTestCase {
                 func nearby(_ values: [Float]) -> [Float] {
                     values.map { $0 * (1 + Float.random(in: -3e-7...3e-7, using: &random)) }
                 }
-                var neighbour = model
+                var neighbor = model
                 for spec in drawn.graph.parameters {
-                    neighbour[spec.name] = Tensor(shape: spec.shape, values: nearby(model[spec.name].values))
+                    neighbor[spec.name] = Tensor(shape: spec.shape, values: nearby(model[spec.name].values))
                 }
-                let moved = try ReferenceTraining(model: neighbour, size: drawn.image, images: images).step(
+                let moved = try ReferenceTraining(model: neighbor, size: drawn.image, images: images).step(
                     nearby(pictures.values), labels: labels)
                 for (name, gradient) in expected.gradients {
                     sensitivity = max(

@@ -202,7 +202,7 @@ final class TrainingScheduleTests: XCTestCase {
         XCTAssertFalse(try XCTUnwrap(loose.frozen(in: 1, of: graph)).contains("bn1.running_mean"))
     }
 
-    func testConstantFeaturesAreRecognised() throws {
+    func testConstantFeaturesAreRecognized() throws {
         let graph = try ModelName.resnet18.graph(classes: 5)
         let head = try graph.selection(of: .allButHead)
         XCTAssertTrue(graph.hasConstantFeatures(frozen: head))

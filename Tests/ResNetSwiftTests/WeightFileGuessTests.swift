@@ -11,7 +11,7 @@ final class WeightFileGuessTests: XCTestCase {
         }
     }
 
-    func testEveryResNetIsRecognised() throws {
+    func testEveryResNetIsRecognized() throws {
         for name in ModelName.allCases where name.rawValue.contains("resn") {
             for (classes, channels) in [(1000, 3), (2, 4)] {
                 let graph = try name.graph(classes: classes, inputChannels: channels)

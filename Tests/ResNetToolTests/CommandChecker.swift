@@ -22,7 +22,7 @@ struct CommandChecker {
                 text.firstMatch(of: /^([a-z-]+):/).map { String($0.1) }
             })
         examples = Dictionary(
-            uniqueKeysWithValues: try Documentation.lines(of: "Examples/Package.swift").compactMap { _, text in
+            uniqueKeysWithValues: try Documentation.lines(of: "Examples/Swift/Package.swift").compactMap { _, text in
                 text.firstMatch(of: /executable\(name: "([a-z-]+)", targets: \["(\w+)"\]/).map {
                     (String($0.1), String($0.2))
                 }
@@ -87,13 +87,13 @@ struct CommandChecker {
             let program = arguments[package + 2]
             return missingFile(arguments[package + 1]) ?? fault(program, Array(arguments[(package + 3)...]), file)
         case _ where examples[program] != nil:
-            let folder = "Examples/\(examples[program]!)"
-            return missingOption(arguments, in: [folder, "Examples/Support"])
+            let folder = "Examples/Swift/\(examples[program]!)"
+            return missingOption(arguments, in: [folder, "Examples/Swift/Support"])
         case _ where program.hasPrefix(".build/"): return nil
         case _ where program.contains("/"): return missingFile(program)
         case _ where foreign.contains(program):
             // Its arguments are its own, but files of ours that it is given exist.
-            return arguments.first { $0.hasPrefix("examples/") && missingFile($0) != nil }.flatMap(missingFile)
+            return arguments.first { $0.hasPrefix("Examples/") && missingFile($0) != nil }.flatMap(missingFile)
         default: return "nobody knows the program \(program)"
         }
     }

@@ -11,8 +11,8 @@ final class DocumentationTests: XCTestCase {
     private static let given: [String: String] = [
         "README.md":
             "weights: String, paths: [String], folder: String, run: String, plain: ImageTransform, augmented: ImageTransform",
-        "Examples/CatsAndDogs/README.md": "data: TrainingData, validation: DatasetSlice",
-        "Examples/Posture/README.md": "start: Model, data: TrainingData, settings: TrainingSettings",
+        "Examples/Swift/CatsAndDogs/README.md": "data: TrainingData, validation: DatasetSlice",
+        "Examples/Swift/Posture/README.md": "start: Model, data: TrainingData, settings: TrainingSettings",
         "Sources/ResNetSwift/ResNetSwift.docc/Classifying.md": "paths: [String], floats: [Float]",
         "Sources/ResNetSwift/ResNetSwift.docc/Comparing.md": "model: Model",
         "Sources/ResNetSwift/ResNetSwift.docc/FineTuning.md":
@@ -24,7 +24,7 @@ final class DocumentationTests: XCTestCase {
     private static let unchecked: [String: String] = [
         "DESIGN.md: graph --Lowering--> program --SchedulePolicy--> segments --MemoryPlan--> places": "a drawing",
         "DESIGN.md: data --BatchLoader--> batches --Trainer--> TrainingBackend (TrainingPlan)": "a drawing",
-        "Examples/FourSituations/README.md: data    task                      pictures   train all   head only   after layer1":
+        "Examples/Swift/FourSituations/README.md: data    task                      pictures   train all   head only   after layer1":
             "what the program prints",
         "bench/README.md: compare.py, compare_training.py     the commands": "a list of files",
         "docs/robustness.md: $ convolution                             # C: a Winograd convolution with fused bias and ReLU against the reference":
@@ -130,10 +130,10 @@ final class DocumentationTests: XCTestCase {
 
     /// What they say stands, line by line, in the example that `make test-embed` builds.
     func testCMakeIsThatOfTheExample() throws {
-        let example = Set(try Documentation.lines(of: "examples/embedding/CMakeLists.txt").map { $0.text.trimmed })
+        let example = Set(try Documentation.lines(of: "Examples/C/CMakeLists.txt").map { $0.text.trimmed })
         for block in try documentation().blocks where block.language == "cmake" {
             for (index, line) in block.lines.enumerated() where !example.contains(line.trimmed) {
-                XCTFail("\(block.file):\(block.line + index): not in examples/embedding/CMakeLists.txt: \(line)")
+                XCTFail("\(block.file):\(block.line + index): not in Examples/C/CMakeLists.txt: \(line)")
             }
         }
     }

@@ -118,7 +118,7 @@ final class ToolClassifyTests: XCTestCase {
             "classify", "empty.jpg", "--weights", "demo/digits.safetensors", naming: "empty.jpg: the file is empty")
     }
 
-    func testAPictureOfOnePixelAndPicturesInColour() throws {
+    func testAPictureOfOnePixelAndPicturesInColor() throws {
         let folder = try ToolFolder()
         for name in ["one_pixel.png", "one_pixel.jpg", "cmyk.jpg", "rgba16.png", "exif_6.jpg", "palette1.png"] {
             try folder.copy("Tests/Fixtures/pictures/\(name)", to: name)
@@ -173,7 +173,7 @@ final class ToolClassifyTests: XCTestCase {
         let folder = try ToolFolder()
         let free = ImageTransform(channels: 1, steps: [.toFloat, .normalize(mean: [0.5], std: [0.5])])
         try folder.write(free.json, "free.json")
-        let names = ["grey8.png", "one_pixel.png", "exif_1.jpg", "exif_6.jpg", "thin.png", "rgb8.png"]
+        let names = ["gray8.png", "one_pixel.png", "exif_1.jpg", "exif_6.jpg", "thin.png", "rgb8.png"]
         for name in names { try folder.copy("Tests/Fixtures/pictures/\(name)", to: name) }
         let objects = try classify(
             folder, names + ["--weights", "demo/digits.safetensors", "--transform", "free.json"])

@@ -1,4 +1,4 @@
-"""ONNX Runtime, CPU execution provider: all graph optimisations, static batch, input and output bound beforehand.
+"""ONNX Runtime, CPU execution provider: all graph optimizations, static batch, input and output bound beforehand.
 
 Spinning stays on, as it is by default: it is part of its speed. The worker waits afterwards until the threads sleep.
 """
@@ -37,4 +37,4 @@ class OnnxRuntime(Peer):
         return as_logits(self.output.numpy(), self.batch)
 
     def note(self):
-        return "CPU, all graph optimisations, bound buffers"
+        return "CPU, all graph optimizations, bound buffers"

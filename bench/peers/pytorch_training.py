@@ -58,7 +58,7 @@ class PyTorchTraining(Peer):
         if frozen:
             step.network.eval()
         parameters = [p for p in step.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.SGD(parameters, LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
+        self.optimizer = torch.optim.SGD(parameters, LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
         self.step = torch.compile(step, dynamic=False) if self.compiled else step
         generator = torch.Generator().manual_seed(SEED)
         pictures = torch.randn(self.batch, 3, job["size"], job["size"], generator=generator)
@@ -66,10 +66,10 @@ class PyTorchTraining(Peer):
         self.labels = torch.randint(classes, (self.batch,), generator=generator)
 
     def run(self):
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.loss = self.step(self.pictures, self.labels)
         self.loss.backward()
-        self.optimiser.step()
+        self.optimizer.step()
 
     def losses(self, steps):
         """Losses of the first steps after loading."""

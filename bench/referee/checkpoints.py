@@ -76,7 +76,7 @@ def fit_norms(network, norms, shape):
 
 
 def fit_plain(network, shape):
-    """He's initialisation keeps the spread of activations through any depth. Noise pictures have nearly the same
+    """He's initialization keeps the spread of activations through any depth. Noise pictures have nearly the same
     features, so the last layer takes their mean away and brings what is left to a spread of 1, around 4: a logit that
     stands alone must not be near zero, since errors are relative to it."""
     import torch

@@ -13,7 +13,7 @@ from referee.report import columns  # noqa: E402
 
 OURS = "#d1350f"
 # Relatives share a hue.
-COLOURS = {
+COLORS = {
     Ours.key: OURS,
     "pytorch": "#8c6bb1",
     "compile": "#c1a6d6",
@@ -46,7 +46,7 @@ def draw_model(axes, cells, keys, model):
         left = group - width * len(present) / 2
         for place, key in enumerate(present):
             x, height = left + width * (place + 0.5), cell["peers"][key]["images_per_s"]
-            axes.bar(x, height, width * 0.92, color=COLOURS[key], zorder=3)
+            axes.bar(x, height, width * 0.92, color=COLORS[key], zorder=3)
             if key == Ours.key and "ratio" in cell:
                 axes.annotate(
                     f"{cell['ratio']:.2f}x",
@@ -83,7 +83,7 @@ def draw_threads(result, threads, path, what):
     panels = grid.ravel()
     for axes, model in zip(panels, models):
         draw_model(axes, cells, keys, model)
-    handles = [Patch(color=COLOURS[key]) for key, _ in keys]
+    handles = [Patch(color=COLORS[key]) for key, _ in keys]
     labels = [title for _, title in keys]
     for axes in panels[len(models) :]:
         axes.axis("off")
@@ -97,11 +97,11 @@ def draw_threads(result, threads, path, what):
         fontsize=15,
         fontweight="bold",
     )
-    labelled = any("ratio" in cell for cell in cells)
+    labeled = any("ratio" in cell for cell in cells)
     figure.text(
         0.02,
         1 - 0.68 / figure.get_figheight(),
-        subtitle(result) + ("; label: ours / fastest peer" if labelled else ""),
+        subtitle(result) + ("; label: ours / fastest peer" if labeled else ""),
         fontsize=9.5,
         color="#555555",
         va="bottom",
@@ -125,17 +125,17 @@ def draw_start(result, path):
     keys = columns(groups)[::-1]
     figure, (left, right) = plt.subplots(1, 2, figsize=(12.5, 1.6 + 0.42 * len(keys)))
 
-    def bars(axes, values, offset, height, colours, form, alpha=1.0):
+    def bars(axes, values, offset, height, colors, form, alpha=1.0):
         at = [i + offset for i in range(len(values))]
-        axes.barh(at, values, height, color=colours, alpha=alpha, zorder=3)
+        axes.barh(at, values, height, color=colors, alpha=alpha, zorder=3)
         for y, value in zip(at, values):
             if value:
                 axes.annotate(
                     form.format(value), (value, y), (4, 0), textcoords="offset points", va="center", fontsize=9
                 )
 
-    colours = [COLOURS[key] for key, _ in keys]
-    bars(left, [first["peers"].get(key, {}).get("median_s", 0) for key, _ in keys], 0, 0.7, colours, "{:.2f}")
+    colors = [COLORS[key] for key, _ in keys]
+    bars(left, [first["peers"].get(key, {}).get("median_s", 0) for key, _ in keys], 0, 0.7, colors, "{:.2f}")
     left.set_title(
         f"{model}, batch 1: seconds from process start to result", loc="left", fontsize=11, fontweight="bold"
     )
@@ -144,7 +144,7 @@ def draw_start(result, path):
         offset = 0.2 - 0.4 * place if len(ends) > 1 else 0
         values = [group["peers"].get(key, {}).get("peak_rss_mib", 0) for key, _ in keys]
         bars(
-            right, values, offset, 0.7 / len(ends), colours, "{:.0f}" + f" (batch {group['batch']})", 1.0 - 0.45 * place
+            right, values, offset, 0.7 / len(ends), colors, "{:.0f}" + f" (batch {group['batch']})", 1.0 - 0.45 * place
         )
     right.set_title(f"{model}: peak resident memory, MiB", loc="left", fontsize=11, fontweight="bold")
     for axes in (left, right):

@@ -116,10 +116,10 @@ class Cell:
             "peers": self.entries,
             "left_out": self.left_out,
         }
-        return summarise(cell, self.run.isa)
+        return summarize(cell, self.run.isa)
 
 
-def summarise(cell, isa):
+def summarize(cell, isa):
     """Adds medians over rounds, minima, the best peer and the ratios to a cell's raw rounds."""
     cell["peak_gflops"] = max(machine.peak_of(line, isa) for line in cell["rooflines"])
     cell["read_gb_s"] = statistics.median(line["read_gb_s"] for line in cell["rooflines"])

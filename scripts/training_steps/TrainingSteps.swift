@@ -1,6 +1,6 @@
 // What scripts/check_gradients_against_torch.py runs: one pass, or some updates, of a network on one batch from files.
 //
-//     training-steps MODEL WEIGHTS BATCH OUTPUT [ACCURACY [CHECKPOINTING [OPTIMISER RATE STEPS]]]
+//     training-steps MODEL WEIGHTS BATCH OUTPUT [ACCURACY [CHECKPOINTING [OPTIMIZER RATE STEPS]]]
 //
 // WEIGHTS   all parameters, any format that the library reads
 // BATCH     pictures (N, C, H, W) and labels: classes (N) or yes and no (N, labels)

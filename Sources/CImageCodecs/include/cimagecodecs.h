@@ -39,7 +39,7 @@ typedef enum ci_format { CI_JPEG = 1, CI_PNG = 2 } ci_format;
 typedef struct ci_info {
     ci_format format;
     int32_t height, width;
-    int32_t channels;  /* 1 for grey, else 3: what ci_read writes */
+    int32_t channels;  /* 1 for gray, else 3: what ci_read writes */
     int32_t warnings;  /* faults that the decoder got over; the pixels may be damaged */
     char message[200]; /* the error, or the first warning; empty if there is none */
 } ci_info;
@@ -52,12 +52,12 @@ ci_status ci_open(const uint8_t *bytes, size_t size, uint64_t max_pixels, ci_dec
 
 /* Decodes all pixels; once per decoder. JPEG: full size, accurate DCT, smooth upsampling; CMYK and YCCK become RGB the
  * way Pillow does it (stored inverted, as Adobe writes them). PNG: palettes become RGB, alpha and transparency are
- * dropped, 16 bits become the high 8, fewer bits are spread over 0...255; no gamma or colour profile is applied. */
+ * dropped, 16 bits become the high 8, fewer bits are spread over 0...255; no gamma or color profile is applied. */
 ci_status ci_read(ci_decoder *decoder, uint8_t *pixels, ci_info *info);
 
 void ci_close(ci_decoder *decoder); /* NULL is fine */
 
-/* Encodes (H, W, C) bytes, C = 1 (grey) or 3 (RGB), as PNG. *bytes is freed with ci_free. `message` takes at least 200
+/* Encodes (H, W, C) bytes, C = 1 (gray) or 3 (RGB), as PNG. *bytes is freed with ci_free. `message` takes at least 200
  * characters. */
 ci_status ci_png_encode(const uint8_t *pixels, int32_t height, int32_t width, int32_t channels, uint8_t **bytes,
                         size_t *size, char *message);

@@ -1,6 +1,6 @@
 /* What the algorithms of the first convolution share: input rows as planes, threads, and the max pool.
  *
- * Input rows, padding included, are laid out as planes [channel][row][padded width]; bytes become normalised floats on
+ * Input rows, padding included, are laid out as planes [channel][row][padded width]; bytes become normalized floats on
  * the way (byte * scale + shift), so no float picture is ever stored.
  *
  * With CK_MAX_POOL_3X3_S2 the convolution's rows go to a ring of three, and each pair of new ones gives a pooled row:

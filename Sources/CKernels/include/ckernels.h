@@ -91,7 +91,7 @@
  *     OMP_NUM_THREADS  the default number of threads; read once
  *
  * Versions
- *     Fill structs from zero, by an initialiser or memset: a field that is added later means at zero what was before.
+ *     Fill structs from zero, by an initializer or memset: a field that is added later means at zero what was before.
  *     Before 1.0 a program must be compiled with the header of the library that it runs with; the soname has the
  *     major version.
  *
@@ -379,15 +379,15 @@ CK_API ck_status ck_orient_u8(const uint8_t *src, int32_t height, int32_t width,
  */
 CK_API ck_status ck_interleave_u8(const uint8_t *src, size_t count, int32_t channels, uint8_t *dst, int32_t total);
 /* ITU-R 601 luma of `count` RGB pixels, as Pillow's convert("L"). */
-CK_API ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *grey);
+CK_API ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *gray);
 
-/* Colour changes in place, with the pixels of Pillow's ImageEnhance and of torchvision's adjust_hue on PIL pictures.
- * factor: at least 0; 1 changes nothing; 0 is black, flat grey, colourless. */
+/* Color changes in place, with the pixels of Pillow's ImageEnhance and of torchvision's adjust_hue on PIL pictures.
+ * factor: at least 0; 1 changes nothing; 0 is black, flat gray, colorless. */
 CK_API ck_status ck_brightness_u8(uint8_t *pixels, size_t bytes, float factor);
 /* channels: 1 or 3. */
 CK_API ck_status ck_contrast_u8(uint8_t *pixels, size_t count, int32_t channels, float factor);
 CK_API ck_status ck_saturation_u8(uint8_t *rgb, size_t count, float factor);
-/* turn: -0.5...0.5 of the colour circle. */
+/* turn: -0.5...0.5 of the color circle. */
 CK_API ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn);
 
 #ifdef __cplusplus

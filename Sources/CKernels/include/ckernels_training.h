@@ -1,4 +1,4 @@
-/* ckernels_training.h: the other half of training: batch norm, the backward passes, losses and optimisers. The
+/* ckernels_training.h: the other half of training: batch norm, the backward passes, losses and optimizers. The
  * gradients of a convolution are passes of its plan (ck_conv_desc.pass in ckernels.h). Included by ckernels.h.
  *
  * Definitions are PyTorch's. Layouts, threads and status codes are those of ckernels.h. Gradients overwrite their
@@ -132,7 +132,7 @@ CK_API ck_status ck_soft_cross_entropy(const float *x, const float *targets, int
 CK_API ck_status ck_bce_with_logits(const float *x, const float *targets, int32_t rows, int32_t n,
                                     const float *positive_weights, double scale, ck_loss *loss, float *dx);
 
-/* ---------------------------------------------------------------- optimisers (flat arrays of count floats) */
+/* ---------------------------------------------------------------- optimizers (flat arrays of count floats) */
 
 /* torch.optim.SGD. With g = grad + weight_decay w:
  * velocity = momentum velocity + (1 - dampening) g, or g at the first step;

@@ -232,12 +232,12 @@ typedef struct ck_moments {
 
 /* y = x * scale + shift [+ residual] [then ReLU] on the pixels of one channel block; scale and shift (V). y may be x or
  * residual. */
-typedef struct ck_normalise {
+typedef struct ck_normalize {
     const float *x, *scale, *shift, *residual;
     float *y;
     int64_t pixels;
     int32_t relu;
-} ck_normalise;
+} ck_normalize;
 
 /* Where the mask of a ReLU backward comes from: nowhere, y, or x * scale + shift. */
 enum { CK_MASK_NONE = 0, CK_MASK_Y = 1, CK_MASK_X = 2 };
@@ -245,14 +245,14 @@ enum { CK_MASK_NONE = 0, CK_MASK_Y = 1, CK_MASK_X = 2 };
 /* Batch norm backward on the pixels of one channel block, with g = dy behind the mask.
  * Sums: of g and of g (x - mean), (2, V); g is copied to dresidual if that is not NULL.
  * dx = g * scale + x * by_x + constant; x NULL: g * scale. */
-typedef struct ck_normalise_backward {
+typedef struct ck_normalize_backward {
     const float *dy, *x, *y;
     const float *scale, *shift, *mean, *by_x, *constant; /* (V) */
     float *dresidual, *dx;
     double *sums;
     int64_t pixels;
     int32_t mask;
-} ck_normalise_backward;
+} ck_normalize_backward;
 
 typedef struct ck_activation_backward {
     const float *y, *dy;
@@ -260,7 +260,7 @@ typedef struct ck_activation_backward {
     size_t count;
 } ck_activation_backward;
 
-/* The optimisers' coefficients, prepared in double and rounded once: see train/optimiser.c. */
+/* The optimizers' coefficients, prepared in double and rounded once: see train/optimizer.c. */
 typedef struct ck_sgd_job {
     float *w, *velocity;
     const float *grad;
@@ -315,9 +315,9 @@ typedef struct ck_combination {
     X(dots, const ck_dots *)                                                                                           \
     X(outer, const ck_outer *)                                                                                         \
     X(moments, const ck_moments *)                                                                                     \
-    X(normalise, const ck_normalise *)                                                                                 \
-    X(normalise_backward_sums, const ck_normalise_backward *)                                                          \
-    X(normalise_backward_dx, const ck_normalise_backward *)                                                            \
+    X(normalize, const ck_normalize *)                                                                                 \
+    X(normalize_backward_sums, const ck_normalize_backward *)                                                          \
+    X(normalize_backward_dx, const ck_normalize_backward *)                                                            \
     X(relu_backward, const ck_activation_backward *)                                                                   \
     X(sigmoid_backward, const ck_activation_backward *)                                                                \
     X(sgd, const ck_sgd_job *)                                                                                         \

@@ -1,4 +1,4 @@
-/* Pictures as bytes: to floats, turned, grey. */
+/* Pictures as bytes: to floats, turned, gray. */
 #include <string.h>
 
 #include "ops/ops.h"
@@ -77,10 +77,10 @@ ck_status ck_interleave_u8(const uint8_t *src, size_t count, int32_t channels, u
     return CK_OK;
 }
 
-ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *grey) {
-    if (!rgb || !grey) return CK_INVALID_ARGUMENT;
+ck_status ck_grey_u8(const uint8_t *rgb, size_t count, uint8_t *gray) {
+    if (!rgb || !gray) return CK_INVALID_ARGUMENT;
     /* 0.299, 0.587 and 0.114 in units of 2^-16. */
     for (size_t i = 0; i < count; i++, rgb += 3)
-        grey[i] = (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+        gray[i] = (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
     return CK_OK;
 }

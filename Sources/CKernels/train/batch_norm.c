@@ -1,4 +1,4 @@
-/* Batch normalisation (Ioffe & Szegedy, 2015) on NCHWc, forward and backward, with the ReLU and the residual addition
+/* Batch normalization (Ioffe & Szegedy, 2015) on NCHWc, forward and backward, with the ReLU and the residual addition
  * that follow it in a ResNet.
  *
  * Each way is two passes: sums over a channel, then an elementwise formula whose coefficients come from the sums. With
@@ -182,14 +182,14 @@ static void forward_apply(const passes *p, int32_t image, int32_t block) {
     const layout *l = p->l;
     const ck_bn_forward_args *a = ((const forward_job *)p->job)->a;
     const int64_t at = plane_at(l, image, block), channel = (int64_t)block * l->block;
-    const ck_normalise n = {.x = a->x + at,
+    const ck_normalize n = {.x = a->x + at,
                             .scale = l->coefficients[0] + channel,
                             .shift = l->coefficients[1] + channel,
                             .residual = a->residual ? a->residual + at : NULL,
                             .y = a->y + at,
                             .pixels = l->plane,
                             .relu = ((const forward_job *)p->job)->d->relu};
-    p->kernels->normalise(&n);
+    p->kernels->normalize(&n);
 }
 
 /* What all parts need. */
@@ -263,12 +263,12 @@ typedef struct backward_job {
     int32_t sums_need_x, dx_needs_x;
 } backward_job;
 
-static ck_normalise_backward plane_job(const passes *p, int32_t image, int32_t block) {
+static ck_normalize_backward plane_job(const passes *p, int32_t image, int32_t block) {
     const backward_job *job = p->job;
     const ck_bn_backward_args *a = job->a;
     const layout *l = p->l;
     const int64_t at = plane_at(l, image, block), channel = (int64_t)block * l->block;
-    return (ck_normalise_backward){.dy = a->dy + at,
+    return (ck_normalize_backward){.dy = a->dy + at,
                                    .x = a->x ? a->x + at : NULL,
                                    .y = a->y ? a->y + at : NULL,
                                    .scale = l->coefficients[0] + channel,
@@ -284,9 +284,9 @@ static ck_normalise_backward plane_job(const passes *p, int32_t image, int32_t b
 }
 
 static void backward_sum(const passes *p, int32_t image, int32_t block) {
-    ck_normalise_backward n = plane_job(p, image, block);
+    ck_normalize_backward n = plane_job(p, image, block);
     if (!((const backward_job *)p->job)->sums_need_x) n.x = NULL;
-    p->kernels->normalise_backward_sums(&n);
+    p->kernels->normalize_backward_sums(&n);
 }
 
 /* Before the sums: what the mask and the products need. */
@@ -321,13 +321,13 @@ static void backward_finish(const passes *p, int32_t block) {
 /* dresidual, if there is one, holds dy behind the mask already. */
 static void backward_apply(const passes *p, int32_t image, int32_t block) {
     const backward_job *job = p->job;
-    ck_normalise_backward n = plane_job(p, image, block);
+    ck_normalize_backward n = plane_job(p, image, block);
     if (n.dresidual) {
         n.dy = n.dresidual;
         n.mask = CK_MASK_NONE;
     }
     if (!job->d->training && n.mask != CK_MASK_X) n.x = NULL;
-    p->kernels->normalise_backward_dx(&n);
+    p->kernels->normalize_backward_dx(&n);
 }
 
 /* Checks what all parts need and settles what they do. `maps`: the images' values are there. */

@@ -34,7 +34,7 @@ void cr_conv_weight_gradient(const cr_conv *s, const float *x, const float *dy, 
 /* In place on (n, k, plane): + bias[k] and + residual, each if not NULL, then max(y, 0) if relu. */
 void cr_epilogue(double *y, int n, int k, size_t plane, const float *bias, const float *residual, int relu);
 
-/* ---------------------------------------------------------------- batch normalisation: x (N, C, plane) */
+/* ---------------------------------------------------------------- batch normalization: x (N, C, plane) */
 
 /* scale = gamma / sqrt(var + eps), shift = beta - mean scale. gamma, beta may be NULL (1 and 0). */
 void cr_bn_fold(const float *gamma, const float *beta, const float *mean, const float *var, double eps, int c,

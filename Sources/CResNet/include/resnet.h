@@ -63,8 +63,8 @@ typedef struct resnet_error {
 } resnet_error;
 
 typedef enum resnet_input {
-    RESNET_FLOATS = 0, /* (N, channels, height, width) float, normalised as the network was trained */
-    RESNET_BYTES = 1   /* (N, height, width, channels) uint8, as decoded; normalised while they are read */
+    RESNET_FLOATS = 0, /* (N, channels, height, width) float, normalized as the network was trained */
+    RESNET_BYTES = 1   /* (N, height, width, channels) uint8, as decoded; normalized while they are read */
 } resnet_input;
 
 /* Zero means the usual. */

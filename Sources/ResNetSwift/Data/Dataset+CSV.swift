@@ -39,7 +39,7 @@ extension Dataset {
         return Dataset(classNames: names, labels: labels, source: .files(files))
     }
 
-    /// Kaggle's Human Protein Atlas: `train.csv` with `Id,Target`, and for each sample the grey pictures `<Id>_red.png`,
+    /// Kaggle's Human Protein Atlas: `train.csv` with `Id,Target`, and for each sample the gray pictures `<Id>_red.png`,
     /// `_green`, `_blue`, and `_yellow` if there are to be four channels.
     /// - Parameters:
     ///   - path: the table, `train.csv`.

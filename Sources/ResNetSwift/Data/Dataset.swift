@@ -21,7 +21,7 @@ public enum DatasetLabels: Sendable, Hashable {
 public enum SampleSource: Sendable {
     /// One picture file a sample.
     case files([String])
-    /// Several grey picture files a sample, one a channel.
+    /// Several gray picture files a sample, one a channel.
     case stacks([[String]])
     /// Bytes in memory, (N, H, W, C).
     case pictures(ByteImages)
@@ -47,7 +47,7 @@ public struct ByteImages: Sendable {
     public let height: Int
     /// W, in pixels.
     public let width: Int
-    /// C: 1 grey, 3 RGB, or any other number.
+    /// C: 1 gray, 3 RGB, or any other number.
     public let channels: Int
     /// (N, H, W, C), row-major.
     public let pixels: [UInt8]

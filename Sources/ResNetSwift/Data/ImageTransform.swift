@@ -31,8 +31,8 @@ public struct ImageTransform: Sendable, Hashable {
         case randomHorizontalFlip(probability: Double = 0.5)
         /// Factors uniform in max(0, 1 - x)...1 + x, hue in -x...x circles; in random order.
         case colorJitter(brightness: Double = 0, contrast: Double = 0, saturation: Double = 0, hue: Double = 0)
-        /// A part of `scale` of the area and `ratio` (height / width) gets the mean colour, which is 0 once normalised, to
-        /// half a level. (torchvision erases after normalising; here pictures are bytes until the network loads them.)
+        /// A part of `scale` of the area and `ratio` (height / width) gets the mean color, which is 0 once normalized, to
+        /// half a level. (torchvision erases after normalizing; here pictures are bytes until the network loads them.)
         case randomErasing(
             probability: Double = 0.5, scale: ClosedRange<Double> = 0.02...0.33,
             ratio: ClosedRange<Double> = 0.3...3.3)
@@ -109,7 +109,7 @@ extension ImageTransform {
         ])
     }
 
-    /// Grey pictures of digits, -1...1.
+    /// Gray pictures of digits, -1...1.
     public static func digits(size: Int = 32) -> ImageTransform {
         ImageTransform(channels: 1, steps: [.resize(Size2(size, size)), .toFloat, .normalize(mean: [0.5], std: [0.5])])
     }
@@ -240,10 +240,10 @@ extension ImageTransform.Step {
             return bad(probability: probability)
         case .colorJitter(let brightness, let contrast, let saturation, let hue):
             if channels != 1 && channels != 3 {
-                return "has colour jitter on \(channels) channels; 1 or 3 are possible"
+                return "has color jitter on \(channels) channels; 1 or 3 are possible"
             }
             let amounts = [brightness, contrast, saturation]
-            if !amounts.allSatisfy({ $0 >= 0 && $0.isFinite }) { return "has a negative colour jitter" }
+            if !amounts.allSatisfy({ $0 >= 0 && $0.isFinite }) { return "has a negative color jitter" }
             return (0...0.5).contains(hue) ? nil : "has a hue jitter of \(hue); 0...0.5 are possible"
         case .randomErasing(let probability, let scale, let ratio):
             return bad(probability: probability) ?? bad(scale, "scale") ?? bad(ratio, "ratio")

@@ -48,7 +48,7 @@ extension Picture {
         }
     }
 
-    /// The window gets one colour.
+    /// The window gets one color.
     func filled(_ window: Window, with color: [UInt8]) -> Picture {
         let row = (0..<window.width).flatMap { _ in color }
         var changed = pixels
@@ -59,7 +59,7 @@ extension Picture {
         return Picture(height: height, width: width, channels: channels, pixels: changed)
     }
 
-    /// torchvision's ColorJitter: four changes in random order. Grey pictures have no saturation or hue.
+    /// torchvision's ColorJitter: four changes in random order. Gray pictures have no saturation or hue.
     func jittered(
         brightness: Double, contrast: Double, saturation: Double, hue: Double, _ random: inout SampleRandom
     ) -> Picture {

@@ -12,13 +12,13 @@ extension Picture {
     /// Reads a JPEG or PNG file.
     ///
     /// Pixels equal those of Pillow's `Image.open(path).convert("RGB")` (`channels: 3`) or `.convert("L")` (1): palettes
-    /// become colours, alpha is dropped, CMYK and YCCK are taken to be inverted as Adobe writes them, no colour profile
-    /// is applied, and 16 bits become the high 8. One exception: Pillow clips 16-bit grey to 255 and loses the picture;
-    /// here it becomes its high 8 bits like 16-bit colour does.
+    /// become colors, alpha is dropped, CMYK and YCCK are taken to be inverted as Adobe writes them, no color profile
+    /// is applied, and 16 bits become the high 8. One exception: Pillow clips 16-bit gray to 255 and loses the picture;
+    /// here it becomes its high 8 bits like 16-bit color does.
     /// - Parameters:
     ///   - path: a file of any name; whether it is JPEG or PNG, its bytes tell.
     ///   - exif: whether the EXIF orientation is applied, as `PIL.ImageOps.exif_transpose` does.
-    ///   - channels: 3 for RGB, 1 for grey, nil for what the file holds.
+    ///   - channels: 3 for RGB, 1 for gray, nil for what the file holds.
     /// - Throws: `PictureError`, which names the file and the fault. Damage that the decoder got over is no error:
     ///   see `warnings`.
     public init(contentsOf path: String, exif: ExifPolicy = .apply, channels: Int? = 3) throws(PictureError) {
@@ -29,7 +29,7 @@ extension Picture {
     public init(
         bytes: [UInt8], name: String, exif: ExifPolicy = .apply, channels: Int? = 3
     ) throws(PictureError) {
-        precondition(channels == nil || channels == 1 || channels == 3, "files are read as grey (1) or RGB (3)")
+        precondition(channels == nil || channels == 1 || channels == 3, "files are read as gray (1) or RGB (3)")
         if bytes.isEmpty { throw PictureError(path: name, fault: .empty) }
         var stored = try bytes.withUnsafeBufferPointer { (buffer) throws(PictureError) -> Picture in
             try Self.decode(buffer, name: name)

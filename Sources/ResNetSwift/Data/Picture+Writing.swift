@@ -5,7 +5,7 @@ import Glibc
 
 extension Picture {
     /// The picture as PNG bytes, lossless.
-    /// - Precondition: 1 channel (grey) or 3 (RGB); PNG has no other kind without alpha.
+    /// - Precondition: 1 channel (gray) or 3 (RGB); PNG has no other kind without alpha.
     /// - Throws: `PictureError.Fault.outOfMemory`.
     public func pngBytes() throws(PictureError) -> [UInt8] {
         precondition(channels == 1 || channels == 3, "a PNG holds 1 or 3 channels, not \(channels)")
@@ -24,7 +24,7 @@ extension Picture {
     }
 
     /// Writes a PNG file. A file of that name is replaced only when the new one is complete.
-    /// - Precondition: 1 channel (grey) or 3 (RGB).
+    /// - Precondition: 1 channel (gray) or 3 (RGB).
     /// - Throws: `PictureError`, which names the file and why it cannot be written.
     public func writePNG(to path: String) throws(PictureError) {
         let bytes = try pngBytes()

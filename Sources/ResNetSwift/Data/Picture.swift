@@ -3,13 +3,13 @@
 //     R G B R G B ... one row of W pixels
 //     R G B R G B ... H rows
 
-/// Unsigned bytes, interleaved: 1 channel (grey), 3 (RGB) or any number (microscope stains). A value; copies share memory.
+/// Unsigned bytes, interleaved: 1 channel (gray), 3 (RGB) or any number (microscope stains). A value; copies share memory.
 public struct Picture: Sendable, Hashable {
     /// H, in pixels.
     public let height: Int
     /// W, in pixels.
     public let width: Int
-    /// C: 1 grey, 3 RGB, or any other number.
+    /// C: 1 gray, 3 RGB, or any other number.
     public let channels: Int
     /// `height * width * channels` bytes; (y, x, c) is at `(y * width + x) * channels + c`.
     public let pixels: [UInt8]
@@ -48,7 +48,7 @@ public struct Picture: Sendable, Hashable {
         self.init(height: height, width: width, channels: channels, pixels: pixels)
     }
 
-    /// Stacks the channels of pictures of one size: four grey stains become one picture of four channels.
+    /// Stacks the channels of pictures of one size: four gray stains become one picture of four channels.
     /// - Precondition: `parts` is not empty and all have one size.
     public init(stacking parts: [Picture]) {
         precondition(!parts.isEmpty, "stacking takes at least one picture")
@@ -70,7 +70,7 @@ public struct Picture: Sendable, Hashable {
         }
     }
 
-    /// The picture as a network wants it: grey from RGB by ITU-R 601 luma as Pillow's `convert("L")`, RGB from grey by
+    /// The picture as a network wants it: gray from RGB by ITU-R 601 luma as Pillow's `convert("L")`, RGB from gray by
     /// repetition. Nil if there is no such conversion.
     public func converted(toChannels wanted: Int) -> Picture? {
         if wanted == channels { return self }
@@ -79,7 +79,7 @@ public struct Picture: Sendable, Hashable {
         case (3, 1):
             result = Picture(height: height, width: width, channels: 1) { target in
                 pixels.withUnsafeBufferPointer {
-                    PixelKernels.grey($0.baseAddress!, count: height * width, into: target)
+                    PixelKernels.gray($0.baseAddress!, count: height * width, into: target)
                 }
             }
         case (1, 3):

@@ -4,7 +4,7 @@ import Glibc
 
 /// Finds pictures on disk.
 public enum PictureFiles {
-    /// How a file is recognised as a picture.
+    /// How a file is recognized as a picture.
     public enum Criterion: Sendable, Hashable {
         /// Extension jpg, jpeg, jpe, jfif or png, in any case. Opens no file, and finds damaged pictures too.
         case name

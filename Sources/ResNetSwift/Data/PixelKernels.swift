@@ -25,7 +25,7 @@ enum PixelKernels {
         check(ck_interleave_u8(source, count, Int32(channels), target, Int32(total)))
     }
 
-    static func grey(_ source: UnsafePointer<UInt8>, count: Int, into target: UnsafeMutablePointer<UInt8>) {
+    static func gray(_ source: UnsafePointer<UInt8>, count: Int, into target: UnsafeMutablePointer<UInt8>) {
         check(ck_grey_u8(source, count, target))
     }
 

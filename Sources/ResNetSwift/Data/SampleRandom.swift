@@ -5,7 +5,7 @@
 public struct SampleRandom: Sendable, Hashable {
     /// What the numbers are for: those of one purpose tell nothing about another's.
     public enum Purpose: UInt64, Sendable, Hashable {
-        /// Cropping, flipping, colours of one picture.
+        /// Cropping, flipping, colors of one picture.
         case augmentation = 1
         /// The order of samples in an epoch.
         case order = 2

@@ -1,4 +1,4 @@
-// The numbers that training changes, in flat buffers: one optimiser call works on a whole learning-rate group.
+// The numbers that training changes, in flat buffers: one optimizer call works on a whole learning-rate group.
 //
 //     weights     | group 0: conv1.weight, bn1.weight, ... | group 1: ... |      plain, as a checkpoint has them
 //     gradients   | the same places                                       |
@@ -46,7 +46,7 @@ final class ParameterStore: @unchecked Sendable {
 
     /// - Parameters:
     ///   - parameters: Values for every key of `specs`.
-    ///   - state: Of the optimiser, under the names of `exportOptimizer`; those of other parameters are left out.
+    ///   - state: Of the optimizer, under the names of `exportOptimizer`; those of other parameters are left out.
     ///   - trainable: What gets gradients and updates.
     init(
         specs: [ParameterSpec], parameters: [String: Tensor], state: [String: Tensor], trainable: Set<String>,
@@ -114,7 +114,7 @@ final class ParameterStore: @unchecked Sendable {
         slotOfName[name].map { gradients.floats(at: slots[$0].offset * 4) }
     }
 
-    /// Bytes of parameters, gradients and what the optimiser remembers.
+    /// Bytes of parameters, gradients and what the optimizer remembers.
     var bytes: Int { (2 + moments.count) * count * 4 + statistics.bytes }
 
     // MARK: - Updating
@@ -130,13 +130,13 @@ final class ParameterStore: @unchecked Sendable {
         return norm
     }
 
-    /// One step of the optimiser on everything.
+    /// One step of the optimizer on everything.
     func update(_ settings: StepSettings, threads: Int32) throws(ExecutionError) {
         try reserveMoments(settings.momentum)
         var index = 0
         while index < slots.count {
             var end = index + 1
-            // Neighbours of one group and one age are one array.
+            // Neighbors of one group and one age are one array.
             while end < slots.count, slots[end].group == slots[index].group, updates[end] == updates[index] { end += 1 }
             let first = slots[index].offset
             let length = (end < slots.count ? slots[end].offset : count) - first
@@ -176,7 +176,7 @@ final class ParameterStore: @unchecked Sendable {
         }
     }
 
-    /// What the optimiser remembers of each parameter.
+    /// What the optimizer remembers of each parameter.
     private var momentNames: [String] {
         switch optimizer {
         case .sgd: ["momentum_buffer"]
@@ -188,7 +188,7 @@ final class ParameterStore: @unchecked Sendable {
     private func reserveMoments(_ override: Float?) throws(ExecutionError) {
         if case .sgd(let momentum, _) = optimizer, (override ?? momentum) == 0 { return }
         while moments.count < momentNames.count {
-            moments.append(try AlignedBuffer(bytes: count * 4, for: "the optimiser"))
+            moments.append(try AlignedBuffer(bytes: count * 4, for: "the optimizer"))
         }
     }
 
@@ -214,7 +214,7 @@ final class ParameterStore: @unchecked Sendable {
         Dictionary(uniqueKeysWithValues: slots.map { ($0.name, tensor($0.shape, gradient($0.name)!)) })
     }
 
-    /// What the optimiser remembers, under PyTorch's names: `conv1.weight.momentum_buffer`, or `.exp_avg`, `.exp_avg_sq`
+    /// What the optimizer remembers, under PyTorch's names: `conv1.weight.momentum_buffer`, or `.exp_avg`, `.exp_avg_sq`
     /// and `.step`.
     func exportOptimizer() -> [String: Tensor] {
         var state: [String: Tensor] = [:]
@@ -234,7 +234,7 @@ final class ParameterStore: @unchecked Sendable {
             for (position, name) in momentNames.enumerated() {
                 guard let tensor = state["\(slot.name).\(name)"] else { continue }
                 while moments.count <= position {
-                    moments.append(try AlignedBuffer(bytes: count * 4, for: "the optimiser"))
+                    moments.append(try AlignedBuffer(bytes: count * 4, for: "the optimizer"))
                 }
                 copy(tensor, to: moments[position].floats(at: slot.offset * 4))
             }
@@ -261,7 +261,7 @@ final class ParameterStore: @unchecked Sendable {
         }
         for (name, tensor) in state.optimizer {
             guard let shape = known[name] else {
-                throw .state(key: name, expected: "something this optimiser remembers", found: "an unknown name")
+                throw .state(key: name, expected: "something this optimizer remembers", found: "an unknown name")
             }
             guard tensor.shape == shape else {
                 throw .state(key: name, expected: "\(shape)", found: "\(tensor.shape)")

@@ -25,7 +25,7 @@ struct StepTraffic: Sendable, Hashable {
 
 struct SchedulePolicy: Sendable, Hashable {
     /// Activations of a chunk in one step that stay in the shared cache: about a fifth of a 32-MiB L3, as the weights and
-    /// the neighbours on a shared machine want their part.
+    /// the neighbors on a shared machine want their part.
     var activationBudget = 6 << 20
     /// Weights of a segment that stay in the shared cache from one chunk to the next.
     var weightBudget = 16 << 20

@@ -247,7 +247,7 @@ struct TrainingBuilder {
     private mutating func run(_ layer: TrainingLayer) {
         switch layer.kind {
         case .conv(_, let relu): convolve(layer, relu)
-        case .norm(let relu, let addsResidual): normalise(layer, relu, addsResidual)
+        case .norm(let relu, let addsResidual): normalize(layer, relu, addsResidual)
         case .linear(let relu):
             let x = value(layer.inputs[0])
             let count = scope.shapes[layer.tail].count
@@ -321,7 +321,7 @@ struct TrainingBuilder {
         emit(.normSums(node: norm), [x], to: [value], for: norm)
     }
 
-    private mutating func normalise(_ layer: TrainingLayer, _ relu: Bool, _ addsResidual: Bool) {
+    private mutating func normalize(_ layer: TrainingLayer, _ relu: Bool, _ addsResidual: Bool) {
         let x = value(layer.inputs[0])
         let workspace: Int
         if isBackward {

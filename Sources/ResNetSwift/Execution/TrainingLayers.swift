@@ -97,7 +97,7 @@ extension TrainingScope {
         return additions
     }
 
-    /// A convolution whose value, perhaps normalised, is somebody's residual.
+    /// A convolution whose value, perhaps normalized, is somebody's residual.
     private func isProjection(_ layer: TrainingLayer, _ additions: [Int: Int]) -> Bool {
         guard case .conv = layer.kind, var next = soleReader(layer.tail) else { return false }
         if case .batchNorm = graph.nodes[next].operation, additions[next] == nil {

@@ -54,7 +54,7 @@ extension TrainingPlan {
             let map = program.scope.map(node)
             guard map.height * map.width > 1 else {
                 throw .input(
-                    expected: "more than one sample, as \(graph.nodes[node].name) normalises one value a channel",
+                    expected: "more than one sample, as \(graph.nodes[node].name) normalizes one value a channel",
                     found: "1")
             }
         }

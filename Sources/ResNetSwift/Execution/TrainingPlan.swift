@@ -65,7 +65,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     ///   - model: What training starts from.
     ///   - input: The pictures' size; the channels must be the model's.
     ///   - batchLimit: The most samples of a batch.
-    ///   - plan: Loss, optimiser and parameter groups.
+    ///   - plan: Loss, optimizer and parameter groups.
     ///   - options: Threads, accuracy, what is kept between the passes.
     /// - Precondition: every trainable parameter of the graph is in one group of `plan`.
     /// - Throws: `ExecutionError`: `graph` where the model does not run on such pictures, `outOfMemory`, `noThread`.

@@ -101,7 +101,7 @@ struct TrainingScope: Sendable {
 
     func trains(_ node: Int, _ parameter: String) -> Bool { !frozenKeys.contains(key(node, parameter)) }
 
-    /// A batch norm normalises with the statistics of the batch unless its running statistics are frozen.
+    /// A batch norm normalizes with the statistics of the batch unless its running statistics are frozen.
     func usesBatchStatistics(_ node: Int) -> Bool {
         !frozenKeys.contains(key(node, "running_mean")) && !frozenKeys.contains(key(node, "running_var"))
     }

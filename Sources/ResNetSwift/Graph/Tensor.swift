@@ -33,7 +33,7 @@ public final class FloatStorage: @unchecked Sendable {
         if isFileBacked { discardFilePages(base, count * MemoryLayout<Float>.stride) }
     }
 
-    /// Fresh memory that `fill` initialises completely.
+    /// Fresh memory that `fill` initializes completely.
     public convenience init(count: Int, fill: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
         let memory = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(count, 1))
         do { try fill(UnsafeMutableBufferPointer(rebasing: memory[..<count])) } catch {

@@ -35,7 +35,7 @@ extension FreezePolicy {
     }
     /// The new task against the one that the network was trained for.
     public enum Task: Sendable, Hashable {
-        /// Pictures like those it has learnt from; others.
+        /// Pictures like those it has learned from; others.
         case similar, different
     }
 

@@ -1,4 +1,4 @@
-// GoogLeNet (inception v1), plain: every convolution has a bias and a ReLU; no local response normalisation, no auxiliary
+// GoogLeNet (inception v1), plain: every convolution has a bias and a ReLU; no local response normalization, no auxiliary
 // classifiers.
 //
 //     inception:  x -+- 1x1 ----------------+- concat

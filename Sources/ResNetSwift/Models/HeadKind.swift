@@ -59,7 +59,7 @@ extension Model {
     /// The trunk with a head that starts anew; the metadata name it, so that a checkpoint can be opened again.
     /// - Throws: `ModelError.structure` if the network has no head to replace.
     public func replacingHead(
-        with kind: HeadKind, classes: Int, seed: UInt64, scheme: InitialisationScheme = .torch
+        with kind: HeadKind, classes: Int, seed: UInt64, scheme: InitializationScheme = .torch
     ) throws(ModelError) -> Model {
         var model = try replacingHead(with: kind.head(classes: classes), seed: seed, scheme: scheme)
         model.metadata[MetadataKey.model] = metadata[MetadataKey.model]

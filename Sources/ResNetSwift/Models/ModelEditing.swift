@@ -1,4 +1,4 @@
-// Changes to a model that keep what it has learnt: another head, another number of input channels.
+// Changes to a model that keep what it has learned: another head, another number of input channels.
 
 extension Model {
     /// The same network for other classes: the last linear layer starts anew, all else is kept.
@@ -24,7 +24,7 @@ extension Model {
     /// The trunk, up to its last feature map, with a head of another structure, which starts anew.
     /// - Throws: `ModelError.structure` if the network has no head to replace: no flatten node before its logits.
     public func replacingHead(
-        with head: Head, seed: UInt64, scheme: InitialisationScheme = .torch
+        with head: Head, seed: UInt64, scheme: InitializationScheme = .torch
     ) throws(ModelError) -> Model {
         let (changed, trunk) = try graph.replacingHead(with: head)
         let old = Set(trunk.parameters.map(\.name))
@@ -90,7 +90,7 @@ extension Model {
 
     /// This model's values in another graph; `renewed` keys get first values.
     private func adopting(
-        _ changed: Graph, renewed: Set<String>, seed: UInt64, _ scheme: InitialisationScheme
+        _ changed: Graph, renewed: Set<String>, seed: UInt64, _ scheme: InitializationScheme
     ) -> Model {
         let kept = Set(parameters.keys).subtracting(renewed)
         var values = changed.firstValues(seed: seed, scheme, but: kept)

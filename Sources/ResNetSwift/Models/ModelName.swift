@@ -49,7 +49,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     }
 
     /// How the model's authors start it; those of alexnet_mini and googlenet used Keras.
-    public var initialisation: InitialisationScheme {
+    public var initialization: InitializationScheme {
         switch self {
         case .alexnet_mini, .googlenet: .keras
         default: .resNet
@@ -100,8 +100,8 @@ public enum ModelName: String, CaseIterable, Sendable {
         zeroInitResidual: Bool = false
     ) throws(ModelError) -> Model {
         let graph = try graph(classes: classes, inputChannels: inputChannels, inputSize: inputSize)
-        var model = Model.initialised(
-            graph, seed: seed, scheme: initialisation, zeroInitResidual: zeroInitResidual)
+        var model = Model.initialized(
+            graph, seed: seed, scheme: initialization, zeroInitResidual: zeroInitResidual)
         model.metadata[MetadataKey.model] = rawValue
         return model
     }

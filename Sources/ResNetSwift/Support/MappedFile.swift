@@ -56,7 +56,7 @@ final class MappedFile: @unchecked Sendable {
 func discardFilePages(_ start: UnsafeRawPointer, _ count: Int) {
     guard count > 0 else { return }
     let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
-    // Outward to whole pages: neighbours on the edge pages merely fault in again.
+    // Outward to whole pages: neighbors on the edge pages merely fault in again.
     let first = UInt(bitPattern: start) / page * page
     let end = (UInt(bitPattern: start) + UInt(count) + page - 1) / page * page
     guard let address = UnsafeMutableRawPointer(bitPattern: first) else { return }

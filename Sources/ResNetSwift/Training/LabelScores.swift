@@ -51,7 +51,7 @@ public struct LabelThresholds: Sendable, Hashable {
     /// By label.
     public init(_ values: [Double]) { self.values = values }
 
-    /// The thresholds with the largest F1 of each label on these samples, tried between every two neighbouring
+    /// The thresholds with the largest F1 of each label on these samples, tried between every two neighboring
     /// probabilities. Tune on validation data, never on the data that the score is reported for.
     ///
     /// A label that no sample has keeps 0.5. Of equal scores the threshold nearest to 0.5 wins.

@@ -30,7 +30,7 @@ public struct LearningRateFinder: Sendable {
 
     /// Trains with a rate that grows by a factor from update to update, and puts the state back as it was.
     /// - Parameters:
-    ///   - backend: what would train, with its loss and optimiser.
+    ///   - backend: what would train, with its loss and optimizer.
     ///   - data: the training part of it is used, over and over.
     ///   - lowest: the first rate.
     ///   - highest: the last rate.

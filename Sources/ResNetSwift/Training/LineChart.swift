@@ -79,8 +79,8 @@ public struct LineChart: Sendable, Hashable {
         self.hasWholeX = hasWholeX
     }
 
-    /// Colours that people with any colour vision can tell apart (Okabe and Ito, 2008).
-    private static let colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+    /// Colors that people with any color vision can tell apart (Okabe and Ito, 2008).
+    private static let colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 
     /// Side by side, one SVG file.
     public static func svg(_ charts: [LineChart], width: Int = 640, height: Int = 400) -> String {
@@ -137,14 +137,14 @@ public struct LineChart: Sendable, Hashable {
             text += "\(escaped(mark.text))</text>\n"
         }
         for (index, points) in shown.enumerated() {
-            let colour = Self.colours[index % Self.colours.count]
+            let color = Self.colors[index % Self.colors.count]
             for line in points.split(whereSeparator: { !$0.x.isFinite || !$0.y.isFinite }) {
                 if line.count == 1 {
                     text +=
-                        "<circle cx=\"\(x(line.first!.x))\" cy=\"\(y(line.first!.y))\" r=\"3\" fill=\"\(colour)\"/>\n"
+                        "<circle cx=\"\(x(line.first!.x))\" cy=\"\(y(line.first!.y))\" r=\"3\" fill=\"\(color)\"/>\n"
                 } else {
                     let path = line.map { "\(x($0.x)) \(y($0.y))" }.joined(separator: "L")
-                    text += "<path d=\"M\(path)\" fill=\"none\" stroke=\"\(colour)\" stroke-width=\"2\" "
+                    text += "<path d=\"M\(path)\" fill=\"none\" stroke=\"\(color)\" stroke-width=\"2\" "
                     text += "stroke-linejoin=\"round\"/>\n"
                 }
             }
@@ -152,7 +152,7 @@ public struct LineChart: Sendable, Hashable {
             let entry = area.left + Double(column) * (area.right - area.left) / 3
             let place = 50 + 22 * Double(row)
             text += "<line x1=\"\(fixed(entry, 1))\" x2=\"\(fixed(entry + 24, 1))\" y1=\"\(fixed(place, 1))\" "
-            text += "y2=\"\(fixed(place, 1))\" stroke=\"\(colour)\" stroke-width=\"3\"/>\n"
+            text += "y2=\"\(fixed(place, 1))\" stroke=\"\(color)\" stroke-width=\"3\"/>\n"
             text += "<text x=\"\(fixed(entry + 31, 1))\" y=\"\(fixed(place, 1))\" dy=\"0.35em\">"
             text += "\(escaped(series[index].name))</text>\n"
         }

@@ -2,7 +2,7 @@
 //
 //     conv1.weight ...                  what is validated and classified with: the parameters, or their moving average
 //     training.raw.conv1.weight ...     the parameters themselves, where the above are averages
-//     training.optimizer.NAME ...       what the optimiser remembers
+//     training.optimizer.NAME ...       what the optimizer remembers
 //     __metadata__                      model, classes, transform; `training`: state and settings of the run as JSON
 //
 // Written beside the old one, flushed and renamed: a kill at any moment leaves the old file or the new one, whole.

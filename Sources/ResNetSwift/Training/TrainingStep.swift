@@ -2,12 +2,12 @@
 //
 //     Trainer   order, schedules, callbacks, metrics, checkpoints     knows no kernels
 //        |  batch, learning rates -> loss, logits
-//     TrainingBackend   forward, backward, optimiser                  knows no epochs
+//     TrainingBackend   forward, backward, optimizer                  knows no epochs
 //
 // What is the same for a whole run stands in `OptimizationPlan`, given to the backend when it is made; what changes from
 // step to step stands in `StepSettings`. Means and signs are PyTorch's.
 
-/// What is minimised. Both are means as PyTorch takes them.
+/// What is minimized. Both are means as PyTorch takes them.
 public enum Loss: Sendable, Hashable {
     /// Softmax cross-entropy of `.classes` or `.probabilities`: torch.nn.CrossEntropyLoss. With class weights and class
     /// indices the mean is weighted: sum(w[y] * l) / sum(w[y]); with probabilities it is divided by N.
@@ -35,7 +35,7 @@ public struct ParameterGroup: Sendable, Hashable {
     public var parameters: [String]
     /// The schedule's learning rate is multiplied by this.
     public var learningRateScale: Float
-    /// As the optimiser takes it.
+    /// As the optimizer takes it.
     public var weightDecay: Float
 
     public init(name: String, parameters: [String], learningRateScale: Float = 1, weightDecay: Float = 0) {
@@ -48,7 +48,7 @@ public struct ParameterGroup: Sendable, Hashable {
 
 /// What a backend is made for: the same during a whole run.
 public struct OptimizationPlan: Sendable, Hashable {
-    /// What is minimised.
+    /// What is minimized.
     public var loss: Loss
     /// How a gradient changes a parameter.
     public var optimizer: Optimizer
@@ -77,7 +77,7 @@ public struct StepSettings: Sendable, Hashable {
     public var step: Int
     /// One for each group of the plan, final: the scale of the group is in it.
     public var learningRates: [Float]
-    /// In place of the optimiser's momentum (SGD) or beta1 (Adam) where a schedule moves it.
+    /// In place of the optimizer's momentum (SGD) or beta1 (Adam) where a schedule moves it.
     public var momentum: Float?
     /// The gradient is multiplied by this before it is added: 1 / n where n batches make one update.
     public var gradientScale: Float
@@ -120,7 +120,7 @@ public struct StepResult: Sendable {
 public struct TrainingState: Sendable {
     /// Every key of `graph.parameters`: trainable, frozen and running statistics.
     public var parameters: [String: Tensor]
-    /// Whatever the optimiser remembers, under names of the backend's own, e.g. `layer1.0.conv1.weight.momentum`. Empty
+    /// Whatever the optimizer remembers, under names of the backend's own, e.g. `layer1.0.conv1.weight.momentum`. Empty
     /// in a state to import means: as at the start.
     public var optimizer: [String: Tensor]
 
@@ -138,7 +138,7 @@ public protocol TrainingBackend: BatchEvaluator, AnyObject {
     /// What it was made for.
     var plan: OptimizationPlan { get }
     /// Keys that do not change: gradients end where nothing upstream trains, and a batch norm whose running statistics are
-    /// frozen runs in inference mode. Setting it takes effect with the next step; optimiser state of parameters that stay
+    /// frozen runs in inference mode. Setting it takes effect with the next step; optimizer state of parameters that stay
     /// trainable is kept.
     var frozen: Set<String> { get set }
     /// The most samples a batch may have; any smaller batch is possible.

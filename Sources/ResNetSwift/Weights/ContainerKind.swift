@@ -28,7 +28,7 @@ public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
     }
 }
 
-/// Recognises the container and reads its directory; throws what the file is instead where it is none.
+/// Recognizes the container and reads its directory; throws what the file is instead where it is none.
 func readContainer(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> (ContainerKind, ContainerContents) {
     guard !file.isEmpty else { throw .notWeights("the file is empty") }
     if file.has("PK\u{3}\u{4}") || file.has("PK\u{5}\u{6}") {

@@ -94,7 +94,7 @@ private struct LoadPlan {
         report.variant = ResNetVariant.unsupported(unexpected.map { ($0.name, $0.shape) })
     }
 
-    /// (O, 3, h, w) in the file and (O, N, h, w) in the model: pretrained on colour pictures, used on others.
+    /// (O, 3, h, w) in the file and (O, N, h, w) in the model: pretrained on color pictures, used on others.
     private static func canAdapt(_ file: [Int], to model: [Int]) -> Bool {
         file.count == 4 && model.count == 4 && file[1] == 3 && file[0] == model[0] && file[2...] == model[2...]
     }

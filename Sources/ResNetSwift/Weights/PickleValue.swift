@@ -114,7 +114,7 @@ struct PickleObject: Sendable {
 struct PickleHeap: Sendable {
     private(set) var objects: [PickleObject] = []
 
-    /// An honest ResNet-152 with its optimiser state makes about 10,000.
+    /// An honest ResNet-152 with its optimizer state makes about 10,000.
     static let maximumObjects = 150_000
 
     /// Values that may still be copied from object to object: a short program could ask for the same long list again

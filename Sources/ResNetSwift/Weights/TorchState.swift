@@ -46,7 +46,7 @@ enum TorchState {
         var result: [(key: String, value: PickleValue)] = []
         var seen = Set<String>()
         for index in stride(from: 0, to: flat.count - 1, by: 2) {
-            // Keys that are no strings (an optimiser's parameter numbers) name no weights.
+            // Keys that are no strings (an optimizer's parameter numbers) name no weights.
             guard case .string(let key) = flat[index] else { continue }
             guard seen.insert(key).inserted else { throw .duplicateKey(key) }
             result.append((key, flat[index + 1]))

@@ -9,7 +9,7 @@ struct CIFARExample: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cifar", abstract: "Trains CIFAR-style ResNets of several depths on CIFAR-10 or on digits.")
 
-    @Option(help: "CIFAR-10's folder, cifar-10-batches-bin or cifar-10-batches-py. Without it digits are learnt.")
+    @Option(help: "CIFAR-10's folder, cifar-10-batches-bin or cifar-10-batches-py. Without it digits are learned.")
     var data: String?
     @Option(
         help: ArgumentHelp(
@@ -25,22 +25,22 @@ struct CIFARExample: ParsableCommand {
 
     func run() throws {
         let arrays = try data.map { try Dataset.cifar10($0) } ?? Dataset.arrays(npz: digits)
-        let isColour = data != nil
+        let isColor = data != nil
         let transform =
-            isColour
+            isColor
             ? ImageTransform.cifar()
             : ImageTransform(
                 channels: 1, steps: [.resize(Size2(16, 16)), .toFloat, .normalize(mean: [0.5], std: [0.5])])
         // Shifted by up to an eighth as in the paper, by way of a crop; a mirrored 3 is no 3.
         var augmented = transform.steps
         augmented[0] = .randomResizedCrop(
-            isColour ? Size2(32, 32) : Size2(16, 16), scale: 0.75...1, ratio: 0.9...1.1)
-        if isColour { augmented.insert(.randomHorizontalFlip(), at: 1) }
+            isColor ? Size2(32, 32) : Size2(16, 16), scale: 0.75...1, ratio: 0.9...1.1)
+        if isColor { augmented.insert(.randomHorizontalFlip(), at: 1) }
 
         try makeFolder(out)
         for depth in depths.split(separator: ",") {
             let name = try ModelName(named: "cifar_resnet\(depth)")
-            let model = try name.model(inputChannels: isColour ? 3 : 1, seed: 1)
+            let model = try name.model(inputChannels: isColor ? 3 : 1, seed: 1)
             print("\(name.rawValue): \(model.parameterCount) parameters")
             let trained = try model.trained(
                 on: TrainingData(

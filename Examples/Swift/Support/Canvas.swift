@@ -19,9 +19,9 @@ public struct Canvas {
         distance: (Double, Double) -> Double
     ) {
         let side = Double(size)
-        func bounds(_ centre: Double) -> Range<Int> {
-            let low = max(Int(((centre - box.reach) * side).rounded(.down)) - 1, 0)
-            return low..<max(min(Int(((centre + box.reach) * side).rounded(.up)) + 2, size), low)
+        func bounds(_ center: Double) -> Range<Int> {
+            let low = max(Int(((center - box.reach) * side).rounded(.down)) - 1, 0)
+            return low..<max(min(Int(((center + box.reach) * side).rounded(.up)) + 2, size), low)
         }
         let columns = bounds(box.x)
         for row in bounds(box.y) {
@@ -107,18 +107,18 @@ public struct Canvas {
 }
 
 /// A drawing in red, green and blue.
-public struct ColourCanvas {
+public struct ColorCanvas {
     private var planes: [Canvas]
 
     public init(size: Int, background: (Double, Double, Double)) {
         planes = [background.0, background.1, background.2].map { Canvas(size: size, background: $0) }
     }
 
-    /// The same shape in all three planes, each with the colour's own level.
-    public mutating func draw(_ colour: (Double, Double, Double), _ shape: (inout Canvas, _ level: Double) -> Void) {
-        shape(&planes[0], colour.0)
-        shape(&planes[1], colour.1)
-        shape(&planes[2], colour.2)
+    /// The same shape in all three planes, each with the color's own level.
+    public mutating func draw(_ color: (Double, Double, Double), _ shape: (inout Canvas, _ level: Double) -> Void) {
+        shape(&planes[0], color.0)
+        shape(&planes[1], color.1)
+        shape(&planes[2], color.2)
     }
 
     public mutating func addNoise(_ amplitude: Double, _ random: inout SampleRandom) {

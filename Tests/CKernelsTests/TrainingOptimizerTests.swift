@@ -1,4 +1,4 @@
-// Optimisers and flat-array arithmetic: against PyTorch's pinned results, element by element, and at their edges.
+// Optimizers and flat-array arithmetic: against PyTorch's pinned results, element by element, and at their edges.
 
 import CKernels
 import CReference
@@ -12,13 +12,13 @@ struct PinnedOperations: Decodable {
         var logits: [Float], gradient: [Double]
         var labels: [Int32]?, targets: [Float]?, weights: [Float]?
     }
-    struct Optimiser: Decodable {
+    struct Optimizer: Decodable {
         var name: String, lr: Double, weight_decay: Double, betas: [Double]
         var momentum: Double?, dampening: Double?, eps: Double?, nesterov: Bool?
         var start: [Float], gradients: [[Float]], after: [[Double]]
     }
     var rows: Int32, classes: Int32
-    var losses: [Loss], optimisers: [Optimiser]
+    var losses: [Loss], optimizers: [Optimizer]
 
     static func load() throws -> PinnedOperations {
         let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -27,12 +27,12 @@ struct PinnedOperations: Decodable {
     }
 }
 
-final class TrainingOptimiserTests: XCTestCase {
+final class TrainingOptimizerTests: XCTestCase {
     /// Every step rounds a handful of times relative to the parameter and to the step taken; both are float on both sides.
-    func testOptimisersAgreeWithPyTorch() throws {
+    func testOptimizersAgreeWithPyTorch() throws {
         let pinned = try PinnedOperations.load()
-        XCTAssertEqual(pinned.optimisers.count, 9)
-        for item in pinned.optimisers {
+        XCTAssertEqual(pinned.optimizers.count, 9)
+        for item in pinned.optimizers {
             try forEachISA { isa in
                 let count = item.start.count
                 let w = GuardedBuffer(item.start, alignment: 4)

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import ResNetSwift
 
-final class InitialisationTests: XCTestCase {
+final class InitializationTests: XCTestCase {
     private struct Statistics {
         var mean = 0.0
         var std = 0.0
@@ -34,7 +34,7 @@ final class InitialisationTests: XCTestCase {
 
     func testResNetsStartAsTorchvisions() throws {
         let graph = try ModelName.cifar_resnet20.graph()
-        let model = Model.initialised(graph, seed: 3)
+        let model = Model.initialized(graph, seed: 3)
         for spec in graph.parameters {
             let tensor = model[spec.name]
             switch spec.role {
@@ -65,12 +65,12 @@ final class InitialisationTests: XCTestCase {
         let x = g.conv(g.input(channels: 8), "conv", 32, kernel: Size2(3, 5), bias: true)
         let h = g.flatten(g.globalAveragePool(x, "pool"))
         let graph = g.finish(logits: g.linear(h, "fc", 300), features: h)
-        let torch = Model.initialised(graph, seed: 1, scheme: .torch)
+        let torch = Model.initialized(graph, seed: 1, scheme: .torch)
         check(torch["conv.weight"], std: 1 / (3.0 * 120).squareRoot(), kurtosis: 1.8, "conv")
         XCTAssertGreaterThan(Statistics(torch["conv.bias"]).largest, 0)
         XCTAssertLessThanOrEqual(Statistics(torch["conv.bias"]).largest, 1 / 120.0.squareRoot())
         check(torch["fc.weight"], std: 1 / (3.0 * 32).squareRoot(), kurtosis: 1.8, "fc")
-        let keras = Model.initialised(graph, seed: 1, scheme: .keras)
+        let keras = Model.initialized(graph, seed: 1, scheme: .keras)
         check(keras["conv.weight"], std: (2.0 / (120 + 32 * 15)).squareRoot(), kurtosis: 1.8, "conv")
         check(keras["fc.weight"], std: (2.0 / 332).squareRoot(), kurtosis: 1.8, "fc")
         XCTAssertEqual(Set(keras["conv.bias"].values + keras["fc.bias"].values), [0])
@@ -78,9 +78,9 @@ final class InitialisationTests: XCTestCase {
 
     func testTheSeedDecidesEveryBit() throws {
         let graph = try ModelName.cifar_resnet14.graph()
-        let model = Model.initialised(graph, seed: 7)
-        let again = Model.initialised(graph, seed: 7)
-        let other = Model.initialised(graph, seed: 8)
+        let model = Model.initialized(graph, seed: 7)
+        let again = Model.initialized(graph, seed: 7)
+        let other = Model.initialized(graph, seed: 8)
         for (name, tensor) in model.parameters {
             XCTAssertEqual(tensor.values.map(\.bitPattern), again[name].values.map(\.bitPattern), name)
             if name.hasSuffix("conv1.weight") { XCTAssertNotEqual(tensor.values, other[name].values, name) }
@@ -103,8 +103,8 @@ final class InitialisationTests: XCTestCase {
             XCTAssertFalse(convs.isEmpty)
         }
         let graph = CIFARResNetConfig.resnet14.graph()
-        let plain = Model.initialised(graph, seed: 1)
-        let zeroed = Model.initialised(graph, seed: 1, zeroInitResidual: true)
+        let plain = Model.initialized(graph, seed: 1)
+        let zeroed = Model.initialized(graph, seed: 1, zeroInitResidual: true)
         for spec in graph.parameters {
             let expected = spec.name.hasSuffix(".bn2.weight") ? [Float](repeating: 0, count: spec.count) : nil
             XCTAssertEqual(zeroed[spec.name].values, expected ?? plain[spec.name].values, spec.name)

@@ -1,6 +1,6 @@
 /* Brightness, contrast, saturation and hue of byte pictures, as augmentation uses them.
  *
- * Each of the first three blends the picture with a poorer version of itself: black, the flat grey of its mean luma, or
+ * Each of the first three blends the picture with a poorer version of itself: black, the flat gray of its mean luma, or
  * its own luma: out = poor + factor * (pixel - poor). Hue goes to HSV in bytes, turns H by a byte, and comes back. The
  * roundings are Pillow's, so that training sees the pixels that torchvision's ColorJitter makes.
  */
@@ -18,7 +18,7 @@ static inline int luma(const uint8_t *rgb) {
     return (int)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
-/* Blends every byte with one grey: 256 answers, looked up. */
+/* Blends every byte with one gray: 256 answers, looked up. */
 static void blend_all(uint8_t *pixels, size_t bytes, int poor, float factor) {
     uint8_t table[256];
     for (int value = 0; value < 256; value++) table[value] = blend(poor, value, factor);
@@ -45,8 +45,8 @@ ck_status ck_saturation_u8(uint8_t *rgb, size_t count, float factor) {
     if (!rgb || !(factor >= 0.0f)) return CK_INVALID_ARGUMENT;
     if (factor == 1.0f) return CK_OK;
     for (size_t i = 0; i < count; i++, rgb += 3) {
-        const int grey = luma(rgb);
-        for (int c = 0; c < 3; c++) rgb[c] = blend(grey, rgb[c], factor);
+        const int gray = luma(rgb);
+        for (int c = 0; c < 3; c++) rgb[c] = blend(gray, rgb[c], factor);
     }
     return CK_OK;
 }
@@ -58,7 +58,7 @@ static inline void turn_pixel(uint8_t *rgb, uint8_t shift) {
     const int r = rgb[0], g = rgb[1], b = rgb[2];
     const int most = r > g ? (r > b ? r : b) : (g > b ? g : b);
     const int least = r < g ? (r < b ? r : b) : (g < b ? g : b);
-    if (most == least) return; /* grey: no saturation, and hue means nothing */
+    if (most == least) return; /* gray: no saturation, and hue means nothing */
     const float range = (float)(most - least);
     const float red = (float)(most - r) / range, green = (float)(most - g) / range, blue = (float)(most - b) / range;
     float sixth; /* -1...5, in sixths of the circle */

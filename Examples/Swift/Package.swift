@@ -25,7 +25,7 @@ let package = Package(
         .executable(name: "four-situations", targets: ["FourSituations"]),
     ],
     dependencies: [
-        .package(name: "ResNetSwift", path: ".."),
+        .package(name: "ResNetSwift", path: "../.."),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [

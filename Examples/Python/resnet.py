@@ -1,6 +1,6 @@
 """Whole networks from Python: ctypes over libresnet.so, NumPy arrays in and out, nothing copied.
 
-    network = Network("resnet50.safetensors")            # floats, (N, C, H, W), normalised as in training
+    network = Network("resnet50.safetensors")            # floats, (N, C, H, W), normalized as in training
     logits = network.predict(x)
 
     network = Network("resnet50.safetensors", bytes=True)            # pictures as decoded, (N, H, W, C) uint8

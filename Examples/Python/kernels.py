@@ -32,7 +32,7 @@ def linear(x, w, b, relu=False, threads=0):
     return y
 
 
-def normalised(pictures, mean, std):
+def normalized(pictures, mean, std):
     """(N, H, W, C) bytes to (N, C, H, W) floats, (byte / 255 - mean) / std."""
     n, h, w, c = pictures.shape
     y = np.empty((n, c, h, w), np.float32)
@@ -50,7 +50,7 @@ def main():
     pictures = random.integers(0, 256, (2, 224, 224, 3), np.uint8)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     wanted = ((pictures / 255 - mean) / std).transpose(0, 3, 1, 2)
-    pixel_error = np.abs(normalised(pictures, mean, std) - wanted).max()
+    pixel_error = np.abs(normalized(pictures, mean, std) - wanted).max()
     print(f"ckernels {core.ck_version().decode()}: linear within {error:.1e}, pixels within {pixel_error:.1e}, "
           f"softmax rows sum to {logits.sum(1).min():.6f}...{logits.sum(1).max():.6f}")
     assert error < 1e-5 and pixel_error < 1e-5 and np.allclose(logits.sum(1), 1, atol=1e-5)

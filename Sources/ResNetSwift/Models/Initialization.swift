@@ -2,7 +2,7 @@
 // models share what they share by name.
 
 /// How convolutions and linear layers start. Batch norms start as the identity (gamma 1, beta 0, mean 0, variance 1).
-public enum InitialisationScheme: Sendable, Hashable {
+public enum InitializationScheme: Sendable, Hashable {
     /// torchvision's ResNets: convolutions normal with variance 2 / fan out (He et al., arXiv:1502.01852); linear
     /// layers as in `.torch`.
     case resNet
@@ -20,8 +20,8 @@ extension Model {
     ///   - scheme: the distributions, by kind of layer.
     ///   - zeroInitResidual: gamma of the last batch norm of every residual block starts at 0, so that each block starts as
     ///     its shortcut (Goyal et al., arXiv:1706.02677).
-    public static func initialised(
-        _ graph: Graph, seed: UInt64, scheme: InitialisationScheme = .resNet, zeroInitResidual: Bool = false
+    public static func initialized(
+        _ graph: Graph, seed: UInt64, scheme: InitializationScheme = .resNet, zeroInitResidual: Bool = false
     ) -> Model {
         let zeroed = zeroInitResidual ? graph.lastNormsOfResidualBlocks : []
         var parameters = graph.firstValues(seed: seed, scheme)
@@ -35,7 +35,7 @@ extension Model {
 extension Graph {
     /// First values of all parameters and buffers but those of `known` keys.
     func firstValues(
-        seed: UInt64, _ scheme: InitialisationScheme, but known: Set<String> = []
+        seed: UInt64, _ scheme: InitializationScheme, but known: Set<String> = []
     ) -> [String: Tensor] {
         var values: [String: Tensor] = [:]
         for spec in parameters where !known.contains(spec.name) {
@@ -44,7 +44,7 @@ extension Graph {
         return values
     }
 
-    private func firstValue(of spec: ParameterSpec, seed: UInt64, _ scheme: InitialisationScheme) -> Tensor {
+    private func firstValue(of spec: ParameterSpec, seed: UInt64, _ scheme: InitializationScheme) -> Tensor {
         let random = CounterRandom(seed: seed, name: spec.name)
         func uniform(_ bound: Double) -> Tensor {
             Tensor(

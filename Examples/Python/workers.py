@@ -57,7 +57,7 @@ def main():
     assert np.array_equal(logits[3:4], network.predict(pictures[3:4])) or np.allclose(
         logits[3:4], network.predict(pictures[3:4]), atol=1e-4)
     assert network.predict(pictures[:0]).shape == (0, network.classes), "an empty partition"
-    with Network(weights) as floats:  # the digits are normalised to -1...1
+    with Network(weights) as floats:  # the digits are normalized to -1...1
         x = np.float32(pictures.transpose(0, 3, 1, 2) / 127.5 - 1)
         assert np.allclose(floats.predict(x), logits, atol=1e-3), "floats and bytes agree"
 

@@ -32,18 +32,18 @@ public func drawFolder(
     try FileManager.default.moveItem(atPath: draft, toPath: folder)
 }
 
-private typealias Colour = (Double, Double, Double)
+private typealias Color = (Double, Double, Double)
 
 extension SampleRandom {
-    fileprivate mutating func colour(_ range: ClosedRange<Double>) -> Colour {
+    fileprivate mutating func color(_ range: ClosedRange<Double>) -> Color {
         (uniform(in: range), uniform(in: range), uniform(in: range))
     }
 }
 
 /// A head with pointed ears (0, cat) or hanging ears (1, dog), of any fur, before any wall.
 public func drawPet(size: Int, dog: Bool, _ random: inout SampleRandom) -> Picture {
-    var canvas = ColourCanvas(size: size, background: random.colour(0.1...0.9))
-    let fur = random.colour(0.2...0.8)
+    var canvas = ColorCanvas(size: size, background: random.color(0.1...0.9))
+    let fur = random.color(0.2...0.8)
     let dark = (fur.0 * 0.6, fur.1 * 0.6, fur.2 * 0.6)
     let (x, y, r) = (random.uniform(in: 0.4...0.6), random.uniform(in: 0.45...0.6), random.uniform(in: 0.18...0.26))
     for side in [-1.0, 1.0] {
@@ -70,8 +70,8 @@ public func drawPet(size: Int, dog: Bool, _ random: inout SampleRandom) -> Pictu
 
 /// Somebody seen from the side, with the neck upright or bent over a telephone.
 public func drawPosture(size: Int, bent: Bool, _ random: inout SampleRandom) -> Picture {
-    var canvas = ColourCanvas(size: size, background: random.colour(0.5...0.95))
-    let (skin, shirt) = (random.colour(0.3...0.6), random.colour(0...0.5))
+    var canvas = ColorCanvas(size: size, background: random.color(0.5...0.95))
+    let (skin, shirt) = (random.color(0.3...0.6), random.color(0...0.5))
     let facing = random.chance(0.5) ? 1.0 : -1.0
     let (x, y) = (random.uniform(in: 0.42...0.58), random.uniform(in: 0.5...0.6))
     let angle = facing * (bent ? random.uniform(in: 0.75...1.15) : random.uniform(in: -0.1...0.2))
@@ -88,7 +88,7 @@ public func drawPosture(size: Int, bent: Bool, _ random: inout SampleRandom) -> 
 /// Stained kidney: a glomerulus with an open tuft in its capsule (0), or one that is scarred (1).
 public func drawGlomerulus(size: Int, sclerotic: Bool, _ random: inout SampleRandom) -> Picture {
     let pink = (random.uniform(in: 0.8...0.9), random.uniform(in: 0.5...0.62), random.uniform(in: 0.7...0.8))
-    var canvas = ColourCanvas(size: size, background: pink)
+    var canvas = ColorCanvas(size: size, background: pink)
     for _ in 0..<24 {  // tubules
         let (x, y, r) = (random.uniform(), random.uniform(), random.uniform(in: 0.05...0.09))
         canvas.draw((0.7, 0.38, 0.6)) { $0.ring(x, y, r, width: 0.02, level: $1, opacity: 0.7) }

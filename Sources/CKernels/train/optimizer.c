@@ -1,4 +1,4 @@
-/* Optimisers and what trainers do to whole gradients, on flat arrays. Coefficients are computed in double and rounded
+/* Optimizers and what trainers do to whole gradients, on flat arrays. Coefficients are computed in double and rounded
  * once, as PyTorch does. */
 #include <math.h>
 
