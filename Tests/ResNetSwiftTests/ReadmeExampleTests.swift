@@ -14,8 +14,8 @@ final class ReadmeExampleTests: XCTestCase {
         let weights = "\(Self.repository)/demo/digits.safetensors"
         let paths = ["\(Self.repository)/demo/digits/three_1.png", "\(Self.repository)/demo/digits/five_2.png"]
         // begin of the example
-        let file = try WeightFile.open(weights)  // .pth, .safetensors or .npz, told by content
-        let model = try Model(from: file)  // which network it is, the names and shapes tell
+        let file = try WeightFile.open(weights)  // .pth, .safetensors or .npz; recognized by content
+        let model = try Model(from: file)  // recognized by names and shapes
         let transform = try model.metadata["transform"].map(ImageTransform.init(json:)) ?? .imageNetV1()
         let size = transform.fixedOutputSize ?? 224
 

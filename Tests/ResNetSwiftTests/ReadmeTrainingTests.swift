@@ -1,4 +1,4 @@
-// The training example of README.md, compiled and run: the lines between the marks stand there word for word.
+// The training example of docs/training.md, compiled and run: the lines between the marks stand there word for word.
 
 import Foundation
 import ResNetSwift
@@ -51,12 +51,12 @@ final class ReadmeTrainingTests: XCTestCase {
         XCTAssertEqual(best["fc.weight"].values, trained.model["fc.weight"].values)
     }
 
-    func testTheReadmeHasTheseLines() throws {
+    func testThePageHasTheseLines() throws {
         let own = try String(contentsOfFile: #filePath, encoding: .utf8).components(separatedBy: "\n")
         let begin = try XCTUnwrap(own.firstIndex { $0.hasSuffix("// begin of the example") })
         let end = try XCTUnwrap(own.firstIndex { $0.hasSuffix("// end of the example") })
         let example = own[(begin + 1)..<end].map { String($0.dropFirst(8)) }.joined(separator: "\n")
-        let readme = try String(contentsOfFile: "\(Self.repository)/README.md", encoding: .utf8)
-        XCTAssertTrue(readme.contains("```swift\n\(example)\n```"))
+        let page = try String(contentsOfFile: "\(Self.repository)/docs/training.md", encoding: .utf8)
+        XCTAssertTrue(page.contains("```swift\n\(example)\n```"))
     }
 }

@@ -2,6 +2,7 @@
 // `given`, what cannot be checked in `unchecked`; both are meant to stay short.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
 @testable import resnet
@@ -9,8 +10,9 @@ import XCTest
 final class DocumentationTests: XCTestCase {
     /// Names that an article takes as given. Within a file a block also sees what the blocks before it define.
     private static let given: [String: String] = [
-        "README.md":
-            "weights: String, paths: [String], folder: String, run: String, plain: ImageTransform, augmented: ImageTransform",
+        "README.md": "weights: String, paths: [String]",
+        "docs/training.md":
+            "weights: String, folder: String, run: String, plain: ImageTransform, augmented: ImageTransform",
         "Examples/Swift/CatsAndDogs/README.md": "data: TrainingData, validation: DatasetSlice",
         "Examples/Swift/Posture/README.md": "start: Model, data: TrainingData, settings: TrainingSettings",
         "Sources/ResNetSwift/ResNetSwift.docc/Classifying.md": "paths: [String], floats: [Float]",
@@ -41,7 +43,7 @@ final class DocumentationTests: XCTestCase {
     // MARK: - Nothing escapes
 
     func testEveryBlockHasALanguage() throws {
-        let checked: Set = ["swift", "c", "cpp", "python", "cmake", "sh", "console"]
+        let checked: Set = ["swift", "c", "cpp", "python", "cmake", "json", "sh", "console"]
         var texts: Set<String> = []
         for (file, text) in try documentation().texts {
             for line in text.indented { XCTFail("\(file):\(line): an indented block; fence it and name its language") }
@@ -136,6 +138,13 @@ final class DocumentationTests: XCTestCase {
                 XCTFail("\(block.file):\(block.line + index): not in Examples/C/CMakeLists.txt: \(line)")
             }
         }
+    }
+
+    /// JSON that stands in a page is a transform.
+    func testTransformsParse() throws {
+        let blocks = try documentation().blocks.filter { $0.language == "json" }
+        XCTAssertFalse(blocks.isEmpty)
+        for block in blocks { XCTAssertNoThrow(try ImageTransform(json: block.text), block.place) }
     }
 
     // MARK: - Commands
