@@ -21,7 +21,7 @@ from referee.networks import NETWORKS  # noqa: E402
 
 def parse():
     models = command.listed(tuple(NETWORKS))
-    options = command.parser(__doc__, "compare", tuple(REGISTRY), rounds=5, seconds=1.5)
+    options = command.parser(__doc__, "compare", tuple(REGISTRY), rounds=15, seconds=0.4)
     options.add_argument("--models", type=models, default=["resnet18", "resnet50"], help="all, or a list")
     options.add_argument(
         "--batch", type=command.counts(checkpoints.PICTURES, "the pictures prepared"), default=[1, 8, 32]

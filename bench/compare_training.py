@@ -18,7 +18,7 @@ from referee.training import CASES, TrainingCell  # noqa: E402
 
 
 def parse():
-    options = command.parser(__doc__, "training", tuple(TRAINING), rounds=5, seconds=3.0)
+    options = command.parser(__doc__, "training", tuple(TRAINING), rounds=7, seconds=2.0)
     cases = command.listed(tuple(CASES))
     options.add_argument("--cases", type=cases, default=list(CASES), help="all, or a list of " + ", ".join(CASES))
     options.add_argument("--no-memory", action="store_true", help="leave out peak RSS, which takes fresh processes")

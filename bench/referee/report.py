@@ -1,5 +1,7 @@
 """The Markdown of a run: tables of throughput, fastest runs, start and memory, and what is needed to judge them."""
 
+import statistics
+
 from peers import REGISTRY, TRAINING
 from peers import title as peer_title
 from referee.ours import Ours
@@ -33,15 +35,16 @@ def cell_row(cell, keys, value, better):
 
 
 def throughput(cells, keys):
-    """Images per second, the ratio to the best peer, and, where multiply-adds are counted, shares of the FMA peak."""
+    """Images per second, the ratios to the best peer, and, where multiply-adds are counted, shares of the FMA peak."""
     counted = all(cell["macs"] for cell in cells)
-    header = ["images/s", *(title for _, title in keys), "ratio to best peer", "by round"]
+    header = ["images/s", *(title for _, title in keys), "ratio of medians", "ratio of fastest runs", "by round"]
     header += ["FMA peak, GFLOP/s", "of peak: ours / best"] if counted else []
     rows = []
     for cell in cells:
         row = cell_row(cell, keys, lambda c, e: e["images_per_s"], max)
         rounds = cell.get("ratio_by_round", [])
         row.append(f"**{cell['ratio']:.2f}**" if "ratio" in cell else "-")
+        row.append(f"{cell['ratio_of_minima']:.2f}" if "ratio_of_minima" in cell else "-")
         row.append(f"{min(rounds):.2f} to {max(rounds):.2f}" if rounds else "-")
         if counted:
             both = cell["peers"].get(Ours.key), cell["peers"].get(cell.get("best_peer"))
@@ -110,7 +113,15 @@ def disturbance(cells):
         spoiled = spoiled or mean > 0.05
         parts.append(f"{title} {mean:.3f} on average, {max(used):.2f} in the worst turn")
     verdict = " **The machine was not quiet: do not trust these figures.**" if spoiled else ""
-    return "Cores used by anybody else during a turn: " + "; ".join(parts) + "." + verdict
+    quiet = quietness(cells)
+    said = f" Median run over fastest run of everybody: {quiet:.2f} (1 on a quiet machine)." if quiet else ""
+    return "Cores used by anybody else during a turn: " + "; ".join(parts) + "." + said + verdict
+
+
+def quietness(cells):
+    """How much slower a typical run was than the fastest, over everybody: neighbors on the same cores show here."""
+    slowdowns = [entry["median_ms"] / entry["min_ms"] for cell in cells for entry in cell["peers"].values()]
+    return statistics.median(slowdowns) if slowdowns else None
 
 
 def notes(cells):
@@ -154,7 +165,8 @@ def by_threads(cells):
         keys = columns(group)
         parts += [
             f"## {threads} thread{'s' if threads > 1 else ''}",
-            "Medians over rounds; * marks the fastest peer of a row; ratio above 1: we are faster.",
+            "Medians over rounds; * marks the fastest peer of a row. A ratio above 1 means that we are faster. The ratio of "
+            "medians is what a shared machine gave; the ratio of fastest runs is what a quiet one gives.",
             throughput(group, keys),
             fastest(group, keys),
         ]
