@@ -21,8 +21,8 @@ struct ResNetTool: ParsableCommand {
               resnet convert resnet50.pth resnet50.safetensors
               resnet time --model resnet50 --batch 8 --threads 2
 
-            CK_ISA=avx2 (avx512, neon, portable) forces an instruction set; OMP_NUM_THREADS sets the default \
-            number of threads.
+            CK_ISA=avx2 (avx512, neon, portable) forces an instruction set; CK_CACHES=32K,512K,32M plans for other \
+            caches than the machine's; OMP_NUM_THREADS sets the default number of threads.
             """,
         version: "resnet \(Machine.kernelVersion)",
         subcommands: [

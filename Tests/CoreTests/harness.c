@@ -95,6 +95,31 @@ static const struct {
               {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimizers", test_optimizers},
               {"refusals", test_refusals}};
 
+/* Caches to plan for: the machine's, and some so small or so large that every block size is another. CK_CACHES holds the
+ * test to its own. */
+static const ck_caches pretended[] = {{.l1 = {4 << 10, 1}, .l2 = {24 << 10, 1}, .l3 = {0, 1}},
+                                      {.l1 = {2 << 20, 1}, .l2 = {256 << 20, 1}, .l3 = {(size_t)4 << 30, 2}}};
+
+static void run_group(size_t group, ck_isa isa, const char *caches) {
+    const long before = checks;
+    groups[group].run();
+    release_all();
+    printf("%-8s %-12s %6ld checks%s\n", ck_isa_name(isa), groups[group].name, checks - before, caches);
+    fflush(stdout);
+}
+
+/* The groups whose kernels are planned, once more under the pretended caches. */
+static int run_with_other_caches(ck_isa isa) {
+    static const char *const names[] = {", small caches", ", large caches"};
+    ck_caches own;
+    if (ck_caches_active(&own) != CK_OK) return 0;
+    for (size_t c = 0; c < sizeof pretended / sizeof *pretended; c++) {
+        if (ck_caches_force(&pretended[c]) != CK_OK) return 0;
+        for (size_t i = 0; i < 2; i++) run_group(i, isa, names[c]);
+    }
+    return ck_caches_force(&own) == CK_OK;
+}
+
 /* check_core [--version]: all groups under every instruction set of this machine, or under the one that CK_ISA names.
  */
 int main(int count, char **arguments) {
@@ -112,13 +137,9 @@ int main(int count, char **arguments) {
     for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--) {
         if (ck_isa_available((ck_isa)isa) != CK_OK || (wanted && *wanted && isa != (int)chosen)) continue;
         if (ck_isa_force((ck_isa)isa) != CK_OK) return 2;
-        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
-            const long before = checks;
-            groups[i].run();
-            release_all();
-            printf("%-8s %-12s %6ld checks\n", ck_isa_name((ck_isa)isa), groups[i].name, checks - before);
-            fflush(stdout);
-        }
+        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) run_group(i, (ck_isa)isa, "");
+        const char *caches = getenv("CK_CACHES");
+        if (!(caches && *caches) && !run_with_other_caches((ck_isa)isa)) return 2;
     }
     printf("ckernels %s: %ld checks, %ld failed\n", ck_version(), checks, failures);
     return failures != 0;

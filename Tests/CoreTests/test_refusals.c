@@ -214,6 +214,26 @@ static void wisdom(void) {
           "unknown values have names");
 }
 
+static void caches(void) {
+    ck_caches now, later, bad;
+    REFUSED(ck_caches_active(NULL));
+    REFUSED(ck_caches_force(NULL));
+    check(ck_caches_active(&now) == CK_OK, "caches");
+    check(now.l1.bytes >= 1 << 10 && now.l1.cores >= 1 && now.l2.cores >= 1 && now.l3.cores >= 1, "caches of a core");
+    const size_t sizes[] = {0, 1, 1023, SIZE_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int level = 1; level <= 3; level++) {
+            bad = now;
+            (level == 1 ? &bad.l1 : level == 2 ? &bad.l2 : &bad.l3)->bytes = sizes[i];
+            if (sizes[i] || level < 3) REFUSED(ck_caches_force(&bad));
+        }
+    bad = now;
+    bad.l3.cores = 0;
+    REFUSED(ck_caches_force(&bad));
+    check(ck_caches_active(&later) == CK_OK && later.l1.bytes == now.l1.bytes && later.l3.cores == now.l3.cores,
+          "a refused size changed the caches");
+}
+
 void test_refusals(void) {
     f = uniform(SIZE, 1, 0, 1);
     g = uniform(SIZE, 2, 0, 1);
@@ -226,4 +246,5 @@ void test_refusals(void) {
     convolutions();
     absurd_plans();
     wisdom();
+    caches();
 }

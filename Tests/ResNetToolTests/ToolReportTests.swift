@@ -165,6 +165,24 @@ final class ToolReportTests: XCTestCase {
         }
     }
 
+    func testWrongCachesAreAnError() throws {
+        let folder = try ToolFolder()
+        let arguments = ["time", "--model", "cifar_resnet14", "--seconds", "0"]
+        for wrong in [
+            "32K", "32K,512K", "32K,512K,32M,1", "32K,512K,32M/0", "32K, 512K, 32M", "0,512K,32M", "32k,1M,2M",
+            "1T,1M,2M",
+        ] {
+            let result = try folder.resnet(arguments, environment: ["CK_CACHES": wrong])
+            XCTAssertEqual(result.status, 1, wrong)
+            XCTAssertEqual(result.output, "")
+            XCTAssertTrue(
+                result.error.contains("resnet: error: CK_CACHES: expected three sizes, found '\(wrong)'"), result.error)
+        }
+        for right in ["", "8K,64K,0", "48K,2M,32M/8", "32768/2,512K,1G"] {
+            XCTAssertEqual(try folder.resnet(arguments, environment: ["CK_CACHES": right]).status, 0, right)
+        }
+    }
+
     func testTheThreadsOfTheEnvironmentAreUsed() throws {
         let folder = try ToolFolder()
         let result = try folder.resnet(

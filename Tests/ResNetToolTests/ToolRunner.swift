@@ -92,6 +92,7 @@ final class ToolFolder {
         process.currentDirectoryURL = URL(fileURLWithPath: path)
         var all = ProcessInfo.processInfo.environment
         all["CK_ISA"] = nil
+        all["CK_CACHES"] = nil
         all["OMP_NUM_THREADS"] = "1"
         all.merge(environment) { _, new in new }
         process.environment = all

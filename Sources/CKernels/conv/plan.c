@@ -162,6 +162,8 @@ ck_status ck_conv_plan_create(const ck_conv_desc *desc, ck_conv_plan **plan) {
     ck_status status;
     ck_conv_plan p = {.d = *desc, .kernels = ck_active(&status)};
     if (!p.kernels) return status;
+    status = ck_caches_active(&p.caches);
+    if (status != CK_OK) return status;
     ck_conv_desc *d = &p.d;
     or_one(&d->stride_height), or_one(&d->stride_width), or_one(&d->dilation_height), or_one(&d->dilation_width);
     or_one(&d->groups);

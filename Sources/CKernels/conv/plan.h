@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "ckernels.h"
+#include "core/caches.h"
 #include "core/parallel.h"
 #include "isa/kernels.h"
 
@@ -22,6 +23,7 @@ typedef struct ck_weight_split {
 struct ck_conv_plan {
     ck_conv_desc d; /* every default filled in */
     const ck_kernels *kernels;
+    ck_caches caches; /* as they were when the plan was made: block sizes never change afterwards */
     const ck_conv_algorithm *algorithm;
     int32_t block;                 /* V */
     int32_t in_blocks, out_blocks; /* channel blocks of x and y */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/caches.h"
 #include "core/cpu.h"
 
 static const ck_kernels *const tables[CK_ISA_COUNT] = {
@@ -37,6 +38,8 @@ ck_status ck_isa_force(ck_isa isa) {
 
 ck_status ck_init(void) {
     if (atomic_load(&active)) return CK_OK;
+    const ck_status caches = ck_caches_prepare();
+    if (caches != CK_OK) return caches;
     const char *wanted = getenv("CK_ISA");
     if (wanted && *wanted) {
         for (int isa = 0; isa < CK_ISA_COUNT; isa++)

@@ -15,6 +15,9 @@ const char *ck_status_string(ck_status status) {
         return "this CPU, operating system or build lacks the instruction set that was asked for";
     case CK_FILE_ERROR: return "a file could not be read or written";
     case CK_BAD_WISDOM: return "not a wisdom file, or a damaged one";
+    case CK_BAD_CACHES:
+        return "CK_CACHES takes the sizes of L1, L2 and L3, each with the cores that share it if need be, such as "
+               "32K,512K,32M or 48K,2M,32M/8";
     }
     return "unknown status";
 }

@@ -76,7 +76,7 @@
  *     Sizes are int32_t and at least 1; buffers may be larger than 4 GiB.
  *
  * Threads
- *     All functions but ck_isa_force may be called from any thread at any time. A plan is immutable and may run in
+ *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is immutable and may run in
  *     many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0 means
  *     ck_default_threads(), 1024 is the most. Work runs on the OpenMP team of the calling thread, which OpenMP keeps
  *     for it: call from few, long-lived threads. Where the system gives no thread, the OpenMP library ends the process.
@@ -87,6 +87,8 @@
  *
  * Environment
  *     CK_ISA           portable, neon, avx2 or avx512, instead of the best there is
+ *     CK_CACHES        sizes of the caches to plan for, L1, L2 and L3, e.g. 32K,512K,32M, instead of the machine's;
+ *                      with the cores that share one: 32K/1,512K/1,32M/8
  *     CK_WISDOM        a file of wisdom, read before the first plan (ck_wisdom_load)
  *     OMP_NUM_THREADS  the default number of threads; read once
  *
@@ -126,7 +128,8 @@ typedef enum ck_status {
     CK_UNKNOWN_ISA = 4,       /* CK_ISA (or the name given) is no ISA this build knows */
     CK_ISA_NOT_AVAILABLE = 5, /* the ISA is known, but this CPU or operating system lacks it */
     CK_FILE_ERROR = 6,        /* a file could not be read or written; errno says why */
-    CK_BAD_WISDOM = 7         /* a wisdom file (or what CK_WISDOM names) is none; nothing was taken from it */
+    CK_BAD_WISDOM = 7,        /* a wisdom file (or what CK_WISDOM names) is none; nothing was taken from it */
+    CK_BAD_CACHES = 8         /* CK_CACHES is not three sizes of caches */
 } ck_status;
 
 /* One English sentence without a full stop; never NULL, also for numbers that are no status. Static: do not free. */
@@ -160,6 +163,23 @@ CK_API ck_isa ck_isa_active(void);
 CK_API const char *ck_isa_name(ck_isa isa);
 /* Floats in a channel block of NCHWc under the active ISA. */
 CK_API int32_t ck_block(void);
+/* One level of the data caches. */
+typedef struct ck_cache_level {
+    size_t bytes;  /* of one instance; 0: there is none (L3 only) */
+    int32_t cores; /* that share one instance, at least 1 */
+} ck_cache_level;
+
+typedef struct ck_caches {
+    ck_cache_level l1, l2, l3;
+} ck_caches;
+
+/* The caches that plans choose their block sizes for: those of the machine, or what CK_CACHES pretends. A wrong CK_CACHES
+ * (CK_BAD_CACHES) makes ck_init and every plan fail. */
+CK_API ck_status ck_caches_active(ck_caches *caches);
+/* Pretends others for the plans made from now on (tests, comparisons). Not while anything runs. L1 and L2 of 1 KiB to
+ * 1 TiB, L3 likewise or 0; CK_INVALID_ARGUMENT changes nothing. */
+CK_API ck_status ck_caches_force(const ck_caches *caches);
+
 /* Threads used when 0 is asked: OMP_NUM_THREADS if set, else the physical cores in the affinity mask, held to the
  * cgroup CPU quota. At least 1; always 1 in a build without OpenMP. */
 CK_API int32_t ck_default_threads(void);

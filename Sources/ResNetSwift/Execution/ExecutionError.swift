@@ -19,6 +19,8 @@ public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {
         case fileError = 6
         /// A wisdom file is none.
         case badWisdom = 7
+        /// CK_CACHES is not three sizes of caches.
+        case badCaches = 8
         /// A status that this version does not know.
         case other = 0xFFFF_FFFF
     }
@@ -35,7 +37,7 @@ public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// What can go wrong between a model and its kernels.
 public enum ExecutionError: Error, Sendable, CustomStringConvertible {
-    /// A kernel function refused; a wrong CK_ISA shows here too.
+    /// A kernel function refused; a wrong CK_ISA or CK_CACHES shows here too.
     case kernel(KernelError)
     /// The graph does not run, or not on pictures of this size.
     case graph(GraphError)

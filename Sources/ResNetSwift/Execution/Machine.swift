@@ -6,8 +6,13 @@ import Glibc
 public enum Machine {
     /// The instruction set that the kernels use: `avx512`, `avx2`, `neon` or `portable`. Chosen once a process; the
     /// environment variable CK_ISA forces one.
-    /// - Throws: `ExecutionError.kernel` when CK_ISA names one that is unknown or that this machine lacks.
+    /// - Throws: `ExecutionError.kernel` when CK_ISA names one that is unknown or that this machine lacks, or when CK_CACHES
+    ///   is not three sizes of caches.
     public static func instructionSet() throws(ExecutionError) -> String {
+        var caches = ck_caches()
+        try check(
+            ck_caches_active(&caches),
+            "CK_CACHES: expected three sizes, found '\(getenv("CK_CACHES").map { String(cString: $0) } ?? "")'")
         let forced = getenv("CK_ISA").map { String(cString: $0) } ?? ""
         try check(
             ck_init(),
