@@ -47,6 +47,10 @@ struct LearningRateCommand: ParsableCommand {
             progress: { done, _ in progress.advance(by: done - progress.done) },
             stopRequested: { Interruption.isRequested })
         progress.hide()
+        if let signal = Interruption.signal {
+            Terminal.note("stopped after \(found.points.count) of \(updates) updates; nothing was written")
+            throw ExitCode(128 + signal)
+        }
         try writeText(LineChart.svg([found.chart]), to: out)
         if json {
             func list(_ value: (LearningRateFinder.Point) -> Double) -> JSONValue {

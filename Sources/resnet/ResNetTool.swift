@@ -1,9 +1,11 @@
 // The command line tool: `resnet COMMAND ...`. Results go to standard output, everything else to standard error.
 //
-// Exit codes: 0 all is well; 1 nothing came of it; 2 some pictures failed, the others are done; 64 wrong usage.
+// Exit codes: 0 everything was done; 1 the command failed; 2 some inputs were skipped, everything else was done; 64 wrong
+// usage; 128 + signal where a signal ended it.
 
 import ArgumentParser
-import Glibc
+// `stdout` is a C variable, which nobody here assigns.
+@preconcurrency import Glibc
 import ResNetSwift
 
 @main
@@ -33,13 +35,22 @@ struct ResNetTool: ParsableCommand {
 
     static func main() {
         _ = ProcessClock.mainStarted
+        // A file that may not grow any more is an error of its write, not the end of the process.
+        signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try parseAsRoot()
             try command.run()
         } catch {
             finish(with: error)
         }
-        fflush(nil)
+        Glibc.exit(flushed(.success).rawValue)
+    }
+
+    /// Results that could not be written are a failure, whatever the command thought.
+    private static func flushed(_ code: ExitCode) -> ExitCode {
+        guard fflush(stdout) != 0 || ferror(stdout) != 0 else { return code }
+        Terminal.error("standard output: the results could not be written: \(String(cString: strerror(errno)))")
+        return .failure
     }
 
     /// Help and version print as they are; everything else is one line that begins with `resnet: error:`, then the usage
@@ -53,12 +64,22 @@ struct ResNetTool: ParsableCommand {
             let lines = fullMessage(for: error).split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
             let message = lines[0].hasPrefix("Error: ") ? lines[0].dropFirst(7) : lines[0]
             Terminal.error(String(message))
+            if let near = nearestCommand() { Terminal.note("did you mean `resnet \(near)`?") }
             if lines.count > 1 { Terminal.write("\(lines[1])\n") }
         } else if !(error is ExitCode) {
             Terminal.error("\(error)")
         }
-        fflush(nil)
-        Glibc.exit(code.rawValue)
+        Glibc.exit(flushed(code).rawValue)
+    }
+
+    /// The command that a mistyped first word is closest to.
+    private static func nearestCommand() -> String? {
+        guard CommandLine.argc > 1 else { return nil }
+        let word = CommandLine.arguments[1]
+        let names = configuration.subcommands.compactMap { $0.configuration.commandName }
+        guard !word.hasPrefix("-"), word != "help", !names.contains(word) else { return nil }
+        let ranked = names.map { (distance: editDistance($0, word), name: $0) }.min { $0.distance < $1.distance }
+        return ranked.flatMap { $0.distance <= max(2, word.count / 3) ? $0.name : nil }
     }
 }
 

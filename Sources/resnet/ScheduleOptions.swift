@@ -122,8 +122,7 @@ struct ScheduleOptions: ParsableArguments {
         var settings = TrainingSettings(
             epochs: epochs, learningRate: lr ?? usualRate, accumulation: accumulate, seed: seed, averageDecay: ema,
             topK: top)
-        let updates = setup.data.updatesPerEpoch(accumulation: accumulate)
-        settings.schedule = LearningRateSchedule(shape, warmUpUpdates: Int((warmUp * Double(updates)).rounded()))
+        settings.schedule = LearningRateSchedule(shape, warmUpEpochs: warmUp)
         settings.monitor =
             monitor.flatMap { Monitor($0) } ?? Monitor(.loss, ofValidation: setup.data.validation != nil)
         return settings
@@ -141,12 +140,5 @@ struct ScheduleOptions: ParsableArguments {
                     minLR: minLr))
         }
         return callbacks
-    }
-}
-
-extension TrainingData {
-    fileprivate func updatesPerEpoch(accumulation: Int) -> Int {
-        let batches = (training.count + batchSize - 1) / batchSize
-        return (batches + accumulation - 1) / accumulation
     }
 }

@@ -10,7 +10,8 @@ struct TimeCommand: ParsableCommand {
         abstract: "Times a network or a training step: median, pictures a second, time to the first result, memory.",
         discussion: """
             The first result is computed right after planning and its time counts from the start of the process. Then \
-            follow a warm-up and runs until the seconds are over. JSON keys: model batch threads isa dtype median_ms min_ms \
+            follow a warm-up and runs until the seconds are over. Pictures a second are all pictures over all the time, as a \
+            user gets them; the median and the fastest run stand beside. JSON keys: model batch threads isa dtype median_ms min_ms \
             images_per_s samples plan_s first_result_s peak_rss_mib. With --train a run is a step on random pictures: forward, \
             backward and update (SGD with momentum).
 
@@ -75,10 +76,11 @@ struct TimeCommand: ParsableCommand {
             now = ProcessClock.now()
         }
         progress.hide()
+        let elapsed = now - began
         samples.sort()
         try report(
             Measurement(
-                median: samples[samples.count / 2], minimum: samples[0], samples: samples.count,
+                median: samples[samples.count / 2], minimum: samples[0], samples: samples.count, elapsed: elapsed,
                 planning: planned - planning, firstResult: firstResult),
             loaded, subject)
     }
@@ -141,12 +143,14 @@ struct TimeCommand: ParsableCommand {
         let median: Double
         let minimum: Double
         let samples: Int
+        /// All of them together.
+        let elapsed: Double
         let planning: Double
         let firstResult: Double
     }
 
     private func report(_ measured: Measurement, _ loaded: LoadedModel, _ subject: Subject) throws {
-        let rate = Double(batch) / measured.median
+        let rate = Double(batch * measured.samples) / measured.elapsed
         func rounded(_ value: Double) -> JSONValue { .number((value * 1e6).rounded() / 1e6) }
         if json {
             print(

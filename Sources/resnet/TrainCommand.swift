@@ -68,9 +68,10 @@ struct TrainCommand: ParsableCommand {
                 setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)
         }
         let resumes = resume && access("\(out)/last.safetensors", F_OK) == 0
-        if !overwrite && !resume && access("\(out)/last.safetensors", F_OK) == 0 {
+        for file in ["last", "best"] where !overwrite && !resumes && access("\(out)/\(file).safetensors", F_OK) == 0 {
+            let way = file == "last" ? "--resume continues it, " : ""
             throw ToolError(
-                "\(out): expected a folder without a run in it, found one; --resume goes on with it, --overwrite replaces it, "
+                "\(out): expected a folder without a run in it, found \(file).safetensors; \(way)--overwrite replaces it, "
                     + "--out names another folder")
         }
 
@@ -92,7 +93,7 @@ struct TrainCommand: ParsableCommand {
             Terminal.note(
                 "stopped after \(done) of \(settings.epochs) epochs; the same command with --resume goes on from "
                     + "\(outcome.lastCheckpoint ?? out)")
-            return
+            throw ExitCode(128 + (Interruption.signal ?? SIGINT))
         }
         Terminal.note("trained in \(fineDurationText(ProcessClock.now() - began)): \(out)/history.svg has the curves")
         if !outcome.skipped.isEmpty {

@@ -126,8 +126,9 @@ final class TrainingLossTests: XCTestCase {
         }
         let lines = """
             1,000 samples to train, 50 to validate, 8 batches an epoch, 1,026 of 11,177,538 parameters train
-            epoch  1/10  loss 0.5000  top-1 75.00 %  top-2 100.00 %  | val loss 0.2500  top-1 87.50 %  top-2 100.00 %  \
-            | lr 0.1  1m 12s  3 skipped *
+            * marks the best epoch so far
+            epoch   train loss   top-1   top-2     val loss   top-1   top-2       lr    time
+             1/10       0.5000  75.00% 100.00%       0.2500  87.50% 100.00%      0.1  1m 12s  3 skipped *
             a word
 
             """
@@ -135,9 +136,9 @@ final class TrainingLossTests: XCTestCase {
         let text = run(isTerminal: true)
         let bars = text.components(separatedBy: "\r\u{1b}[K")
         XCTAssertTrue(
-            bars.contains("epoch  1/10  ████████████▌░░░░░░░  62 %  loss 0.5000  top-1 75.00 %  30s left"), text)
+            bars.contains(" 1/10  ████████████▌░░░░░░░  62 %  loss 0.5000  top-1 75.00%  30s left"), text)
         XCTAssertTrue(
-            bars.contains("epoch  1/10  ████████████████████ 100 %  loss 0.5000  top-1 75.00 %  0s left"), text)
+            bars.contains(" 1/10  ████████████████████ 100 %  loss 0.5000  top-1 75.00%  0s left"), text)
         XCTAssertEqual(bars.count, 7, "a bar every tenth of a second and the last, cleared once")
         XCTAssertEqual(bars[0] + bars[bars.count - 1], lines)
     }

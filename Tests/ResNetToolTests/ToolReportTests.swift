@@ -129,8 +129,9 @@ final class ToolReportTests: XCTestCase {
         for member in members { if case .number(let value) = member.value { numbers[member.key] = value } }
         XCTAssertGreaterThan(numbers["min_ms"]!, 0)
         XCTAssertGreaterThanOrEqual(numbers["median_ms"]!, numbers["min_ms"]!)
-        XCTAssertEqual(
-            numbers["images_per_s"]!, 2000 / numbers["median_ms"]!, accuracy: 0.01 * numbers["images_per_s"]!)
+        // All pictures over all the time: no more than the fastest run alone would give.
+        XCTAssertGreaterThan(numbers["images_per_s"]!, 0)
+        XCTAssertLessThanOrEqual(numbers["images_per_s"]!, 1.001 * 2000 / numbers["min_ms"]!)
         XCTAssertGreaterThan(numbers["first_result_s"]!, numbers["plan_s"]!)
         XCTAssertGreaterThan(numbers["peak_rss_mib"]!, 1)
     }

@@ -19,7 +19,8 @@ final class ToolTrainTests: XCTestCase {
             ])
         XCTAssert(trained.output.hasPrefix("loss "), trained.output)
         XCTAssert(trained.output.contains("actual \\ predicted"), trained.output)
-        XCTAssert(trained.error.contains("epoch 2/2  loss "), trained.error)
+        XCTAssert(trained.error.contains("\nepoch   train loss   top-1"), trained.error)
+        XCTAssert(trained.error.contains("\n  2/2 "), trained.error)
         let csv = try String(contentsOfFile: "\(folder.path)/run/history.csv", encoding: .utf8)
         XCTAssertEqual(csv.split(separator: "\n").count, 3)
 
@@ -193,7 +194,7 @@ final class ToolTrainTests: XCTestCase {
         stopped.interrupt()
         stopped.waitUntilExit()
         XCTAssertEqual(stopped.terminationReason, .exit)
-        XCTAssertEqual(stopped.terminationStatus, 0)
+        XCTAssertEqual(stopped.terminationStatus, 128 + SIGINT)
 
         let survivor = try folder.resnet(Self.run + ["killed"])
         XCTAssertEqual(survivor.status, 0, survivor.error)

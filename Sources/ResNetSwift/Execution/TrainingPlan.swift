@@ -101,6 +101,13 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
             frozen: model.frozen, plan: plan)
     }
 
+    public var computing: [String: String] {
+        [
+            "threads": "\(threads)", "accuracy": options.accuracy.rawValue,
+            "instruction set": String(cString: ck_isa_name(isa)),
+        ]
+    }
+
     /// Keys that do not change; see `TrainingBackend.frozen`.
     public var frozen: Set<String> {
         get { wantedFrozen }

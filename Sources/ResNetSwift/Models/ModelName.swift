@@ -141,7 +141,7 @@ extension String {
 }
 
 /// Levenshtein's distance: insertions, deletions and replacements of characters.
-func editDistance(_ a: String, _ b: String) -> Int {
+package func editDistance(_ a: String, _ b: String) -> Int {
     let b = Array(b)
     var row = Array(0...b.count)
     for (i, x) in a.enumerated() {

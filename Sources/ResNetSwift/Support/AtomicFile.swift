@@ -15,7 +15,9 @@ final class AtomicFile {
         guard !path.isEmpty, !path.utf8.contains(0) else { throw .cannotWrite("the path is empty or contains a NUL") }
         var target = path
         var status = stat()
+        var mode: mode_t?
         if stat(path, &status) == 0 {
+            mode = status.st_mode & 0o7777
             // Renaming over a device or a directory would do harm; renaming over a link would cut it.
             guard status.st_mode & S_IFMT == S_IFREG else { throw .cannotWrite("something else than a file is there") }
             if let real = realpath(path, nil) {
@@ -32,6 +34,8 @@ final class AtomicFile {
         temporary = "\(folder).\(name.prefix(100)).tmp-\(getpid())-\(String(random.next(), radix: 36))"
         descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw .cannotWrite(errorText(errno)) }
+        // What is replaced keeps its permissions: a private file must not become readable.
+        if let mode { fchmod(descriptor, mode) }
     }
 
     deinit {

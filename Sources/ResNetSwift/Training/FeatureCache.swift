@@ -43,8 +43,15 @@ struct FeatureCache: Sendable {
         self.skipped = skipped
     }
 
+    /// A batch of those samples that could be read; nil where none is left, or one where batch norms need more.
+    func batch(_ samples: [Int], _ loader: BatchLoader) -> TrainingBatch? {
+        let (present, features) = features(of: samples)
+        if present.isEmpty || loader.settings.dropsSingleSample && present.count == 1 { return nil }
+        return TrainingBatch(input: .features(features), labels: loader.labels(of: present))
+    }
+
     /// The features of those samples that could be read, and the samples.
-    func batch(_ samples: [Int]) -> (samples: [Int], features: Tensor) {
+    private func features(of samples: [Int]) -> (samples: [Int], features: Tensor) {
         let present = samples.filter { rows[$0] != nil }
         let storage = FloatStorage(count: present.count * width) { target in
             values.withUnsafeBufferPointer { values in
@@ -55,6 +62,18 @@ struct FeatureCache: Sendable {
             }
         }
         return (present, Tensor(shape: [present.count, width], storage: storage))
+    }
+}
+
+extension TrainingData {
+    /// Whether a sample has the same features in every epoch, and those of `samples` samples fit into `limit` bytes.
+    func hasConstantFeatures(
+        _ graph: Graph, frozen: Set<String>, shape: ImageShape, samples: Int, limit: Int
+    ) -> Bool {
+        guard limit > 0, !transform.isRandom, mixing == nil, graph.hasConstantFeatures(frozen: frozen),
+            let width = graph.featureWidth(input: Size2(shape.height, shape.width))
+        else { return false }
+        return samples * width * MemoryLayout<Float>.size <= limit
     }
 }
 

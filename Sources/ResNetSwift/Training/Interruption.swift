@@ -7,15 +7,15 @@ import Synchronization
 /// Ctrl-C as a question: a signal sets a flag, the trainer asks for it between updates, saves and ends. The second one
 /// ends the program at once.
 public enum Interruption {
-    private static let count = Atomic<Int>(0)
+    private static let received = Atomic<Int32>(0)
 
     /// SIGINT and SIGTERM are from now on a request to stop.
     public static func watch() {
         // Whatever is set up lazily is set up now: a signal handler must not do it.
-        count.store(0, ordering: .relaxed)
+        received.store(0, ordering: .relaxed)
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { signal in
-            if Interruption.count.add(1, ordering: .relaxed).oldValue > 0 {
+            if Interruption.received.exchange(signal, ordering: .relaxed) != 0 {
                 Glibc.signal(signal, SIG_DFL)
                 raise(signal)
             }
@@ -26,5 +26,11 @@ public enum Interruption {
     }
 
     /// Somebody has asked since `watch`.
-    public static var isRequested: Bool { count.load(ordering: .relaxed) > 0 }
+    public static var isRequested: Bool { signal != nil }
+
+    /// The signal that asked last since `watch`; a program that stops for it exits with 128 plus its number, as shells expect.
+    public static var signal: Int32? {
+        let number = received.load(ordering: .relaxed)
+        return number == 0 ? nil : number
+    }
 }

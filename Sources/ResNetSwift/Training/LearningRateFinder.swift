@@ -37,13 +37,14 @@ public struct LearningRateFinder: Sendable {
     ///   - updates: at most; the search ends where the loss is four times the best, or no number.
     ///   - smoothing: of the losses: the weight of what went before, in 0..<1.
     ///   - seed: of order and augmentation.
+    ///   - featureCacheLimit: bytes that features of a frozen backbone may take, which are then computed once.
     ///   - progress: called after each update.
     ///   - stopRequested: true ends the search with what there is.
     /// - Throws: `TrainingError.settings` for rates or counts that make no sense, and what the backend and the data
     ///   throw.
     public static func run(
         _ backend: any TrainingBackend, data: TrainingData, from lowest: Double = 1e-7, to highest: Double = 10,
-        updates: Int = 100, smoothing: Double = 0.9, seed: UInt64 = 0,
+        updates: Int = 100, smoothing: Double = 0.9, seed: UInt64 = 0, featureCacheLimit: Int = 1 << 30,
         progress: (_ done: Int, _ of: Int) -> Void = { _, _ in },
         stopRequested: () -> Bool = { false }
     ) throws -> LearningRateFinder {
@@ -63,33 +64,50 @@ public struct LearningRateFinder: Sendable {
             throw TrainingError.settings(
                 field: "training data", expected: "more than one sample", found: "\(data.training.count)")
         }
+        var cache: FeatureCache?
+        // Where the search is shorter than an epoch, computing all features would take longer than the search.
+        let seen = updates * data.batchSize
+        if seen > data.training.count,
+            data.hasConstantFeatures(
+                backend.graph, frozen: backend.frozen, shape: loader.pictureShape, samples: data.training.count,
+                limit: featureCacheLimit)
+        {
+            cache = try FeatureCache(
+                BatchLoader(data.training, data.loaderSettings(seed: seed, forTraining: false)), backend
+            ) { _, _ in }
+        }
         let before = try backend.exportState()
         let result = Result { () throws in
             try search(
-                backend, loader, lowest, highest, updates, smoothing, progress: progress, stopRequested: stopRequested)
+                backend, loader, cache, lowest, highest, updates, smoothing, progress: progress,
+                stopRequested: stopRequested)
         }
         try backend.importState(before)
         return LearningRateFinder(points: try result.get())
     }
 
     private static func search(
-        _ backend: any TrainingBackend, _ loader: BatchLoader, _ lowest: Double, _ highest: Double, _ updates: Int,
-        _ smoothing: Double, progress: (Int, Int) -> Void, stopRequested: () -> Bool
+        _ backend: any TrainingBackend, _ loader: BatchLoader, _ cache: FeatureCache?, _ lowest: Double,
+        _ highest: Double, _ updates: Int, _ smoothing: Double, progress: (Int, Int) -> Void, stopRequested: () -> Bool
     ) throws -> [Point] {
         var points: [Point] = []
         var (average, best) = (0.0, Double.infinity)
         var skipped: [SkippedSample] = []
         var epoch = 0
         while true {
-            let stream = loader.batches(epoch: epoch)
+            let stream = cache == nil ? loader.batches(epoch: epoch) : nil
             let before = points.count
-            while let loaded = stream.nextBatch() {
-                if epoch == 0 { skipped += loaded.skipped }
-                guard skipped.count <= loader.skipLimit else {
-                    throw DatasetError.tooManySkipped(
-                        limit: loader.skipLimit, of: loader.slice.count, skipped: skipped)
+            for samples in loader.plan(epoch: epoch) {
+                var next = cache?.batch(samples, loader)
+                if let loaded = stream?.nextBatch() {
+                    if epoch == 0 { skipped += loaded.skipped }
+                    guard skipped.count <= loader.skipLimit else {
+                        throw DatasetError.tooManySkipped(
+                            limit: loader.skipLimit, of: loader.slice.count, skipped: skipped)
+                    }
+                    next = loaded.batch
                 }
-                guard let batch = loaded.batch else { continue }
+                guard let batch = next else { continue }
                 let step = points.count
                 let rate = lowest * pow(highest / lowest, Double(step) / Double(updates - 1))
                 let result = try backend.train(

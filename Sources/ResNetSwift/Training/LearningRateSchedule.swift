@@ -32,20 +32,27 @@ public struct LearningRateSchedule: Sendable, Hashable {
     public var shape: Shape
     /// Updates over which the rate rises linearly from `warmUpFactor` times its value; 0 means none.
     public var warmUpUpdates: Int
+    /// The same in epochs, which need not be whole; added to `warmUpUpdates`.
+    public var warmUpEpochs: Double
     /// What the warm-up begins with, as a part of the rate.
     public var warmUpFactor: Double
 
     /// A shape, and a linear warm-up before it.
     /// - Precondition: numbers that make sense; one-cycle takes no warm-up, as it has its own.
-    public init(_ shape: Shape = .constant, warmUpUpdates: Int = 0, warmUpFactor: Double = 0.01) {
-        precondition(warmUpUpdates >= 0 && warmUpFactor > 0 && warmUpFactor <= 1, "a warm-up rises from above 0 to 1")
+    public init(
+        _ shape: Shape = .constant, warmUpUpdates: Int = 0, warmUpEpochs: Double = 0, warmUpFactor: Double = 0.01
+    ) {
+        precondition(
+            warmUpUpdates >= 0 && warmUpEpochs >= 0 && warmUpEpochs < 1e6 && warmUpFactor > 0 && warmUpFactor <= 1,
+            "a warm-up rises from above 0 to 1")
         if case .oneCycle(let rise, let start, let end, _) = shape {
-            precondition(warmUpUpdates == 0, "one-cycle has a warm-up of its own")
+            precondition(warmUpUpdates == 0 && warmUpEpochs == 0, "one-cycle has a warm-up of its own")
             precondition(rise > 0 && rise < 1 && start >= 1 && end >= 1, "one-cycle rises, then falls")
         }
         if case .step(let epochs, _) = shape { precondition(epochs > 0, "a step takes at least one epoch") }
         self.shape = shape
         self.warmUpUpdates = warmUpUpdates
+        self.warmUpEpochs = warmUpEpochs
         self.warmUpFactor = warmUpFactor
     }
 
@@ -56,15 +63,20 @@ public struct LearningRateSchedule: Sendable, Hashable {
     func rate(base: Double, update: Int, updatesPerEpoch: Int, epochs: Int) -> Double {
         let total = updatesPerEpoch * epochs
         let epoch = updatesPerEpoch > 0 ? update / updatesPerEpoch : 0
+        let warming = warmUpUpdates + Int((warmUpEpochs * Double(updatesPerEpoch)).rounded())
+        func warmUp(_ update: Int) -> Double {
+            guard update < warming else { return 1 }
+            return warmUpFactor + (1 - warmUpFactor) * Double(update) / Double(warming)
+        }
         switch shape {
         case .constant: return base * warmUp(update)
         case .step(let every, let factor): return base * pow(factor, Double(epoch / every)) * warmUp(update)
         case .milestones(let milestones, let factor):
             return base * pow(factor, Double(milestones.count { $0 <= epoch })) * warmUp(update)
         case .cosine(let minimum):
-            if update < warmUpUpdates { return base * warmUp(update) }
-            let length = max(total - warmUpUpdates, 1)
-            return anneal(base, minimum, min(Double(update - warmUpUpdates) / Double(length), 1))
+            if update < warming { return base * warmUp(update) }
+            let length = max(total - warming, 1)
+            return anneal(base, minimum, min(Double(update - warming) / Double(length), 1))
         case .oneCycle(let rise, let startDivisor, let endDivisor, _):
             let start = base / startDivisor
             let (isRising, part) = cyclePart(update, total, rise)
@@ -80,14 +92,10 @@ public struct LearningRateSchedule: Sendable, Hashable {
             ? anneal(range.upperBound, range.lowerBound, part) : anneal(range.lowerBound, range.upperBound, part)
     }
 
-    private func warmUp(_ update: Int) -> Double {
-        guard update < warmUpUpdates else { return 1 }
-        return warmUpFactor + (1 - warmUpFactor) * Double(update) / Double(warmUpUpdates)
-    }
-
-    /// Which half of the cycle, and how much of it is over. The turn is at rise * total - 1, the end at total - 1.
+    /// Which half of the cycle, and how much of it is over. The turn is at rise * total - 1, the end at total - 1; in runs of
+    /// a few updates the turn lies before the first one, as in PyTorch.
     private func cyclePart(_ update: Int, _ total: Int, _ rise: Double) -> (isRising: Bool, part: Double) {
-        let turn = max(rise * Double(total) - 1, 0)
+        let turn = rise * Double(total) - 1
         let end = Double(total - 1)
         let now = min(Double(update), end)
         if now <= turn { return (true, turn > 0 ? now / turn : 1) }

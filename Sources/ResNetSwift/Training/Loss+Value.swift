@@ -6,6 +6,27 @@
 import Glibc
 
 extension Loss {
+    /// The same without label smoothing and weights: what networks are scored by.
+    public var plain: Loss {
+        switch self {
+        case .crossEntropy(_, _, let ignoreIndex): .crossEntropy(ignoreIndex: ignoreIndex)
+        case .binaryCrossEntropy: .binaryCrossEntropy()
+        }
+    }
+
+    /// What the loss of a batch is divided by, in samples: N, or the sum of the class weights of the samples that count.
+    func weight(of labels: BatchLabels) -> Double {
+        guard case .crossEntropy(_, let weights, let ignoreIndex) = self, case .classes(let classes) = labels else {
+            switch labels {
+            case .classes(let classes): return Double(classes.count)
+            case .probabilities(let targets), .multiHot(let targets): return Double(targets.shape[0])
+            }
+        }
+        return classes.reduce(0.0) { sum, label in
+            label == ignoreIndex ? sum : sum + (weights.map { Double($0[Int(label)]) } ?? 1)
+        }
+    }
+
     /// The loss of a batch and what it was divided by, computed in double precision.
     /// - Parameters:
     ///   - logits: (N, classes).

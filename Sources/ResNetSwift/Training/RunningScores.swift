@@ -15,8 +15,11 @@ struct RunningScores: Sendable, Equatable {
     init(k: Int) { self.k = k }
 
     mutating func add(_ result: StepResult, labels: BatchLabels) {
-        lossSum += result.loss * result.weight
-        weightSum += result.weight
+        // A batch of weight 0 (class weights) has no mean: it counts nothing.
+        if result.weight > 0 {
+            lossSum += result.loss * result.weight
+            weightSum += result.weight
+        }
         let columns = result.logits.shape[1]
         let rows = result.logits.shape[0]
         result.logits.withUnsafeFloats { logits in

@@ -18,20 +18,22 @@ extension Trainer {
         state = RunState(k: topK)
         (trainingFeatures, validationFeatures, bestParameters) = (nil, nil, nil)
         if resumes {
-            guard let lastPath else {
+            guard let lastPath, let folder = settings.folder else {
                 throw TrainingError.settings(field: "resume", expected: "a folder with a checkpoint", found: "none")
             }
+            lock = try RunLock(folder)
             try resume(from: lastPath)
             removeDrafts(in: lastPath.parentFolder)
             return
         }
         if let folder = settings.folder, let lastPath {
-            if access(lastPath, F_OK) == 0, !settings.replacesEarlierRun {
+            for path in [lastPath, bestPath ?? lastPath] where access(path, F_OK) == 0 && !settings.replacesEarlierRun {
                 throw TrainingError.checkpoint(
-                    path: lastPath, expected: "a folder without a run in it, or to resume it or replace it",
+                    path: path, expected: "a folder without a run in it, or to resume it or replace it",
                     found: "an earlier run")
             }
             try makeFolder(folder)
+            lock = try RunLock(folder)
         }
         average = try settings.averageDecay.map {
             WeightAverage(decay: $0, parameters: try backend.exportParameters())
@@ -47,9 +49,15 @@ extension Trainer {
             case .cosine, .oneCycle: []
             case .constant, .step, .milestones: ["epochs"]
             }
-        if let (field, expected, found) = checkpoint.mismatch(settingsInWords, allowed: allowed) {
+        if let (field, expected, found) = checkpoint.mismatch(settingsInWords, allowed: allowed.union(computing.keys)) {
             throw TrainingError.checkpoint(
                 path: path, expected: "a run with the same \(field), \(expected)", found: found)
+        }
+        for (field, found) in computing.sorted(by: { $0.key < $1.key }) {
+            guard let expected = checkpoint.settings[field], expected != found else { continue }
+            report(
+                .note(
+                    "warning: this run had \(field) \(expected), now \(found): it goes on, but not with the same bits"))
         }
         guard checkpoint.state.batch <= trainingLoader.batchesPerEpoch,
             (checkpoint.raw != nil) == (settings.averageDecay != nil)
@@ -129,6 +137,9 @@ extension Trainer {
         return parameters
     }
 
+    /// What changes the last bits, but not what is computed.
+    private var computing: [String: String] { backend.computing }
+
     /// What decides the bits of a run, in words: a resumed run must have the same.
     func describeSettings() -> [String: String] {
         let plan = backend.plan
@@ -141,48 +152,23 @@ extension Trainer {
             "mixing": data.mixing.map { "\($0)" } ?? "none", "loss": "\(plan.loss)", "optimizer": "\(plan.optimizer)",
             "gradient norm limit": plan.gradientNormLimit.map { "\($0)" } ?? "none",
             "average decay": settings.averageDecay.map { "\($0)" } ?? "none",
-            "frozen": fingerprint(ownFrozen.sorted()), "monitor": "\(settings.monitor)",
+            "frozen": hexHash(of: ownFrozen.sorted()), "monitor": "\(settings.monitor)",
             "callbacks": callbacks.map(\.name).joined(separator: ", "),
-        ]
+        ].mapValues(withoutModules).merging(computing) { own, _ in own }
         words["unfreezing"] =
             settings.unfreezing.map { schedule in
                 schedule.policies.sorted { $0.key < $1.key }.map { "\($0.key + 1): \($0.value)" }
                     .joined(separator: ", ")
             } ?? "none"
-        words["parameter groups"] = fingerprint(
-            plan.groups.flatMap { ["\($0.name) \($0.learningRateScale) \($0.weightDecay)"] + $0.parameters })
+        words["parameter groups"] = hexHash(
+            of: plan.groups.flatMap { ["\($0.name) \($0.learningRateScale) \($0.weightDecay)"] + $0.parameters })
         switch data.order {
         case .sequential: words["order"] = "sequential"
         case .shuffled: words["order"] = "shuffled"
-        case .weighted(let weights): words["order"] = fingerprint(weights.map { "\($0)" })
+        case .weighted(let weights): words["order"] = hexHash(of: weights.map { "\($0)" })
         }
         return words
     }
-}
-
-extension DatasetSlice {
-    /// How many samples, and a hash of which they are and of their labels.
-    fileprivate var fingerprint: String {
-        let lines = samples.map { sample in
-            let label =
-                switch dataset.labels {
-                case .classes(let labels): "\(labels[sample])"
-                case .multiLabel(let labels): "\(labels[sample])"
-                }
-            return "\(dataset.name(of: sample)) \(label)"
-        }
-        return "\(count) samples, \(ResNetSwift.fingerprint(lines + dataset.classNames))"
-    }
-}
-
-/// FNV-1a of lines, 64 bits, in hexadecimal.
-private func fingerprint(_ lines: [String]) -> String {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for line in lines {
-        for byte in line.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        hash = (hash ^ 0x0a) &* 0x100_0000_01b3
-    }
-    return String(hash, radix: 16)
 }
 
 /// Removes files that processes which are no more had begun to write (`AtomicFile` names them with the process).
@@ -214,4 +200,21 @@ func makeFolder(_ path: String) throws(TrainingError) {
     guard stat(path, &about) == 0, about.st_mode & S_IFMT == S_IFDIR else {
         throw .settings(field: "folder", expected: "\(path) to be a folder", found: "a file")
     }
+}
+
+/// A description without the names of modules (`ResNetX.Loss.crossEntropy` becomes `Loss.crossEntropy`): they say where a type is
+/// declared, not what was asked for.
+private func withoutModules(_ text: String) -> String {
+    var words: [Substring] = []
+    for word in text.split(separator: ".", omittingEmptySubsequences: false) {
+        if let last = words.last {
+            let name = last.reversed().prefix { $0.isLetter || $0.isNumber }.count
+            if last.suffix(name).hasPrefix("ResNet") {
+                words[words.count - 1] = last.dropLast(name) + word
+                continue
+            }
+        }
+        words.append(word)
+    }
+    return words.joined(separator: ".")
 }

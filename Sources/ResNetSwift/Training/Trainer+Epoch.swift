@@ -18,7 +18,7 @@ extension Trainer {
                     guard let next = stream.nextBatch() else { preconditionFailure("the epoch has \(batches) batches") }
                     try skip(next.skipped)
                     if let batch = next.batch { loaded.append(batch) }
-                } else if let batch = cachedBatch(trainingFeatures, plan[index], trainingLoader) {
+                } else if let batch = trainingFeatures?.batch(plan[index], trainingLoader) {
                     loaded.append(batch)
                 }
             }
@@ -46,10 +46,12 @@ extension Trainer {
         return true
     }
 
-    /// One update from the batches of one accumulation; they count by their samples.
+    /// One update from the batches of one accumulation. They count by their weights, as one large batch would: the sum of the
+    /// class weights, or the number of samples.
     private func update(_ batches: [TrainingBatch], step: Int, update: Int, rate: Double) throws {
         guard !batches.isEmpty else { return }
-        let samples = batches.reduce(0) { $0 + $1.count }
+        let weights = batches.map { backend.plan.loss.weight(of: $0.labels) }
+        let total = weights.reduce(0, +)
         let momentum = settings.schedule.momentum(
             update: update, updatesPerEpoch: updatesPerEpoch, epochs: settings.epochs)
         for (index, batch) in batches.enumerated() {
@@ -58,9 +60,10 @@ extension Trainer {
                 StepSettings(
                     step: step + index,
                     learningRates: backend.plan.groups.map { Float(rate * Double($0.learningRateScale)) },
-                    momentum: momentum.map(Float.init), gradientScale: Float(batch.count) / Float(samples),
+                    momentum: momentum.map(Float.init),
+                    gradientScale: total > 0 ? Float(weights[index]) / Float(total) : 0,
                     updates: index == batches.count - 1))
-            guard result.loss.isFinite else {
+            guard result.loss.isFinite || result.weight == 0 else {
                 throw notFinite(
                     "the loss is \(result.loss.isNaN ? "no number" : "infinite")", epoch: state.epoch,
                     batch: state.batch + index, rate: rate)
@@ -90,13 +93,16 @@ extension Trainer {
         }
     }
 
-    private func cachedBatch(_ cache: FeatureCache?, _ samples: [Int], _ loader: BatchLoader) -> TrainingBatch? {
-        guard let (present, features) = cache?.batch(samples), !present.isEmpty else { return nil }
-        if loader.settings.dropsSingleSample && present.count == 1 { return nil }
-        return TrainingBatch(input: .features(features), labels: loader.labels(of: present))
+    /// The same logits scored by the loss without label smoothing and class weights, as `Evaluation` scores them.
+    private func plainlyScored(_ result: StepResult, _ labels: BatchLabels) -> StepResult {
+        guard backend.plan.loss != backend.plan.loss.plain else { return result }
+        var result = result
+        (result.loss, result.weight) = backend.plan.loss.plain.value(logits: result.logits, labels: labels)
+        return result
     }
 
-    /// The scores of the validation data with the parameters that are kept.
+    /// The scores of the validation data with the parameters that are kept. The loss is the plain one: label smoothing and
+    /// class weights are means of training, and `Evaluation` knows nothing of them.
     /// - Returns: nil where somebody asked to stop; `scores` is nil where there is no such data.
     func validate() throws -> (scores: Scores?, Void)? {
         guard let loader = validationLoader else { return (nil, ()) }
@@ -117,10 +123,10 @@ extension Trainer {
                 try skip(next.skipped, ofValidation: true)
                 batch = next.batch
             } else {
-                batch = cachedBatch(validationFeatures, plan[index], loader)
+                batch = validationFeatures?.batch(plan[index], loader)
             }
             if let batch {
-                running.add(try backend.evaluate(batch), labels: batch.labels)
+                running.add(try plainlyScored(backend.evaluate(batch), batch.labels), labels: batch.labels)
             }
             let seconds = monotonicSeconds() - started
             report(

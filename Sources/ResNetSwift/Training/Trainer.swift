@@ -33,6 +33,8 @@ public final class Trainer {
     var bestParameters: [String: Tensor]?
     /// Written by this run.
     var hasCheckpoint = false
+    /// Of the folder, while a run goes on.
+    var lock: RunLock?
 
     /// Checks that all of it fits together; trains nothing yet.
     /// - Parameters:
@@ -120,6 +122,13 @@ public final class Trainer {
         validationLoader = try data.validation.map { slice throws(DatasetError) in
             try BatchLoader(slice, data.loaderSettings(seed: settings.seed, forTraining: false))
         }
+        if let shape = validationLoader?.pictureShape, shape != trainingLoader.pictureShape {
+            let own = trainingLoader.pictureShape
+            try require(
+                false, "validation data",
+                "pictures (\(own.channels), \(own.height), \(own.width)), as those of training",
+                "(\(shape.channels), \(shape.height), \(shape.width))")
+        }
         try require(
             trainingLoader.batchesPerEpoch > 0, "training data", "more than one sample for batch norms that train",
             "\(data.training.count)")
@@ -130,6 +139,7 @@ public final class Trainer {
     /// - Parameter resumes: goes on from the folder's `last.safetensors`.
     /// - Throws: `TrainingError.notFinite` where the loss is no number; what the backend throws; file errors.
     public func run(resuming resumes: Bool = false) throws -> TrainingOutcome {
+        defer { lock = nil }
         try prepare(resumes)
         announce()
         while state.epoch < settings.epochs && !state.isStopped {
@@ -185,11 +195,10 @@ public final class Trainer {
         let frozen = try settings.unfreezing?.frozen(in: state.epoch, of: backend.graph) ?? ownFrozen
         if frozen != backend.frozen { backend.frozen = frozen }
         let samples = data.training.count + (data.validation?.count ?? 0)
-        let shape = trainingLoader.pictureShape
-        guard settings.featureCacheLimit > 0, !data.transform.isRandom, data.mixing == nil,
-            backend.graph.hasConstantFeatures(frozen: frozen),
-            let width = backend.graph.featureWidth(input: Size2(shape.height, shape.width)),
-            samples * width * MemoryLayout<Float>.size <= settings.featureCacheLimit
+        guard
+            data.hasConstantFeatures(
+                backend.graph, frozen: frozen, shape: trainingLoader.pictureShape, samples: samples,
+                limit: settings.featureCacheLimit)
         else {
             (trainingFeatures, validationFeatures) = (nil, nil)
             return
@@ -224,7 +233,7 @@ public final class Trainer {
             seconds: state.seconds)
         state.history.append(record)
         let value = settings.monitor.value(in: record)
-        let isBest = value.map { settings.monitor.isBetter($0, than: state.best?.value) } ?? false
+        let isBest = value.map { isBetter($0, in: record.epoch) } ?? false
         if isBest, let value { state.best = (record.epoch, value) }
 
         let nextRate = scheduledRate(update: lastUpdate + 1) * state.rateFactor
@@ -245,6 +254,17 @@ public final class Trainer {
         try keep(isBest: isBest)
         report(.epochEnded(record, isBest: isBest))
         for note in notes { report(.note(note)) }
+    }
+
+    /// Early stopping that restores the best weights decides which they are: an improvement of less than its `minDelta` is
+    /// none, and what came before its first epoch does not count.
+    private func isBetter(_ value: Double, in epoch: Int) -> Bool {
+        let rule = callbacks.lazy.compactMap { $0 as? EarlyStopping }.first { $0.restoresBest }
+        guard let rule, epoch >= rule.startFromEpoch else {
+            return settings.monitor.isBetter(value, than: state.best?.value)
+        }
+        let previous = epoch == rule.startFromEpoch ? nil : state.best?.value
+        return settings.monitor.isBetter(value, than: previous, by: rule.minDelta)
     }
 
     private func interrupted() throws -> TrainingOutcome {

@@ -1,7 +1,10 @@
 // A run as people watch it: a bar with the time left while an epoch goes on (on a terminal only), a line for each epoch.
 //
-//     epoch  3/10  loss 0.4321  top-1 87.50 %  top-5 99.10 %  | val loss 0.3987  top-1 88.10 %  top-5 99.30 %  | 1m 12s *
-//     epoch  4/10  ███████████▌░░░░░░░░  57 %  loss 0.4102  top-1 88.02 %  31s left, 7m 43s to the end
+//     epoch   train loss   top-1   top-5     val loss   top-1   top-5       lr    time
+//      3/10       0.4321  87.50%  99.10%       0.3987  88.10%  99.30%    0.007  1m 12s *
+//      4/10  ███████████▌░░░░░░░░  57 %  loss 0.4102  top-1 88.02%  31s left, 7m 43s to the end
+//
+// A line fits into 80 columns for up to 999 epochs.
 
 import Glibc
 
@@ -14,6 +17,7 @@ public final class TrainingConsole {
     private var epochs = 1
     /// Of the epochs that this run has finished.
     private var finished = (count: 0, seconds: 0.0)
+    private var hasHeader = false
     private var shown = -1.0
     private var isVisible = false
 
@@ -50,13 +54,14 @@ public final class TrainingConsole {
                 "\(overview.trainingSamples.grouped) samples to train\(validation), "
                     + "\(overview.batchesPerEpoch) batches an epoch, "
                     + "\(overview.trainedParameters.grouped) of \(overview.parameters.grouped) parameters train")
+            line("* marks the best epoch so far")
             if overview.firstEpoch > 0 { line("going on with epoch \(overview.firstEpoch + 1)") }
         case .features(let done, let count):
             bar("features", done, count, "\(done.grouped) of \(count.grouped)", isLast: done == count)
         case .progress(let progress):
             var text = progress.isValidation ? "val loss" : "loss"
             text += " \(fixed(progress.loss, 4))"
-            if let top1 = progress.top1 { text += "  top-1 \(percent(top1))" }
+            if let top1 = progress.top1 { text += "  top-1 \(share(top1))" }
             if let left = progress.secondsLeft {
                 text += "  \(durationText(left)) left"
                 let later = epochs - progress.epoch - 1
@@ -70,6 +75,10 @@ public final class TrainingConsole {
                 isLast: progress.batchesDone == progress.batches)
         case .epochEnded(let record, let isBest):
             finished = (finished.count + 1, finished.seconds + record.seconds)
+            if !hasHeader {
+                line(header(record))
+                hasHeader = true
+            }
             line(text(record, isBest: isBest))
         case .note(let text): line(text)
         }
@@ -77,21 +86,44 @@ public final class TrainingConsole {
 
     private func title(_ epoch: Int) -> String {
         let number = "\(epoch + 1)"
-        return "epoch " + String(repeating: " ", count: max("\(epochs)".count - number.count, 0))
-            + "\(number)/\(epochs)"
+        return left(
+            "epoch".count,
+            String(repeating: " ", count: max("\(epochs)".count - number.count, 0))
+                + "\(number)/\(epochs)")
+    }
+
+    /// Right-aligned in so many columns.
+    private func left(_ width: Int, _ text: String) -> String {
+        String(repeating: " ", count: max(width - text.count, 0)) + text
+    }
+
+    private func share(_ part: Double) -> String { fixed(part * 100, 2) + "%" }
+
+    /// The titles of `text`'s columns, with what the star means.
+    private func header(_ record: EpochRecord) -> String {
+        func titles(_ scores: Scores, _ name: String) -> String {
+            var text = left(13, "\(name) loss")
+            if scores.top1 != nil { text += left(8, scores.macroF1 == nil ? "top-1" : "right") }
+            if scores.topK != nil { text += left(8, "top-\(topK)") }
+            if scores.macroF1 != nil { text += left(8, "F1") }
+            return text
+        }
+        var text = left(title(record.epoch).count, "epoch") + titles(record.training, "train")
+        if let validation = record.validation { text += titles(validation, "val") }
+        return text + left(9, "lr") + left(8, "time")
     }
 
     private func text(_ record: EpochRecord, isBest: Bool) -> String {
-        func scores(_ scores: Scores, _ prefix: String) -> String {
-            var text = "\(prefix)loss \(fixed(scores.loss, 4))"
-            if let top1 = scores.top1 { text += "  top-1 \(percent(top1))" }
-            if let k = scores.topK { text += "  top-\(topK) \(percent(k))" }
-            if let f1 = scores.macroF1 { text += "  macro F1 \(fixed(f1, 4))" }
+        func values(_ scores: Scores) -> String {
+            var text = left(13, fixed(scores.loss, 4))
+            if let top1 = scores.top1 { text += left(8, share(top1)) }
+            if let k = scores.topK { text += left(8, share(k)) }
+            if let f1 = scores.macroF1 { text += left(8, fixed(f1, 4)) }
             return text
         }
-        var text = "\(title(record.epoch))  \(scores(record.training, ""))"
-        if let validation = record.validation { text += "  | \(scores(validation, "val "))" }
-        text += "  | lr \(rateText(record.learningRate))  \(fineDurationText(record.seconds))"
+        var text = title(record.epoch) + values(record.training)
+        if let validation = record.validation { text += values(validation) }
+        text += left(9, rateText(record.learningRate)) + left(8, fineDurationText(record.seconds))
         if record.skipped > 0 { text += "  \(record.skipped) skipped" }
         return text + (isBest ? " *" : "")
     }

@@ -141,6 +141,9 @@ public protocol TrainingBackend: BatchEvaluator, AnyObject {
     /// frozen runs in inference mode. Setting it takes effect with the next step; optimizer state of parameters that stay
     /// trainable is kept.
     var frozen: Set<String> { get set }
+    /// What changes the last bits of a step but not its meaning, by name: threads, instruction set. A run that goes on with
+    /// others is told so.
+    var computing: [String: String] { get }
     /// The most samples a batch may have; any smaller batch is possible.
     var batchLimit: Int { get }
 
@@ -161,4 +164,8 @@ public protocol TrainingBackend: BatchEvaluator, AnyObject {
     /// Goes on from an exported state.
     /// - Throws: where keys or shapes are not this backend's; then nothing has changed.
     func importState(_ state: TrainingState) throws
+}
+
+extension TrainingBackend {
+    public var computing: [String: String] { [:] }
 }
