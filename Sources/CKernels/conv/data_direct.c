@@ -112,9 +112,10 @@ static double cost(const ck_conv_plan *plan) {
     return 1.15 * steps * row * plan->out_blocks * (plan->out_height / (double)plan->d.stride_height) * plan->d.batch;
 }
 
-static size_t workspace_size(const ck_conv_plan *plan) {
-    return 4 * ck_round_up(buffer_floats(plan) + scratch_floats(plan), 16) * plan->threads;
+static size_t thread_floats(const ck_conv_plan *plan) {
+    return ck_round_up(buffer_floats(plan) + scratch_floats(plan), 16);
 }
+static size_t workspace_size(const ck_conv_plan *plan) { return 4 * thread_floats(plan) * plan->threads; }
 
 /* ---- packing */
 
@@ -158,21 +159,30 @@ static void pack_phase(const ck_conv_plan *plan, const ck_filter_view *view, int
             }
 }
 
+typedef struct packing {
+    const ck_conv_plan *plan;
+    ck_filter_view view;
+    float *packed;
+} packing;
+
+static void pack_part(void *context, int64_t part, int32_t worker) {
+    const packing *p = context;
+    const ck_conv_plan *plan = p->plan;
+    const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), g = (int32_t)(part / panels);
+    int32_t first, count;
+    (void)worker;
+    ck_panel_at(out_blocks(plan), plan->panel_blocks, (int32_t)(part % panels), &first, &count);
+    for (int32_t y = 0; y < plan->d.stride_height; y++)
+        for (int32_t x = 0; x < plan->d.stride_width; x++)
+            pack_phase(plan, &p->view, y, x, g, first, count,
+                       p->packed + phase_offset(plan, y, x) +
+                           ((ptrdiff_t)g * out_blocks(plan) + first) * plan->block * phase_steps(plan, y, x));
+}
+
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    const ck_filter_view view = ck_view_filter(plan, oihw, scale);
-    const ck_conv_desc *d = &plan->d;
-    const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), jobs = panels * plan->groups;
-#pragma omp parallel for num_threads(plan->threads) schedule(static)
-    for (int32_t job = 0; job < jobs; job++) {
-        int32_t first, count;
-        ck_panel_at(out_blocks(plan), plan->panel_blocks, job % panels, &first, &count);
-        const int32_t g = job / panels;
-        for (int32_t y = 0; y < d->stride_height; y++)
-            for (int32_t x = 0; x < d->stride_width; x++)
-                pack_phase(plan, &view, y, x, g, first, count,
-                           (float *)packed + phase_offset(plan, y, x) +
-                               ((ptrdiff_t)g * out_blocks(plan) + first) * plan->block * phase_steps(plan, y, x));
-    }
+    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
+    const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks);
+    ck_run_parts(plan->threads, (int64_t)panels * plan->groups, pack_part, &p);
 }
 
 /* ---- running */
@@ -242,28 +252,38 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     }
 }
 
-static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
-    const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), most = rows_a_run(plan);
+typedef struct job {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    int64_t items; /* `stride` rows each, of all images and groups */
+    ck_grid grid;
+} job;
+
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const job *j = context;
+    const ck_conv_plan *plan = j->plan;
     const int32_t stride = plan->d.stride_height, height = plan->out_height, units = (height + stride - 1) / stride;
-    const int64_t items = (int64_t)batch * plan->groups * units; /* of `stride` rows */
-    const ck_grid grid = ck_choose_grid(plan->threads, items, panels, ck_pack_panels_size(plan));
-    const size_t each = ck_round_up(buffer_floats(plan) + scratch_floats(plan), 16);
-#pragma omp parallel num_threads(grid.across *grid.deep)
-    for (int32_t part = ck_thread(); part < grid.across * grid.deep; part += ck_team()) {
-        int64_t item, end, panel, panel_end;
-        ck_split(items, part / grid.deep, grid.across, &item, &end);
-        ck_split(panels, part % grid.deep, grid.deep, &panel, &panel_end);
-        while (item < end) {
-            const int32_t unit = (int32_t)(item % units), y = unit * stride, plane = (int32_t)(item / units);
-            int64_t count = units - unit;
-            if (count > end - item) count = end - item;
-            if (count > most / stride) count = most / stride;
-            const int32_t rows = y + count * stride < height ? (int32_t)count * stride : height - y;
-            run_rows(plan, args, plane / plan->groups, plane % plan->groups, y, rows, panel, panel_end,
-                     (float *)args->workspace + ck_thread() * each);
-            item += count;
-        }
+    const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), most = rows_a_run(plan) / stride;
+    float *buffer = (float *)j->args->workspace + worker * thread_floats(plan);
+    int64_t item, end, panel, panel_end;
+    ck_split(j->items, part / j->grid.deep, j->grid.across, &item, &end);
+    ck_split(panels, part % j->grid.deep, j->grid.deep, &panel, &panel_end);
+    while (item < end) {
+        const int32_t unit = (int32_t)(item % units), y = unit * stride, plane = (int32_t)(item / units);
+        int64_t count = units - unit;
+        if (count > end - item) count = end - item;
+        if (count > most) count = most;
+        const int32_t rows = y + count * stride < height ? (int32_t)count * stride : height - y;
+        run_rows(plan, j->args, plane / plan->groups, plane % plan->groups, y, rows, panel, panel_end, buffer);
+        item += count;
     }
+}
+
+static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), stride = plan->d.stride_height;
+    job j = {plan, args, (int64_t)batch * plan->groups * ((plan->out_height + stride - 1) / stride), {1, 1}};
+    j.grid = ck_choose_grid(plan->threads, j.items, panels, ck_pack_panels_size(plan));
+    ck_run_parts(plan->threads, j.grid.across * j.grid.deep, run_part, &j);
     return CK_OK;
 }
 

@@ -186,31 +186,42 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     }
 }
 
+/* Narrow groups go through a run of rows together: the 1x1 layers around them split the pixels, so that a thread finds
+ * in its own L2 what it wrote. */
+static int32_t together(const ck_conv_plan *plan) { return plan->narrow ? plan->groups : 1; }
+
+typedef struct job {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    int64_t rows; /* of all images and groups, those that go together counted once */
+    ck_grid grid;
+} job;
+
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const job *j = context;
+    const ck_conv_plan *plan = j->plan;
+    const int32_t most = rows_a_run(plan), units = together(plan);
+    const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
+    float *buffer = (float *)j->args->workspace + worker * buffer_floats(plan);
+    int64_t row, end, panel, panel_end;
+    ck_split(j->rows, part / j->grid.deep, j->grid.across, &row, &end);
+    ck_split(panels, part % j->grid.deep, j->grid.deep, &panel, &panel_end);
+    while (row < end) {
+        const int32_t y = (int32_t)(row % plan->out_height), unit = (int32_t)(row / plan->out_height) * units;
+        int64_t count = plan->out_height - y;
+        if (count > end - row) count = end - row;
+        if (count > most) count = most;
+        for (int32_t i = unit; i < unit + units; i++)
+            run_rows(plan, j->args, i / plan->groups, i % plan->groups, y, (int32_t)count, panel, panel_end, buffer);
+        row += count;
+    }
+}
+
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
-    /* Narrow groups go through a run of rows together: the 1x1 layers around them split the pixels, so that a thread
-     * finds in its own L2 what it wrote. */
-    const int32_t together = plan->narrow ? plan->groups : 1;
-    const int64_t rows = (int64_t)batch * plan->groups / together * plan->out_height;
-    const ck_grid grid = ck_choose_grid(plan->threads, rows, panels, packed_size(plan));
-    const int32_t most = rows_a_run(plan);
-    const size_t buffer = buffer_floats(plan);
-#pragma omp parallel num_threads(grid.across *grid.deep)
-    for (int32_t part = ck_thread(); part < grid.across * grid.deep; part += ck_team()) {
-        int64_t row, end, panel, panel_end;
-        ck_split(rows, part / grid.deep, grid.across, &row, &end);
-        ck_split(panels, part % grid.deep, grid.deep, &panel, &panel_end);
-        while (row < end) {
-            const int32_t y = (int32_t)(row % plan->out_height), unit = (int32_t)(row / plan->out_height) * together;
-            int64_t count = plan->out_height - y;
-            if (count > end - row) count = end - row;
-            if (count > most) count = most;
-            for (int32_t i = unit; i < unit + together; i++)
-                run_rows(plan, args, i / plan->groups, i % plan->groups, y, (int32_t)count, panel, panel_end,
-                         (float *)args->workspace + ck_thread() * buffer);
-            row += count;
-        }
-    }
+    job j = {plan, args, (int64_t)batch * plan->groups / together(plan) * plan->out_height, {1, 1}};
+    j.grid = ck_choose_grid(plan->threads, j.rows, panels, packed_size(plan));
+    ck_run_parts(plan->threads, j.grid.across * j.grid.deep, run_part, &j);
     return CK_OK;
 }
 

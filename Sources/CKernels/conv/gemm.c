@@ -102,23 +102,29 @@ static void clear_surplus(const ck_conv_plan *plan, float *dst, int32_t image) {
     for (ptrdiff_t p = 0; p < pixels; p++) memset(block + p * v + real, 0, (size_t)(v - real) * 4);
 }
 
-static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+static int64_t chunks(const ck_conv_plan *plan) {
+    return ((int64_t)plan->out_height * plan->out_width + CHUNK - 1) / CHUNK;
+}
+
+/* One chunk of pixels of one image and group. */
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const ck_conv_plan *plan = ((const ck_conv_job *)context)->plan;
+    const ck_conv_args *args = ((const ck_conv_job *)context)->args;
     const int32_t groups = plan->d.groups, own = plan->d.out_channels / groups;
-    const int64_t pixels = (int64_t)plan->out_height * plan->out_width, chunks = (pixels + CHUNK - 1) / CHUNK;
-    const int64_t jobs = (int64_t)batch * groups * chunks;
+    const int64_t pixels = (int64_t)plan->out_height * plan->out_width, first = part % chunks(plan) * CHUNK;
+    const int32_t count = pixels - first < CHUNK ? (int32_t)(pixels - first) : CHUNK;
+    const int32_t group = (int32_t)(part / chunks(plan) % groups), image = (int32_t)(part / chunks(plan) / groups);
+    float *column = (float *)args->workspace + worker * thread_floats(plan), *result = column + CHUNK * depth(plan);
+    ck_im2col(plan, args, image, group, first, count, column);
+    const float *filters = (const float *)args->packed + (ptrdiff_t)group * own * depth(plan);
+    ck_sgemm(0, 0, own, count, (int)depth(plan), filters, (int)depth(plan), column, count, 0, result, count);
+    store_result(plan, args, image, group, first, count, result);
+}
+
+static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    ck_conv_job job = {plan, args, batch};
     ck_sgemm_prepare();
-#pragma omp parallel for num_threads(jobs < plan->threads ? (int32_t)jobs : plan->threads) schedule(static)
-    for (int64_t job = 0; job < jobs; job++) {
-        const int64_t first = job % chunks * CHUNK;
-        const int32_t count = pixels - first < CHUNK ? (int32_t)(pixels - first) : CHUNK;
-        const int32_t group = (int32_t)(job / chunks % groups), image = (int32_t)(job / chunks / groups);
-        float *column = (float *)args->workspace + ck_thread() * thread_floats(plan),
-              *result = column + CHUNK * depth(plan);
-        ck_im2col(plan, args, image, group, first, count, column);
-        const float *filters = (const float *)args->packed + (ptrdiff_t)group * own * depth(plan);
-        ck_sgemm(0, 0, own, count, (int)depth(plan), filters, (int)depth(plan), column, count, 0, result, count);
-        store_result(plan, args, image, group, first, count, result);
-    }
+    ck_run_parts(plan->threads, batch * plan->d.groups * chunks(plan), run_part, &job);
     for (int32_t image = 0; image < batch; image++) clear_surplus(plan, args->dst, image);
     return CK_OK;
 }

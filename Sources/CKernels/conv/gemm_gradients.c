@@ -81,35 +81,38 @@ static void start_channel(float *dx, const float *residual, int64_t pixels, int3
     for (int64_t p = 0; p < pixels; p++) dx[p * v] = residual ? residual[p * v] : 0;
 }
 
-static ck_status data_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+/* All chunks of one image and group. */
+static void data_part(void *context, int64_t part, int32_t worker) {
+    const ck_conv_plan *plan = ((const ck_conv_job *)context)->plan;
+    const ck_conv_args *args = ((const ck_conv_job *)context)->args;
     const ck_conv_desc *d = &plan->d;
     const int32_t groups = d->groups, k = d->in_channels / groups, c = d->out_channels / groups, v = plan->block;
     const int64_t pixels = (int64_t)d->in_height * d->in_width,
                   out_pixels = (int64_t)plan->out_height * plan->out_width;
     const ptrdiff_t image_floats = (ptrdiff_t)plan->out_blocks * out_pixels * v, depth = data_depth(plan);
-    const int64_t jobs = (int64_t)batch * groups;
-    ck_sgemm_prepare();
-#pragma omp parallel for num_threads(jobs < plan->threads ? (int32_t)jobs : plan->threads) schedule(static)
-    for (int64_t job = 0; job < jobs; job++) {
-        const int32_t group = (int32_t)(job % groups), image = (int32_t)(job / groups);
-        float *column = (float *)args->workspace + ck_thread() * data_thread_floats(plan),
-              *rows = column + CHUNK * depth;
-        float *dx = args->dst + image * image_floats;
-        const float *residual = args->residual ? args->residual + image * image_floats : NULL;
-        const float *dy = (const float *)args->src + (ptrdiff_t)image * plan->in_blocks * pixels * v;
-        const int32_t last = group + 1 == groups ? plan->out_blocks * v : (group + 1) * c; /* with the surplus */
-        for (int32_t channel = group * c; channel < last; channel++) {
-            const ptrdiff_t at = channel / v * out_pixels * v + channel % v;
-            start_channel(dx + at, residual ? residual + at : NULL, out_pixels, v);
-        }
-        const float *filters = (const float *)args->packed + (ptrdiff_t)group * k * depth;
-        for (int64_t first = 0; first < pixels; first += CHUNK) {
-            const int32_t count = chunk_at(pixels, first);
-            gather(dy, v, pixels, group * k, (group + 1) * k, first, count, rows);
-            ck_sgemm(1, 0, (int)depth, count, k, filters, (int)depth, rows, count, 0, column, count);
-            col2im(plan, column, group, first, count, dx);
-        }
+    const int32_t group = (int32_t)(part % groups), image = (int32_t)(part / groups);
+    float *column = (float *)args->workspace + worker * data_thread_floats(plan), *rows = column + CHUNK * depth;
+    float *dx = args->dst + image * image_floats;
+    const float *residual = args->residual ? args->residual + image * image_floats : NULL;
+    const float *dy = (const float *)args->src + (ptrdiff_t)image * plan->in_blocks * pixels * v;
+    const int32_t last = group + 1 == groups ? plan->out_blocks * v : (group + 1) * c; /* with the surplus */
+    for (int32_t channel = group * c; channel < last; channel++) {
+        const ptrdiff_t at = channel / v * out_pixels * v + channel % v;
+        start_channel(dx + at, residual ? residual + at : NULL, out_pixels, v);
     }
+    const float *filters = (const float *)args->packed + (ptrdiff_t)group * k * depth;
+    for (int64_t first = 0; first < pixels; first += CHUNK) {
+        const int32_t count = chunk_at(pixels, first);
+        gather(dy, v, pixels, group * k, (group + 1) * k, first, count, rows);
+        ck_sgemm(1, 0, (int)depth, count, k, filters, (int)depth, rows, count, 0, column, count);
+        col2im(plan, column, group, first, count, dx);
+    }
+}
+
+static ck_status data_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    ck_conv_job job = {plan, args, batch};
+    ck_sgemm_prepare();
+    ck_run_parts(plan->threads, (int64_t)batch * plan->d.groups, data_part, &job);
     return CK_OK;
 }
 
@@ -139,20 +142,23 @@ static size_t weight_count(const ck_conv_plan *plan) { return (size_t)plan->d.ou
 static size_t chunk_floats(const ck_conv_plan *plan) {
     return (size_t)CHUNK * (weight_depth(plan) + plan->d.out_channels / plan->d.groups);
 }
-static size_t weight_thread_floats(const ck_conv_plan *plan) {
+static size_t weight_part_floats(const ck_conv_plan *plan) {
     return ck_round_up(chunk_floats(plan) + weight_count(plan), 16);
 }
-static size_t weight_workspace_size(const ck_conv_plan *plan) { return 4 * weight_thread_floats(plan) * parts(plan); }
+static size_t weight_workspace_size(const ck_conv_plan *plan) { return 4 * weight_part_floats(plan) * parts(plan); }
 
 /* The chunks of part `part` of all, added to its dw. */
-static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch, int32_t part,
-                     float *workspace) {
+static void weight_part(void *context, int64_t part, int32_t worker) {
+    const ck_conv_plan *plan = ((const ck_conv_job *)context)->plan;
+    const ck_conv_args *args = ((const ck_conv_job *)context)->args;
     const int32_t groups = plan->d.groups, own = plan->d.out_channels / groups, v = plan->block;
     const int64_t pixels = (int64_t)plan->out_height * plan->out_width;
     const ptrdiff_t depth = weight_depth(plan);
-    float *column = workspace, *rows = column + CHUNK * depth, *dw = workspace + chunk_floats(plan);
+    float *column = (float *)args->workspace + part * weight_part_floats(plan), *rows = column + CHUNK * depth,
+          *dw = column + chunk_floats(plan);
     int64_t begin, end;
-    ck_split(chunks(plan) * batch, part, parts(plan), &begin, &end);
+    (void)worker;
+    ck_split(chunks(plan) * ((const ck_conv_job *)context)->batch, part, parts(plan), &begin, &end);
     memset(dw, 0, weight_count(plan) * 4);
     for (; begin < end; begin++) {
         const int32_t image = (int32_t)(begin / chunks(plan));
@@ -168,24 +174,23 @@ static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     }
 }
 
-static ck_status weight_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
-    const int32_t count = parts(plan);
-    const size_t mine = weight_thread_floats(plan), weights = weight_count(plan);
+/* Weights begin...end of dw from all parts. */
+static void add_parts(void *context, int64_t begin, int64_t end) {
+    const ck_conv_plan *plan = ((const ck_conv_job *)context)->plan;
+    const ck_conv_args *args = ((const ck_conv_job *)context)->args;
     const float *first = (const float *)args->workspace + chunk_floats(plan);
-    ck_sgemm_prepare();
-#pragma omp parallel num_threads(count)
-    {
-        for (int32_t part = ck_thread(); part < count; part += ck_team())
-            run_part(plan, args, batch, part, (float *)args->workspace + part * mine);
-#pragma omp barrier
-        int64_t begin, end;
-        ck_split((int64_t)weights, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t i = begin; i < end; i++) {
-            float sum = first[i];
-            for (int32_t part = 1; part < count; part++) sum += first[part * mine + i];
-            args->dst[i] = args->accumulate ? args->dst[i] + sum : sum;
-        }
+    for (int64_t i = begin; i < end; i++) {
+        float sum = first[i];
+        for (int32_t part = 1; part < parts(plan); part++) sum += first[part * weight_part_floats(plan) + i];
+        args->dst[i] = args->accumulate ? args->dst[i] + sum : sum;
     }
+}
+
+static ck_status weight_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    ck_conv_job job = {plan, args, batch};
+    ck_sgemm_prepare();
+    ck_run_parts(plan->threads, parts(plan), weight_part, &job);
+    ck_run_flat(plan->threads, weight_count(plan), parts(plan), add_parts, &job);
     return CK_OK;
 }
 

@@ -104,19 +104,29 @@ static void pack_panel(const ck_conv_plan *plan, const ck_filter_view *view, int
                 }
 }
 
-void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
-    const ck_filter_view view = ck_view_filter(plan, oihw, scale);
+typedef struct packing {
+    const ck_conv_plan *plan;
+    ck_filter_view view;
+    float *packed;
+} packing;
+
+static void pack_part(void *context, int64_t part, int32_t worker) {
+    const packing *p = context;
+    const ck_conv_plan *plan = p->plan;
     const int32_t blocks = plan->out_blocks / plan->groups, panels = ck_panel_count(blocks, plan->panel_blocks);
     const ptrdiff_t steps =
         (ptrdiff_t)(plan->in_blocks / plan->groups) * plan->block * plan->d.kernel_height * plan->d.kernel_width;
-    const int32_t jobs = panels * plan->groups;
-#pragma omp parallel for num_threads(plan->threads) schedule(static)
-    for (int32_t job = 0; job < jobs; job++) {
-        int32_t first, count;
-        ck_panel_at(blocks, plan->panel_blocks, job % panels, &first, &count);
-        const int32_t g = job / panels;
-        pack_panel(plan, &view, g, first, count, packed + ((ptrdiff_t)g * blocks + first) * plan->block * steps);
-    }
+    const int32_t g = (int32_t)(part / panels);
+    int32_t first, count;
+    (void)worker;
+    ck_panel_at(blocks, plan->panel_blocks, (int32_t)(part % panels), &first, &count);
+    pack_panel(plan, &p->view, g, first, count, p->packed + ((ptrdiff_t)g * blocks + first) * plan->block * steps);
+}
+
+void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
+    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
+    const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
+    ck_run_parts(plan->threads, (int64_t)panels * plan->groups, pack_part, &p);
 }
 
 ck_grid ck_choose_grid(int32_t threads, int64_t items, int32_t panels, size_t weight_bytes) {

@@ -39,6 +39,13 @@ struct ck_conv_plan {
     ck_weight_split split; /* weight gradient */
 };
 
+/* What a run hands to its parts. */
+typedef struct ck_conv_job {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    int32_t batch; /* images of this run */
+} ck_conv_job;
+
 /* One algorithm. `choose` fills the plan's parameters and may be NULL; it comes after `applicable`. Sizes in bytes. */
 struct ck_conv_algorithm {
     ck_algorithm id;

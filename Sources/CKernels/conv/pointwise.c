@@ -61,32 +61,42 @@ static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     }
 }
 
+/* A line of pixels is cut into `chunks` of whole register tiles; the panels are cut into `deep` shares. */
+typedef struct job {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    int64_t items; /* chunks of all lines of all images */
+    int32_t tile, tiles, chunks, deep;
+} job;
+
+/* One chunk through one share of the panels. The shares come one after the other, so that a thread stays with one. */
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const job *j = context;
+    const ck_conv_plan *plan = j->plan;
+    const int64_t item = part % j->items, line = item / j->chunks;
+    int64_t first, last, panel, panel_end;
+    (void)worker;
+    ck_split(j->tiles, item % j->chunks, j->chunks, &first, &last);
+    ck_split(ck_panel_count(plan->out_blocks, plan->panel_blocks), part / j->items, j->deep, &panel, &panel_end);
+    const int32_t pixels = line_pixels(plan), end = (int32_t)last * j->tile;
+    run_line(plan, j->args, (int32_t)(line / lines(plan)), (int32_t)(line % lines(plan)), (int32_t)first * j->tile,
+             end < pixels ? end : pixels, panel, panel_end);
+}
+
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), pixels = line_pixels(plan);
     const int32_t tile = ck_tile_pixels(plan->kernels, plan->panel_blocks), tiles = (pixels + tile - 1) / tile;
     const int64_t bytes_a_tile = (int64_t)plan->in_blocks * plan->block * 4 * tile;
-    int64_t chunks = (tiles * bytes_a_tile + CHUNK_BYTES - 1) / CHUNK_BYTES; /* of a line */
+    int64_t chunks = (tiles * bytes_a_tile + CHUNK_BYTES - 1) / CHUNK_BYTES;
     const int64_t all_lines = (int64_t)batch * lines(plan);
     if (all_lines * chunks < plan->threads)
         chunks = (plan->threads + all_lines - 1) / all_lines;
     else if (all_lines < plan->threads)
         chunks = (chunks + plan->threads - 1) / plan->threads * plan->threads;
     if (chunks > tiles) chunks = tiles;
-    const int64_t items = all_lines * chunks;
-    const ck_grid grid = ck_choose_grid(plan->threads, items, panels, ck_pack_panels_size(plan));
-#pragma omp parallel num_threads(grid.across *grid.deep)
-    for (int32_t part = ck_thread(); part < grid.across * grid.deep; part += ck_team()) {
-        int64_t item, end, panel, panel_end;
-        ck_split(items, part / grid.deep, grid.across, &item, &end);
-        ck_split(panels, part % grid.deep, grid.deep, &panel, &panel_end);
-        for (; item < end; item++) {
-            int64_t first, last;
-            ck_split(tiles, item % chunks, chunks, &first, &last);
-            const int64_t line = item / chunks;
-            run_line(plan, args, (int32_t)(line / lines(plan)), (int32_t)(line % lines(plan)), (int32_t)first * tile,
-                     last * tile < pixels ? (int32_t)last * tile : pixels, panel, panel_end);
-        }
-    }
+    const ck_grid grid = ck_choose_grid(plan->threads, all_lines * chunks, panels, ck_pack_panels_size(plan));
+    job j = {plan, args, all_lines * chunks, tile, tiles, (int32_t)chunks, grid.deep};
+    ck_run_parts(grid.across * grid.deep, j.items * j.deep, run_part, &j);
     return CK_OK;
 }
 

@@ -115,26 +115,37 @@ static void run_pooled(const ck_conv_plan *plan, const ck_stem_method *method, c
     }
 }
 
+typedef struct job {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    const ck_stem_method *method;
+    int64_t rows; /* of dst, of all images */
+    int32_t height, parts;
+} job;
+
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const job *j = context;
+    const ck_conv_plan *plan = j->plan;
+    const size_t own = j->method->floats(plan);
+    float *memory = (float *)j->args->workspace + worker * (own + ring_floats(plan));
+    int64_t row, end;
+    ck_split(j->rows, part, j->parts, &row, &end);
+    while (row < end) {
+        const int32_t image = (int32_t)(row / j->height), y = (int32_t)(row % j->height);
+        const int32_t last = end - row < j->height - y ? y + (int32_t)(end - row) : j->height;
+        if (ck_stem_pooled(plan))
+            run_pooled(plan, j->method, j->args, image, y, last, memory, memory + own);
+        else
+            run_plain(plan, j->method, j->args, image, y, last, memory);
+        row += last - y;
+    }
+}
+
 ck_status ck_stem_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch, const ck_stem_method *method) {
     const int32_t height = ck_stem_pooled(plan) ? pooled_size(plan->out_height) : plan->out_height;
-    const int64_t rows = (int64_t)batch * height;
-    const int32_t threads = rows < plan->threads ? (int32_t)rows : plan->threads;
-    const size_t own = method->floats(plan), all = own + ring_floats(plan);
-#pragma omp parallel num_threads(threads)
-    for (int32_t part = ck_thread(); part < threads; part += ck_team()) {
-        float *memory = (float *)args->workspace + ck_thread() * all;
-        int64_t row, end;
-        ck_split(rows, part, threads, &row, &end);
-        while (row < end) {
-            const int32_t image = (int32_t)(row / height), y = (int32_t)(row % height);
-            const int32_t last = end - row < height - y ? y + (int32_t)(end - row) : height;
-            if (ck_stem_pooled(plan))
-                run_pooled(plan, method, args, image, y, last, memory, memory + own);
-            else
-                run_plain(plan, method, args, image, y, last, memory);
-            row += last - y;
-        }
-    }
+    job j = {plan, args, method, (int64_t)batch * height, height, plan->threads};
+    if (j.rows < j.parts) j.parts = (int32_t)j.rows;
+    ck_run_parts(plan->threads, j.parts, run_part, &j);
     return CK_OK;
 }
 

@@ -91,8 +91,8 @@ static void run_cell(const ck_conv_plan *plan, const ck_conv_args *args, const c
 }
 
 /* Images n...end, one share of the panels (over all groups) and of the blocks. */
-static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, int64_t n, int64_t end, int64_t panel,
-                     int64_t panel_end, int64_t block, int64_t block_end, float *sums) {
+static void run_images(const ck_conv_plan *plan, const ck_conv_args *args, int64_t n, int64_t end, int64_t panel,
+                       int64_t panel_end, int64_t block, int64_t block_end, float *sums) {
     const int32_t panels = ck_weight_panels(plan);
     const int32_t width = flat(plan) ? plan->out_height * plan->out_width : plan->out_width;
     const int32_t height = flat(plan) ? 1 : plan->out_height;
@@ -118,25 +118,29 @@ static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, int64_t
             }
 }
 
-static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+static int32_t copies(const ck_conv_plan *plan, int32_t batch) {
+    return plan->split.images < batch ? plan->split.images : batch;
+}
+
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const ck_conv_job *j = context;
+    const ck_conv_plan *plan = j->plan;
     const ck_weight_split s = plan->split;
-    const int32_t copies = s.images < batch ? s.images : batch, parts = copies * s.panels * s.blocks;
-    const size_t copy = copy_floats(plan);
-    float *sums = args->workspace;
-#pragma omp parallel num_threads(parts)
-    {
-        for (int32_t part = ck_thread(); part < parts; part += ck_team()) {
-            int64_t n, end, panel, panel_end, block, block_end;
-            ck_split(batch, part / (s.panels * s.blocks), copies, &n, &end);
-            ck_split((int64_t)plan->groups * ck_weight_panels(plan), part / s.blocks % s.panels, s.panels, &panel,
-                     &panel_end);
-            ck_split(ck_weight_blocks(plan), part % s.blocks, s.blocks, &block, &block_end);
-            run_part(plan, args, n, end, panel, panel_end, block, block_end,
-                     sums + part / (s.panels * s.blocks) * copy);
-        }
-#pragma omp barrier
-        ck_store_weights(plan, args, sums, copies, copy);
-    }
+    const int64_t copy = part / (s.panels * s.blocks);
+    int64_t n, end, panel, panel_end, block, block_end;
+    (void)worker;
+    ck_split(j->batch, copy, copies(plan, j->batch), &n, &end);
+    ck_split((int64_t)plan->groups * ck_weight_panels(plan), part / s.blocks % s.panels, s.panels, &panel, &panel_end);
+    ck_split(ck_weight_blocks(plan), part % s.blocks, s.blocks, &block, &block_end);
+    run_images(plan, j->args, n, end, panel, panel_end, block, block_end,
+               (float *)j->args->workspace + copy * copy_floats(plan));
+}
+
+static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    ck_conv_job job = {plan, args, batch};
+    const int32_t count = copies(plan, batch);
+    ck_run_parts(plan->threads, count * plan->split.panels * plan->split.blocks, run_part, &job);
+    ck_store_weights(plan, args, args->workspace, count, copy_floats(plan));
     return CK_OK;
 }
 

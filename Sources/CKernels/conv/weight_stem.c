@@ -96,17 +96,25 @@ static void store(const ck_conv_plan *plan, const float *sums, int32_t copies, i
     }
 }
 
-static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+/* Parts of the batch, each with sums of its own. */
+static int32_t parts(const ck_conv_plan *plan, int32_t batch) {
     const int64_t rows = (int64_t)batch * plan->out_height;
-    const int32_t parts = rows < plan->threads ? (int32_t)rows : plan->threads;
-    float *sums = args->workspace, *planes = sums + sums_floats(plan) * plan->threads;
-#pragma omp parallel num_threads(parts)
-    for (int32_t part = ck_thread(); part < parts; part += ck_team()) {
-        int64_t row, end;
-        ck_split(rows, part, parts, &row, &end);
-        run_rows(plan, args, row, end, sums + part * sums_floats(plan), planes + part * planes_floats(plan));
-    }
-    store(plan, sums, parts, args->accumulate, args->dst);
+    return rows < plan->threads ? (int32_t)rows : plan->threads;
+}
+
+static void run_part(void *context, int64_t part, int32_t worker) {
+    const ck_conv_job *j = context;
+    const ck_conv_plan *plan = j->plan;
+    float *sums = j->args->workspace, *planes = sums + sums_floats(plan) * plan->threads;
+    int64_t row, end;
+    ck_split((int64_t)j->batch * plan->out_height, part, parts(plan, j->batch), &row, &end);
+    run_rows(plan, j->args, row, end, sums + part * sums_floats(plan), planes + worker * planes_floats(plan));
+}
+
+static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    ck_conv_job job = {plan, args, batch};
+    ck_run_parts(plan->threads, parts(plan, batch), run_part, &job);
+    store(plan, args->workspace, parts(plan, batch), args->accumulate, args->dst);
     return CK_OK;
 }
 

@@ -168,7 +168,7 @@ static void multiply(const ck_conv_plan *plan, const part *p, const float *v, co
         }
 }
 
-static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, const part *p) {
+static void run_tiles(const ck_conv_plan *plan, const ck_conv_args *args, const part *p) {
     float *v = p->memory, *w = v + POINTS * v_point(plan), *m = w + POINTS * w_point(plan);
     float *scratch = m + cell_floats(plan);
     int32_t out, last, count;
@@ -182,25 +182,30 @@ static void run_part(const ck_conv_plan *plan, const ck_conv_args *args, const p
     }
 }
 
-static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+static int32_t copies(const ck_conv_plan *plan, int32_t batch) {
+    const int32_t possible = tile_parts(plan, batch);
+    return plan->split.images < possible ? plan->split.images : possible;
+}
+
+static void run_part(void *context, int64_t index, int32_t worker) {
+    const ck_conv_job *j = context;
+    const ck_conv_plan *plan = j->plan;
     const ck_weight_split s = plan->split;
-    const int32_t possible = tile_parts(plan, batch), copies = s.images < possible ? s.images : possible;
-    const int32_t parts = copies * s.panels * s.blocks;
-    const size_t copy = copy_floats(plan);
-    float *sums = args->workspace;
-#pragma omp parallel num_threads(parts)
-    {
-        for (int32_t index = ck_thread(); index < parts; index += ck_team()) {
-            const int32_t across = index / (s.panels * s.blocks);
-            part p = {.memory = sums + copy * s.images + part_floats(plan) * index, .sums = sums + across * copy};
-            ck_split(ck_tile_count(plan, batch), across, copies, &p.tile, &p.tile_end);
-            ck_split(ck_weight_panels(plan), index / s.blocks % s.panels, s.panels, &p.panel, &p.panel_end);
-            ck_split(ck_weight_blocks(plan), index % s.blocks, s.blocks, &p.block, &p.block_end);
-            if (p.panel < p.panel_end && p.block < p.block_end) run_part(plan, args, &p);
-        }
-#pragma omp barrier
-        ck_store_weights(plan, args, sums, copies, copy);
-    }
+    const int64_t copy = index / (s.panels * s.blocks);
+    float *sums = j->args->workspace;
+    part p = {.memory = sums + copy_floats(plan) * s.images + part_floats(plan) * worker,
+              .sums = sums + copy * copy_floats(plan)};
+    ck_split(ck_tile_count(plan, j->batch), copy, copies(plan, j->batch), &p.tile, &p.tile_end);
+    ck_split(ck_weight_panels(plan), index / s.blocks % s.panels, s.panels, &p.panel, &p.panel_end);
+    ck_split(ck_weight_blocks(plan), index % s.blocks, s.blocks, &p.block, &p.block_end);
+    if (p.panel < p.panel_end && p.block < p.block_end) run_tiles(plan, j->args, &p);
+}
+
+static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    ck_conv_job job = {plan, args, batch};
+    const int32_t count = copies(plan, batch);
+    ck_run_parts(plan->threads, count * plan->split.panels * plan->split.blocks, run_part, &job);
+    ck_store_weights(plan, args, args->workspace, count, copy_floats(plan));
     return CK_OK;
 }
 

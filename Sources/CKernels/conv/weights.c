@@ -104,19 +104,35 @@ static void store_grouped_cell(const ck_conv_plan *plan, int32_t group, int32_t 
     }
 }
 
-void ck_store_weights(const ck_conv_plan *plan, const ck_conv_args *args, const float *sums, int32_t copies,
-                      size_t stride) {
-    const int32_t panels = ck_weight_panels(plan), blocks = ck_weight_blocks(plan);
-    int64_t cell, end;
-    ck_split((int64_t)plan->groups * panels * blocks, ck_thread(), ck_team(), &cell, &end);
+typedef struct storing {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    const float *sums;
+    int32_t copies;
+    size_t stride;
+} storing;
+
+/* Cells are counted (group, panel, input block). */
+static void store_cells(void *context, int64_t cell, int64_t end) {
+    const storing *s = context;
+    const ck_conv_plan *plan = s->plan;
+    const int32_t panels = ck_weight_panels(plan), blocks = ck_weight_blocks(plan), add = s->args->accumulate;
     for (; cell < end; cell++) {
         const int32_t block = (int32_t)(cell % blocks), panel = (int32_t)(cell / blocks % panels);
         const int32_t group = (int32_t)(cell / blocks / panels);
         int32_t first, count;
-        const float *at = sums + ck_weight_cell(plan, group, panel, block, &first, &count);
+        const float *at = s->sums + ck_weight_cell(plan, group, panel, block, &first, &count);
         if (plan->d.groups == 1)
-            store_cell(plan, first, count, block, at, copies, stride, args->accumulate, args->dst);
+            store_cell(plan, first, count, block, at, s->copies, s->stride, add, s->args->dst);
         else
-            store_grouped_cell(plan, group, first, count, block, at, copies, stride, args->accumulate, args->dst);
+            store_grouped_cell(plan, group, first, count, block, at, s->copies, s->stride, add, s->args->dst);
     }
+}
+
+void ck_store_weights(const ck_conv_plan *plan, const ck_conv_args *args, const float *sums, int32_t copies,
+                      size_t stride) {
+    storing s = {plan, args, sums, copies, stride};
+    const int64_t cells = (int64_t)plan->groups * ck_weight_panels(plan) * ck_weight_blocks(plan);
+    const int64_t floats = (int64_t)CK_WEIGHT_PANEL * plan->block * plan->block * taps(plan);
+    ck_run_ranges(plan->threads, cells, floats * (copies + 1), store_cells, &s);
 }

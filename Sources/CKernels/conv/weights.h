@@ -21,8 +21,8 @@ ptrdiff_t ck_weight_cell(const ck_conv_plan *plan, int32_t group, int32_t panel,
                          int32_t *count);
 /* The split with the least work and traffic; images: how many parts of the batch there may be. */
 ck_weight_split ck_split_weights(const ck_conv_plan *plan, int32_t images);
-/* The calling thread's share of: adding the copies, `stride` floats apart, and storing dw (K, C/groups, KH, KW), or
- * adding to it if the arguments say so. */
+/* Adds the copies, `stride` floats apart, in their order, and stores dw (K, C/groups, KH, KW), or adds to it if the
+ * arguments say so. */
 void ck_store_weights(const ck_conv_plan *plan, const ck_conv_args *args, const float *sums, int32_t copies,
                       size_t stride);
 

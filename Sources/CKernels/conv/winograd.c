@@ -153,33 +153,43 @@ static void filter_transform(const ck_conv_plan *plan, const ck_winograd_filter 
     (plan->tile == 4 ? plan->kernels->winograd4_filter : plan->kernels->winograd2_filter)(f);
 }
 
-static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    const ck_filter_view view = ck_view_filter(plan, oihw, scale);
-    const int32_t v = plan->block, panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), in = channels(plan);
-    const int32_t jobs = panels * plan->in_blocks;
-#pragma omp parallel for num_threads(plan->threads) schedule(static)
-    for (int32_t job = 0; job < jobs; job++) {
-        int32_t first, blocks;
-        ck_panel_at(plan->out_blocks, plan->panel_blocks, job / plan->in_blocks, &first, &blocks);
-        const int32_t c = job % plan->in_blocks * v, width = blocks * v;
-        if (plan->on_the_fly) {
-            pack_taps(plan, &view, first, blocks, c, v, (float *)packed + ((ptrdiff_t)first * v * in + c * width) * 9);
-            continue;
-        }
-        float taps[16 * 9 * 4 * 16] __attribute__((aligned(64)));
-        pack_taps(plan, &view, first, blocks, c, v, taps);
-        float *panel = (float *)packed + (ptrdiff_t)first * v * in * points(plan);
-        for (int32_t group = 0; group < groups(plan); group++) {
-            const ptrdiff_t point = (ptrdiff_t)in * width;
-            const ck_winograd_filter f = {.group = group,
-                                          .src = taps,
-                                          .channels = v,
-                                          .n = width,
-                                          .dst = panel + c * width + group * group_points(plan) * point,
-                                          .dst_point = point};
-            filter_transform(plan, &f);
-        }
+typedef struct packing {
+    const ck_conv_plan *plan;
+    ck_filter_view view;
+    float *packed;
+} packing;
+
+/* One input block of one panel. */
+static void pack_part(void *context, int64_t part, int32_t worker) {
+    const packing *p = context;
+    const ck_conv_plan *plan = p->plan;
+    int32_t first, blocks;
+    (void)worker;
+    ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)part / plan->in_blocks, &first, &blocks);
+    const int32_t v = plan->block, in = channels(plan), c = (int32_t)part % plan->in_blocks * v, width = blocks * v;
+    if (plan->on_the_fly) {
+        pack_taps(plan, &p->view, first, blocks, c, v, p->packed + ((ptrdiff_t)first * v * in + c * width) * 9);
+        return;
     }
+    float taps[16 * 9 * 4 * 16] __attribute__((aligned(64)));
+    pack_taps(plan, &p->view, first, blocks, c, v, taps);
+    float *panel = p->packed + (ptrdiff_t)first * v * in * points(plan);
+    for (int32_t group = 0; group < groups(plan); group++) {
+        const ptrdiff_t point = (ptrdiff_t)in * width;
+        const ck_winograd_filter f = {.group = group,
+                                      .src = taps,
+                                      .channels = v,
+                                      .n = width,
+                                      .dst = panel + c * width + group * group_points(plan) * point,
+                                      .dst_point = point};
+        filter_transform(plan, &f);
+    }
+}
+
+static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
+    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
+    const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
+    ck_run_parts(plan->threads, (int64_t)panels * plan->in_blocks, pack_part, &p);
 }
 
 /* ---- running */
@@ -306,7 +316,8 @@ static void multiply(const ck_conv_plan *plan, int32_t first, int32_t count, con
     }
 }
 
-static void run_stored(const ck_conv_plan *plan, const ck_conv_args *args, int64_t begin, int64_t end, float *buffer) {
+/* Tiles begin...end through all panels, with stored filters. */
+static void run_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int64_t begin, int64_t end, float *buffer) {
     const buffers sizes = buffer_sizes(plan);
     float *v_buffer = buffer, *m_buffer = v_buffer + sizes.v, *scratch = m_buffer + sizes.m;
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), in = channels(plan);
@@ -386,76 +397,115 @@ static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, i
     }
 }
 
-/* This thread's part of V for tiles first...last, or all of it if `team` is 1. */
-static void fill_input(const ck_conv_plan *plan, const ck_conv_args *args, int64_t first, int64_t last, int32_t me,
-                       int32_t team, float *v_buffer, float *scratch) {
-    int64_t item, item_end;
-    ck_split(plan->in_blocks * (last - first), me, team, &item, &item_end);
-    while (item < item_end) {
-        const int64_t begin = item % (last - first), most = last - first - begin, wanted = item_end - item;
+/* Filters on the fly: a block of tiles is cut into cells, of panels, and of tiles too where there are more threads than
+ * panels. */
+typedef struct fly {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    int64_t tiles, blocks; /* of tiles */
+    ck_grid grid;
+    buffers sizes;
+    int64_t first, last; /* the block whose shared V is filled; unused where threads own theirs */
+} fly;
+
+/* Items begin...end of V for tiles first...last, which are counted (input block, tile). */
+static void fill_input(const fly *f, int64_t first, int64_t last, int64_t item, int64_t end, float *v_buffer,
+                       float *scratch) {
+    while (item < end) {
+        const int64_t begin = item % (last - first), most = last - first - begin, wanted = end - item;
         const int64_t now = wanted < most ? wanted : most;
-        input_tiles(plan, args, (int32_t)(item / (last - first)), first, first + begin, first + begin + now, v_buffer,
-                    scratch);
+        input_tiles(f->plan, f->args, (int32_t)(item / (last - first)), first, first + begin, first + begin + now,
+                    v_buffer, scratch);
         item += now;
     }
 }
 
-/* Filters on the fly: threads take panels, and tiles too where there are more threads than panels. */
+/* A worker's memory: M, scratch, U and, where it has one of its own, V. */
+static float *memory_of(const fly *f, int32_t worker) {
+    const int own = owns_input(f->plan);
+    const size_t each = f->sizes.m + f->sizes.scratch + f->sizes.u + (own ? f->sizes.v : 0);
+    return (float *)f->args->workspace + (own ? 0 : f->sizes.v) + worker * each;
+}
+
+/* One cell of the block of tiles first...last, with V at hand. */
+static void run_cell(const fly *f, int64_t first, int64_t last, int64_t cell, const float *v_buffer, float *memory) {
+    const ck_conv_plan *plan = f->plan;
+    const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
+    int64_t begin, end, panel, panel_end;
+    ck_split(last - first, cell / f->grid.deep, f->grid.across, &begin, &end);
+    ck_split(panels, cell % f->grid.deep, f->grid.deep, &panel, &panel_end);
+    if (begin >= end) return;
+    if (is_fused(plan))
+        run_fused(plan, f->args, begin + first, end + first, panel, panel_end, v_buffer, memory);
+    else
+        run_on_the_fly(plan, f->args, first, first + begin, first + end, panel, panel_end, v_buffer, memory,
+                       memory + f->sizes.m + f->sizes.scratch);
+}
+
+/* Part (cell, block of tiles) with a V of the worker's own. */
+static void run_alone(void *context, int64_t part, int32_t worker) {
+    const fly *f = context;
+    float *memory = memory_of(f, worker), *scratch = memory + f->sizes.m,
+          *v_buffer = scratch + f->sizes.scratch + f->sizes.u;
+    int64_t first, last;
+    ck_split(f->tiles, part % f->blocks, f->blocks, &first, &last);
+    fill_input(f, first, last, 0, f->plan->in_blocks * (last - first), v_buffer, scratch);
+    run_cell(f, first, last, part / f->blocks, v_buffer, memory);
+}
+
+/* A share of the V that all workers read. */
+static void fill_shared(void *context, int64_t part, int32_t worker) {
+    const fly *f = context;
+    int64_t item, end;
+    ck_split(f->plan->in_blocks * (f->last - f->first), part, f->plan->threads, &item, &end);
+    fill_input(f, f->first, f->last, item, end, f->args->workspace, memory_of(f, worker) + f->sizes.m);
+}
+
+static void run_shared(void *context, int64_t cell, int32_t worker) {
+    const fly *f = context;
+    run_cell(f, f->first, f->last, cell, f->args->workspace, memory_of(f, worker));
+}
+
 static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *args, int64_t tiles) {
-    const buffers sizes = buffer_sizes(plan);
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
     const int64_t count = (tiles + plan->tiles_a_block - 1) / plan->tiles_a_block;
     const int64_t a_block = (tiles + count - 1) / count;
     const int64_t tile_groups = (a_block + plan->kernels->tile_pixels2 - 1) / plan->kernels->tile_pixels2;
-    const ck_grid grid = ck_choose_grid(plan->threads, plan->threads > panels ? tile_groups : 1, panels, 1 << 30);
-    const int own = owns_input(plan);
-    const size_t each = sizes.m + sizes.scratch + sizes.u + (own ? sizes.v : 0);
-#pragma omp parallel num_threads(grid.across *grid.deep)
-    {
-        const int32_t me = ck_thread(), team = ck_team();
-        float *mine = (float *)args->workspace + (own ? 0 : sizes.v) + me * each;
-        float *m_buffer = mine, *scratch = m_buffer + sizes.m, *u_buffer = scratch + sizes.scratch;
-        float *v_buffer = own ? u_buffer + sizes.u : args->workspace;
-        for (int64_t part = 0; part < count; part++) {
-            int64_t first, last;
-            ck_split(tiles, part, count, &first, &last);
-            if (own) {
-                fill_input(plan, args, first, last, 0, 1, v_buffer, scratch);
-            } else {
-                fill_input(plan, args, first, last, me, team, v_buffer, scratch);
-#pragma omp barrier
-            }
-            for (int32_t cell = me; cell < grid.across * grid.deep; cell += team) {
-                int64_t begin, end, panel, panel_end;
-                ck_split(last - first, cell / grid.deep, grid.across, &begin, &end);
-                ck_split(panels, cell % grid.deep, grid.deep, &panel, &panel_end);
-                if (begin >= end) continue;
-                if (is_fused(plan))
-                    run_fused(plan, args, begin + first, end + first, panel, panel_end, v_buffer, m_buffer);
-                else
-                    run_on_the_fly(plan, args, first, first + begin, first + end, panel, panel_end, v_buffer, m_buffer,
-                                   u_buffer);
-            }
-            if (!own) {
-#pragma omp barrier
-            }
-        }
+    fly f = {plan, args, tiles, count, .sizes = buffer_sizes(plan)};
+    f.grid = ck_choose_grid(plan->threads, plan->threads > panels ? tile_groups : 1, panels, 1 << 30);
+    const int32_t cells = f.grid.across * f.grid.deep;
+    if (owns_input(plan)) {
+        ck_run_parts(cells, cells * count, run_alone, &f);
+        return CK_OK;
+    }
+    for (int64_t block = 0; block < count; block++) {
+        ck_split(tiles, block, count, &f.first, &f.last);
+        ck_run_parts(plan->threads, plan->threads, fill_shared, &f);
+        ck_run_parts(plan->threads, cells, run_shared, &f);
     }
     return CK_OK;
+}
+
+/* Stored filters: every part has tiles of its own, through all panels. */
+typedef struct stored {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    int64_t tiles, parts;
+} stored;
+
+static void run_stored(void *context, int64_t part, int32_t worker) {
+    const stored *s = context;
+    const buffers sizes = buffer_sizes(s->plan);
+    int64_t begin, end;
+    ck_split(s->tiles, part, s->parts, &begin, &end);
+    run_tiles(s->plan, s->args, begin, end, (float *)s->args->workspace + worker * (sizes.v + sizes.m + sizes.scratch));
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     const int64_t tiles = ck_tile_count(plan, batch);
     if (plan->on_the_fly) return run_by_panels(plan, args, tiles);
-    const buffers sizes = buffer_sizes(plan);
-    const int32_t threads = tiles < plan->threads ? (int32_t)tiles : plan->threads;
-#pragma omp parallel num_threads(threads)
-    for (int32_t part = ck_thread(); part < threads; part += ck_team()) {
-        int64_t begin, end;
-        ck_split(tiles, part, threads, &begin, &end);
-        run_stored(plan, args, begin, end,
-                   (float *)args->workspace + ck_thread() * (sizes.v + sizes.m + sizes.scratch));
-    }
+    stored s = {plan, args, tiles, tiles < plan->threads ? tiles : plan->threads};
+    ck_run_parts(plan->threads, s.parts, run_stored, &s);
     return CK_OK;
 }
 

@@ -1,6 +1,6 @@
 /* The sizes of the caches: from CK_CACHES if that is set, else as Linux tells them (sysfs), else from CPUID, else those
- * of a common core. Asked of the first CPU in the affinity mask; where a machine has cores of several kinds, that is the
- * kind that counts. */
+ * of a common core. Asked of the first CPU in the affinity mask; where a machine has cores of several kinds, that is
+ * the kind that counts. */
 #define _GNU_SOURCE
 #include "core/caches.h"
 
@@ -111,8 +111,7 @@ static int32_t cores_of(int32_t cpus, int32_t siblings) { return cpus > siblings
 /* Fills in the levels that sysfs knows. */
 static void ask_sysfs(int cpu, ck_caches *caches) {
     char line[256], name[64];
-    const int32_t siblings =
-        read_line(cpu, "topology/thread_siblings_list", line, sizeof line) ? list_length(line) : 1;
+    const int32_t siblings = read_line(cpu, "topology/thread_siblings_list", line, sizeof line) ? list_length(line) : 1;
     for (int index = 0; index < 8; index++) {
         snprintf(name, sizeof name, "cache/index%d/type", index);
         if (!read_line(cpu, name, line, sizeof line)) return;

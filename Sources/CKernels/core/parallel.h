@@ -1,36 +1,46 @@
-/* OpenMP without <omp.h>, which the Swift toolchain's clang does not ship, and the ways work is split. */
+/* Threads: the one way in which this library runs work on several of them.
+ *
+ * A driver cuts its work into parts that do not depend on each other, and ck_run_parts has a team of threads do them,
+ * in any order and by any thread. So what a part computes must depend on its number alone; `worker` serves only to find
+ * memory that no other thread uses at the same time. What must be complete before the next step starts goes into a call
+ * of its own. */
 #ifndef CK_PARALLEL_H
 #define CK_PARALLEL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "ckernels.h"
 
-/* A statement behind CK_PARALLEL(threads) runs on a team of so many; without OpenMP the caller is the team. */
-#if defined(_OPENMP)
-#define CK_PRAGMA(text) _Pragma(#text)
-#define CK_PARALLEL(threads) CK_PRAGMA(omp parallel num_threads(threads))
-extern int omp_get_thread_num(void);
-extern int omp_get_num_threads(void);
-static inline int ck_thread(void) { return omp_get_thread_num(); }
-static inline int ck_team(void) { return omp_get_num_threads(); }
-#else
-#define CK_PARALLEL(threads) for (int ck_once = ((void)(threads), 1); ck_once; ck_once = 0)
-static inline int ck_thread(void) { return 0; }
-static inline int ck_team(void) { return 1; }
-#endif
+/* One part of the work. worker: 0...threads-1, one thread at a time. */
+typedef void (*ck_part)(void *context, int64_t part, int32_t worker);
+
+/* Runs body(context, part, worker) for part 0...parts-1 on at most `threads` threads, worker < threads; returns when
+ * all are done. */
+void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context);
+
+/* Runs body(context, worker, worker) once on every thread of the team that ck_run_parts would use; returns when all are
+ * done. For what concerns the threads themselves. */
+void ck_run_each(int32_t threads, ck_part body, void *context);
+
+/* Items begin...end-1. */
+typedef void (*ck_range)(void *context, int64_t begin, int64_t end);
+
+/* Runs body over ranges that together make 0...items, where an item is about as much work as copying `floats` floats:
+ * on the caller's thread for little work, otherwise on at most `threads` threads (0: the default), several ranges each.
+ * Where the ranges begin must not matter to the result. */
+void ck_run_ranges(int32_t threads, int64_t items, int64_t floats, ck_range body, void *context);
+
+/* The same for an array of `count` floats, each as much work as copying `weight` of them. Ranges begin at whole cache
+ * lines, so at whole vectors. */
+void ck_run_flat(int32_t threads, size_t count, int64_t weight, ck_range body, void *context);
 
 /* The asked number of threads, at most as many as a plan takes, because an OpenMP library that cannot start a thread
  * ends the process; the default for 0; always 1 without OpenMP. */
-static inline int32_t ck_threads(int32_t asked) {
-    enum { MOST = 1024 };
-#if defined(_OPENMP)
-    return asked > MOST ? MOST : asked > 0 ? asked : ck_default_threads();
-#else
-    (void)asked;
-    return 1;
-#endif
-}
+int32_t ck_threads(int32_t asked);
+
+/* Threads for `items` units of `floats` each: as asked, but no thread without an item, and none for too little work. */
+int32_t ck_threads_for(int32_t asked, int64_t items, int64_t floats);
 
 /* Part `part` of `parts` of 0...count: [*begin, *end), sizes equal to within one. */
 static inline void ck_split(int64_t count, int64_t part, int64_t parts, int64_t *begin, int64_t *end) {

@@ -13,6 +13,16 @@
 
 enum { MOST = 256 };
 
+typedef struct places {
+    int cpu[MOST];    /* where each thread of the team runs; -1: unknown */
+    int target[MOST]; /* where it shall; -1: it stays */
+} places;
+
+static void look(void *context, int64_t part, int32_t worker) {
+    (void)part;
+    ((places *)context)->cpu[worker] = sched_getcpu();
+}
+
 /* Marks in `target` with 0 the threads whose CPU an earlier one has, and with -1 those that stay: their CPUs are
  * `taken`. */
 static int mark_sharing(int32_t team, const int *cpu, int *target, cpu_set_t *taken) {
@@ -45,21 +55,23 @@ static void move_to(int cpu) {
     if (sched_setaffinity(0, sizeof one, &one) == 0) sched_setaffinity(0, sizeof before, &before);
 }
 
+static void move(void *context, int64_t part, int32_t worker) {
+    const places *p = context;
+    (void)part;
+    if (p->target[worker] >= 0) move_to(p->target[worker]);
+}
+
 void ck_spread_threads(int32_t threads) {
     threads = ck_threads(threads);
     if (threads < 2 || threads > MOST) return;
-    int cpu[MOST], target[MOST];
-    for (int32_t i = 0; i < threads; i++) cpu[i] = -1;
-    CK_PARALLEL(threads) {
-        cpu[ck_thread()] = sched_getcpu();
-    }
+    places p;
+    for (int32_t i = 0; i < threads; i++) p.cpu[i] = -1;
+    ck_run_each(threads, look, &p);
     cpu_set_t allowed, taken;
-    if (mark_sharing(threads, cpu, target, &taken) == 0) return;
+    if (mark_sharing(threads, p.cpu, p.target, &taken) == 0) return;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < threads) return;
-    choose_targets(threads, &allowed, &taken, target);
-    CK_PARALLEL(threads) {
-        if (target[ck_thread()] >= 0) move_to(target[ck_thread()]);
-    }
+    choose_targets(threads, &allowed, &taken, p.target);
+    ck_run_each(threads, move, &p);
 }
 
 #else

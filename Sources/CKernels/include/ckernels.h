@@ -76,9 +76,9 @@
  *     Sizes are int32_t and at least 1; buffers may be larger than 4 GiB.
  *
  * Threads
- *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is immutable and may run in
- *     many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0 means
- *     ck_default_threads(), 1024 is the most. Work runs on the OpenMP team of the calling thread, which OpenMP keeps
+ *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is immutable
+ * and may run in many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0
+ * means ck_default_threads(), 1024 is the most. Work runs on the OpenMP team of the calling thread, which OpenMP keeps
  *     for it: call from few, long-lived threads. Where the system gives no thread, the OpenMP library ends the process.
  *     The same arguments and thread count give the same bits.
  *     In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can, GNU's hangs).
@@ -173,8 +173,8 @@ typedef struct ck_caches {
     ck_cache_level l1, l2, l3;
 } ck_caches;
 
-/* The caches that plans choose their block sizes for: those of the machine, or what CK_CACHES pretends. A wrong CK_CACHES
- * (CK_BAD_CACHES) makes ck_init and every plan fail. */
+/* The caches that plans choose their block sizes for: those of the machine, or what CK_CACHES pretends. A wrong
+ * CK_CACHES (CK_BAD_CACHES) makes ck_init and every plan fail. */
 CK_API ck_status ck_caches_active(ck_caches *caches);
 /* Pretends others for the plans made from now on (tests, comparisons). Not while anything runs. L1 and L2 of 1 KiB to
  * 1 TiB, L3 likewise or 0; CK_INVALID_ARGUMENT changes nothing. */

@@ -5,37 +5,36 @@
 
 #include "ops/ops.h"
 
-/* Ranges of flat arrays are cut at whole cache lines. */
-enum { LINE = 16 };
+typedef struct addition {
+    const ck_kernels *kernels;
+    ck_addition all;
+} addition;
 
-static ck_status run_add(const float *a, const float *b, float *y, size_t count, int32_t relu, int32_t threads) {
-    ck_status status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
-    const int64_t lines = (int64_t)((count + LINE - 1) / LINE);
-    const int team = ck_threads_for(threads, lines, LINE);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(lines, ck_thread(), ck_team(), &begin, &end);
-        const size_t first = (size_t)begin * LINE, last = (size_t)end * LINE < count ? (size_t)end * LINE : count;
-        const ck_addition job = {a + first, b ? b + first : NULL, y + first, last - first, relu};
-        kernels->add(&job);
-    }
-    return CK_OK;
+static void add_range(void *context, int64_t begin, int64_t end) {
+    const addition *a = context;
+    const ck_addition job = {.a = a->all.a + begin,
+                             .b = a->all.b ? a->all.b + begin : NULL,
+                             .y = a->all.y + begin,
+                             .count = (size_t)(end - begin),
+                             .relu = a->all.relu};
+    a->kernels->add(&job);
 }
 
-static int bad_count(size_t count, int32_t threads) {
-    return count < 1 || count > PTRDIFF_MAX / sizeof(float) || threads < 0;
+static ck_status run_add(ck_addition all, int32_t threads) {
+    ck_status status;
+    addition a = {ck_active(&status), all};
+    if (a.kernels) ck_run_flat(threads, all.count, 1, add_range, &a);
+    return status;
 }
 
 ck_status ck_add(const float *a, const float *b, float *y, size_t count, int32_t relu, int32_t threads) {
-    if (!a || !b || !y || bad_count(count, threads)) return CK_INVALID_ARGUMENT;
-    return run_add(a, b, y, count, relu, threads);
+    if (!a || !b || !y || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
+    return run_add((ck_addition){a, b, y, count, relu}, threads);
 }
 
 ck_status ck_relu(const float *x, float *y, size_t count, int32_t threads) {
-    if (!x || !y || bad_count(count, threads)) return CK_INVALID_ARGUMENT;
-    return run_add(x, NULL, y, count, 1, threads);
+    if (!x || !y || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
+    return run_add((ck_addition){x, NULL, y, count, 1}, threads);
 }
 
 /* e^-|x| never overflows; both branches are then within an ulp or two. */
@@ -44,15 +43,46 @@ static float sigmoid(float x) {
     return (x < 0 ? e : 1) / (1 + e);
 }
 
+typedef struct sigmoids {
+    const float *x;
+    float *y;
+} sigmoids;
+
+static void sigmoid_range(void *context, int64_t begin, int64_t end) {
+    const sigmoids *s = context;
+    for (int64_t i = begin; i < end; i++) s->y[i] = sigmoid(s->x[i]);
+}
+
 ck_status ck_sigmoid(const float *x, float *y, size_t count, int32_t threads) {
-    if (!x || !y || bad_count(count, threads)) return CK_INVALID_ARGUMENT;
-    const int team = ck_threads_for(threads, (int64_t)count, 8); /* expf costs as much as some eight loads */
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split((int64_t)count, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t i = begin; i < end; i++) y[i] = sigmoid(x[i]);
-    }
+    if (!x || !y || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
+    sigmoids job = {x, y};
+    ck_run_flat(threads, count, 8, sigmoid_range, &job); /* expf costs as much as some eight loads */
     return CK_OK;
+}
+
+/* Pixels are counted through all (image, channel block) planes. */
+typedef struct affine_map {
+    const ck_kernels *kernels;
+    ck_affine all;
+    int64_t plane; /* pixels */
+    int32_t blocks;
+} affine_map;
+
+static void affine_range(void *context, int64_t begin, int64_t end) {
+    const affine_map *m = context;
+    const int32_t block = m->kernels->block;
+    while (begin < end) {
+        const int64_t in_plane = begin % m->plane, channel = begin / m->plane % m->blocks * block;
+        const int64_t count = end - begin < m->plane - in_plane ? end - begin : m->plane - in_plane;
+        const ck_affine job = {.x = m->all.x + begin * block,
+                               .scale = m->all.scale + channel,
+                               .shift = m->all.shift + channel,
+                               .y = m->all.y + begin * block,
+                               .pixels = count,
+                               .relu = m->all.relu};
+        m->kernels->scale_shift(&job);
+        begin += count;
+    }
 }
 
 ck_status ck_scale_shift(const float *x, const float *scale, const float *shift, int32_t n, int32_t c, int32_t h,
@@ -60,22 +90,11 @@ ck_status ck_scale_shift(const float *x, const float *scale, const float *shift,
     if (!x || !scale || !shift || !y) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, c, h, w, threads);
     if (status != CK_OK) return status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
-    const int32_t block = kernels->block, blocks = ck_blocks(c, block);
-    const int64_t plane = (int64_t)h * w, pixels = plane * blocks * n;
-    const int team = ck_threads_for(threads, pixels, block);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(pixels, ck_thread(), ck_team(), &begin, &end);
-        while (begin < end) {
-            const int64_t in_plane = begin % plane, channel = begin / plane % blocks * block;
-            const int64_t count = end - begin < plane - in_plane ? end - begin : plane - in_plane;
-            const ck_affine job = {x + begin * block, scale + channel, shift + channel, y + begin * block, count, relu};
-            kernels->scale_shift(&job);
-            begin += count;
-        }
-    }
+    affine_map map = {.kernels = ck_active(&status), .plane = (int64_t)h * w};
+    if (!map.kernels) return status;
+    map.all = (ck_affine){.x = x, .scale = scale, .shift = shift, .y = y, .relu = relu};
+    map.blocks = ck_blocks(c, map.kernels->block);
+    ck_run_ranges(threads, map.plane * map.blocks * n, map.kernels->block, affine_range, &map);
     return CK_OK;
 }
 

@@ -46,18 +46,17 @@ static void transpose(const float *from, size_t from_row, int64_t rows, int64_t 
         for (int64_t p = q < whole_columns ? whole_rows : 0; p < rows; p++) to[q * to_row + p] = from[p * from_row + q];
 }
 
-/* One conversion: pixels are counted through all (image, channel block) planes. */
+/* One conversion: pixels are counted through all (image, channel block) planes. `convert` does pixels p...p + count of
+ * the channels first...first + valid of image n; `at` is their place in NCHWc. */
 typedef struct conversion {
     int32_t channels, blocks, block;
     int64_t plane;
     const void *src;
     float *dst;
     const float *scale, *shift;
+    void (*convert)(const struct conversion *, int64_t n, int32_t first, int32_t valid, int64_t p, int64_t count,
+                    int64_t at);
 } conversion;
-
-/* Converts pixels p...p + count of the channels first...first + valid of image n; `at` is their place in NCHWc. */
-typedef void (*convert)(const conversion *job, int64_t n, int32_t first, int32_t valid, int64_t p, int64_t count,
-                        int64_t at);
 
 static void from_nchw(const conversion *job, int64_t n, int32_t first, int32_t valid, int64_t p, int64_t count,
                       int64_t at) {
@@ -93,32 +92,28 @@ static void from_nhwc8(const conversion *job, int64_t n, int32_t first, int32_t 
 }
 
 /* Pixels begin...end, plane by plane. */
-static void convert_range(const conversion *job, convert body, int64_t begin, int64_t end) {
+static void convert_range(void *context, int64_t begin, int64_t end) {
+    const conversion *job = context;
     while (begin < end) {
         const int64_t plane = begin / job->plane, p = begin % job->plane;
         const int64_t count = end - begin < job->plane - p ? end - begin : job->plane - p;
         const int32_t first = (int32_t)(plane % job->blocks) * job->block;
         const int32_t left = job->channels - first, valid = left < job->block ? left : job->block;
-        body(job, plane / job->blocks, first, valid, p, count, begin * job->block);
+        job->convert(job, plane / job->blocks, first, valid, p, count, begin * job->block);
         begin += count;
     }
 }
 
-static ck_status run(convert body, const void *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
-                     const float *shift, float *dst, int32_t threads) {
-    if (!src || !dst) return CK_INVALID_ARGUMENT;
+static ck_status run(conversion job, int32_t n, int32_t c, int32_t h, int32_t w, int32_t threads) {
+    if (!job.src || !job.dst) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, c, h, w, threads);
     if (status == CK_OK) status = ck_init();
     if (status != CK_OK) return status;
-    const int32_t block = ck_block(), blocks = ck_blocks(c, block);
-    const conversion job = {c, blocks, block, (int64_t)h * w, src, dst, scale, shift};
-    const int64_t pixels = job.plane * blocks * n;
-    const int team = ck_threads_for(threads, pixels, block);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(pixels, ck_thread(), ck_team(), &begin, &end);
-        convert_range(&job, body, begin, end);
-    }
+    job.channels = c;
+    job.block = ck_block();
+    job.blocks = ck_blocks(c, job.block);
+    job.plane = (int64_t)h * w;
+    ck_run_ranges(threads, job.plane * job.blocks * n, job.block, convert_range, &job);
     return CK_OK;
 }
 
@@ -134,21 +129,22 @@ size_t ck_blocked_count(int32_t n, int32_t c, int32_t h, int32_t w) {
 
 ck_status ck_nchw_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                              int32_t threads) {
-    return run(from_nchw, src, n, c, h, w, NULL, NULL, dst, threads);
+    return run((conversion){.convert = from_nchw, .src = src, .dst = dst}, n, c, h, w, threads);
 }
 
 ck_status ck_blocked_to_nchw(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                              int32_t threads) {
-    return run(to_nchw, src, n, c, h, w, NULL, NULL, dst, threads);
+    return run((conversion){.convert = to_nchw, .src = src, .dst = dst}, n, c, h, w, threads);
 }
 
 ck_status ck_nhwc_to_blocked(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                              int32_t threads) {
-    return run(from_nhwc, src, n, c, h, w, NULL, NULL, dst, threads);
+    return run((conversion){.convert = from_nhwc, .src = src, .dst = dst}, n, c, h, w, threads);
 }
 
 ck_status ck_nhwc8_to_blocked(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                               const float *shift, float *dst, int32_t threads) {
     if (!scale || !shift) return CK_INVALID_ARGUMENT;
-    return run(from_nhwc8, src, n, c, h, w, scale, shift, dst, threads);
+    return run((conversion){.convert = from_nhwc8, .src = src, .dst = dst, .scale = scale, .shift = shift}, n, c, h, w,
+               threads);
 }

@@ -1,23 +1,10 @@
-/* What the files of ops/ share: checks of arguments, and how much work is worth a thread. */
+/* What the files of ops/ share: checks of arguments. */
 #ifndef CK_OPS_H
 #define CK_OPS_H
 
 #include "ckernels.h"
 #include "core/dispatch.h"
 #include "core/parallel.h"
-
-/* Opening a team costs about as much as one thread needs for some thousand floats. */
-enum { CK_FLOATS_PER_THREAD = 8192 };
-
-/* Threads for `items` units of `floats` each: as asked, but no thread without an item, and none for too little work. */
-static inline int ck_threads_for(int32_t asked, int64_t items, int64_t floats) {
-    int64_t work, worth, most;
-    if (__builtin_mul_overflow(items, floats, &work)) work = INT64_MAX;
-    worth = work / CK_FLOATS_PER_THREAD + 1;
-    most = items < worth ? items : worth;
-    const int32_t threads = most > 1 ? ck_threads(asked) : 1;
-    return threads < most ? threads : (int)most;
-}
 
 /* Channels in whole blocks, and the number of blocks. */
 static inline int32_t ck_blocks(int32_t channels, int32_t block) { return (channels - 1) / block + 1; }
@@ -34,6 +21,11 @@ static inline int ck_addressable(int32_t n, int32_t c, int32_t h, int32_t w, siz
 static inline ck_status ck_check_blocked(int32_t n, int32_t c, int32_t h, int32_t w, int32_t threads) {
     if (n < 1 || c < 1 || h < 1 || w < 1 || threads < 0) return CK_INVALID_ARGUMENT;
     return ck_blocked_count(n, c, h, w) ? CK_OK : CK_OUT_OF_MEMORY;
+}
+
+/* Whether a flat array of so many floats cannot be. */
+static inline int ck_bad_count(size_t count, int32_t threads) {
+    return count < 1 || count > PTRDIFF_MAX / sizeof(float) || threads < 0;
 }
 
 #endif

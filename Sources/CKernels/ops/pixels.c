@@ -6,22 +6,31 @@
 /* Pixels of a square that is turned at once: 32 rows of 32 pixels stay in L1 on both sides. */
 enum { TILE = 32 };
 
+typedef struct unpacking {
+    const uint8_t *src;
+    int32_t channels, height, width;
+    const float *scale, *shift;
+    float *dst;
+} unpacking;
+
+/* Rows are counted through all pictures. */
+static void unpack_rows(void *context, int64_t begin, int64_t end) {
+    const unpacking *u = context;
+    const size_t c = (size_t)u->channels, w = (size_t)u->width, h = (size_t)u->height, plane = h * w;
+    for (size_t row = (size_t)begin; row < (size_t)end; row++) {
+        const uint8_t *from = u->src + row * w * c;
+        float *to = u->dst + row / h * c * plane + row % h * w;
+        for (size_t k = 0; k < c; k++)
+            for (size_t x = 0; x < w; x++) to[k * plane + x] = (float)from[x * c + k] * u->scale[k] + u->shift[k];
+    }
+}
+
 ck_status ck_nhwc8_to_nchw(const uint8_t *src, int32_t n, int32_t c, int32_t h, int32_t w, const float *scale,
                            const float *shift, float *dst, int32_t threads) {
     if (!src || !scale || !shift || !dst || n < 1 || c < 1 || h < 1 || w < 1 || threads < 0) return CK_INVALID_ARGUMENT;
     if (!ck_addressable(n, c, h, w, sizeof *dst)) return CK_OUT_OF_MEMORY;
-    const size_t row = (size_t)w * (size_t)c, plane = (size_t)h * (size_t)w;
-#pragma omp parallel for num_threads(ck_threads_for(threads, (int64_t)n *h, (int64_t)row)) schedule(static) collapse(2)
-    for (int32_t i = 0; i < n; i++) {
-        for (int32_t y = 0; y < h; y++) {
-            const uint8_t *from = src + ((size_t)i * (size_t)h + (size_t)y) * row;
-            float *to = dst + (size_t)i * (size_t)c * plane + (size_t)y * (size_t)w;
-            for (int32_t k = 0; k < c; k++)
-                for (int32_t x = 0; x < w; x++)
-                    to[(size_t)k * plane + (size_t)x] =
-                        (float)from[(size_t)x * (size_t)c + (size_t)k] * scale[k] + shift[k];
-        }
-    }
+    unpacking job = {src, c, h, w, scale, shift, dst};
+    ck_run_ranges(threads, (int64_t)n * h, (int64_t)w * c, unpack_rows, &job);
     return CK_OK;
 }
 

@@ -40,40 +40,45 @@ ck_status ck_pool_output_size(const ck_pool_desc *desc, int32_t *out_height, int
     return status;
 }
 
-typedef void row_kernel(const ck_pool_window_row *);
+typedef struct pooling {
+    void (*kernel)(const ck_pool_window_row *);
+    axis y, x;
+    int32_t block;
+    const float *src;
+    float *dst;
+    int32_t *argmax;
+} pooling;
 
-static void pool_row_at(row_kernel *kernel, const axis *y, const axis *x, int32_t block, const float *src, int64_t row,
-                        float *dst, int32_t *argmax) {
-    const int64_t plane = row / y->out, at = row * x->out * block;
-    const int32_t start = (int32_t)(row % y->out) * y->stride - y->pad;
-    const int32_t most = y->in + y->pad, end = start + y->kernel < most ? start + y->kernel : most;
-    const int32_t first = start < 0 ? 0 : start, last = end < y->in ? end : y->in;
-    const ck_pool_window_row job = {.src = src + (plane * y->in + first) * x->in * block,
+static void pool_row_at(const pooling *p, int64_t row) {
+    const axis y = p->y, x = p->x;
+    const int64_t plane = row / y.out, at = row * x.out * p->block;
+    const int32_t start = (int32_t)(row % y.out) * y.stride - y.pad;
+    const int32_t most = y.in + y.pad, end = start + y.kernel < most ? start + y.kernel : most;
+    const int32_t first = start < 0 ? 0 : start, last = end < y.in ? end : y.in;
+    const ck_pool_window_row job = {.src = p->src + (plane * y.in + first) * x.in * p->block,
                                     .rows = last - first,
                                     .divisor_rows = end - start,
-                                    .width = x->in,
-                                    .kernel = x->kernel,
-                                    .stride = x->stride,
-                                    .pad = x->pad,
-                                    .out_width = x->out,
-                                    .dst = dst + at,
-                                    .argmax = argmax ? argmax + at : NULL,
-                                    .offset = argmax ? first * x->in : 0};
-    kernel(&job);
+                                    .width = x.in,
+                                    .kernel = x.kernel,
+                                    .stride = x.stride,
+                                    .pad = x.pad,
+                                    .out_width = x.out,
+                                    .dst = p->dst + at,
+                                    .argmax = p->argmax ? p->argmax + at : NULL,
+                                    .offset = p->argmax ? first * x.in : 0};
+    p->kernel(&job);
 }
 
-static ck_status run(const ck_pool_desc *desc, const axis *y, const axis *x, int32_t block, row_kernel *kernel,
-                     const float *src, float *dst, int32_t *argmax) {
-    ck_status status = ck_check_blocked(desc->batch, desc->channels, y->in, x->in, desc->threads);
-    if (status == CK_OK) status = ck_check_blocked(desc->batch, desc->channels, y->out, x->out, desc->threads);
+static void pool_rows(void *context, int64_t begin, int64_t end) {
+    for (; begin < end; begin++) pool_row_at(context, begin);
+}
+
+static ck_status run(const ck_pool_desc *desc, pooling p) {
+    ck_status status = ck_check_blocked(desc->batch, desc->channels, p.y.in, p.x.in, desc->threads);
+    if (status == CK_OK) status = ck_check_blocked(desc->batch, desc->channels, p.y.out, p.x.out, desc->threads);
     if (status != CK_OK) return status;
-    const int64_t rows = (int64_t)desc->batch * ck_blocks(desc->channels, block) * y->out;
-    const int team = ck_threads_for(desc->threads, rows, (int64_t)x->out * block * y->kernel * x->kernel);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(rows, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t row = begin; row < end; row++) pool_row_at(kernel, y, x, block, src, row, dst, argmax);
-    }
+    const int64_t rows = (int64_t)desc->batch * ck_blocks(desc->channels, p.block) * p.y.out;
+    ck_run_ranges(desc->threads, rows, (int64_t)p.x.out * p.block * p.y.kernel * p.x.kernel, pool_rows, &p);
     return CK_OK;
 }
 
@@ -83,7 +88,7 @@ ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, in
     if (status != CK_OK) return status;
     if (!src || !dst || (argmax && (int64_t)y.in * x.in > INT32_MAX)) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
-    return kernels ? run(desc, &y, &x, kernels->block, kernels->max_pool_row, src, dst, argmax) : status;
+    return kernels ? run(desc, (pooling){kernels->max_pool_row, y, x, kernels->block, src, dst, argmax}) : status;
 }
 
 ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst) {
@@ -92,7 +97,24 @@ ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst
     if (status != CK_OK) return status;
     if (!src || !dst) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
-    return kernels ? run(desc, &y, &x, kernels->block, kernels->average_pool_row, src, dst, NULL) : status;
+    return kernels ? run(desc, (pooling){kernels->average_pool_row, y, x, kernels->block, src, dst, NULL}) : status;
+}
+
+typedef struct means {
+    const ck_kernels *kernels;
+    const float *src;
+    float *dst;
+    int32_t height, width;
+} means;
+
+static void mean_planes(void *context, int64_t begin, int64_t end) {
+    const means *m = context;
+    const int64_t block = m->kernels->block, floats = (int64_t)m->height * m->width * block;
+    for (int64_t plane = begin; plane < end; plane++) {
+        const ck_plane job = {
+            .src = m->src + plane * floats, .dst = m->dst + plane * block, .rows = m->height, .width = m->width};
+        m->kernels->plane_mean(&job);
+    }
 }
 
 ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
@@ -100,18 +122,9 @@ ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t
     if (!src || !dst) return CK_INVALID_ARGUMENT;
     ck_status status = ck_check_blocked(n, c, h, w, threads);
     if (status != CK_OK) return status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
-    const int32_t block = kernels->block;
-    const int64_t planes = (int64_t)n * ck_blocks(c, block), floats = (int64_t)h * w * block;
-    const int team = ck_threads_for(threads, planes, floats);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(planes, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t plane = begin; plane < end; plane++) {
-            const ck_plane job = {.src = src + plane * floats, .dst = dst + plane * block, .rows = h, .width = w};
-            kernels->plane_mean(&job);
-        }
-    }
+    means m = {ck_active(&status), src, dst, h, w};
+    if (!m.kernels) return status;
+    const int32_t block = m.kernels->block;
+    ck_run_ranges(threads, (int64_t)n * ck_blocks(c, block), (int64_t)h * w * block, mean_planes, &m);
     return CK_OK;
 }

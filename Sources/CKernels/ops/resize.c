@@ -128,34 +128,46 @@ static void horizontal_any(const uint8_t *src, int32_t offset, const axis_filter
     }
 }
 
-static void horizontal_rows(const uint8_t *src, size_t src_stride, int32_t offset, const axis_filter *axis, int32_t out,
-                            int32_t channels, int32_t begin, int32_t end, uint8_t *dst) {
-    const size_t row = (size_t)out * (size_t)channels;
-    for (int32_t y = begin; y < end; y++) {
-        const uint8_t *from = src + (size_t)y * src_stride;
-        uint8_t *to = dst + (size_t)y * row;
-        switch (channels) {
-        case 1: horizontal_row(from, offset, axis, out, 1, to); break;
-        case 3: horizontal_row(from, offset, axis, out, 3, to); break;
-        case 4: horizontal_row(from, offset, axis, out, 4, to); break;
-        default: horizontal_any(from, offset, axis, out, channels, to); break;
+/* One pass over rows of bytes. `src` begins with column (horizontal) or row (vertical) `offset` of the picture the axis
+ * was made for; `row` is the bytes of a row of dst. */
+typedef struct pass {
+    const uint8_t *src;
+    size_t src_stride;
+    int32_t offset;
+    const axis_filter *axis;
+    int32_t out, channels; /* horizontal only: pixels of a row of dst */
+    size_t row;
+    uint8_t *dst;
+} pass;
+
+/* Rows begin...end of source and result. */
+static void horizontal_rows(void *context, int64_t begin, int64_t end) {
+    const pass p = *(const pass *)context;
+    for (int64_t y = begin; y < end; y++) {
+        const uint8_t *from = p.src + (size_t)y * p.src_stride;
+        uint8_t *to = p.dst + (size_t)y * p.row;
+        switch (p.channels) {
+        case 1: horizontal_row(from, p.offset, p.axis, p.out, 1, to); break;
+        case 3: horizontal_row(from, p.offset, p.axis, p.out, 3, to); break;
+        case 4: horizontal_row(from, p.offset, p.axis, p.out, 4, to); break;
+        default: horizontal_any(from, p.offset, p.axis, p.out, p.channels, to); break;
         }
     }
 }
 
-/* Rows begin...end of the output; `src` is row `offset` of the picture the axis was made for. */
-static void vertical_rows(const uint8_t *src, size_t src_stride, int32_t offset, const axis_filter *axis, size_t row,
-                          int32_t begin, int32_t end, uint8_t *dst) {
-    for (int32_t y = begin; y < end; y++) {
-        const uint8_t *top = src + (size_t)(axis->first[y] - offset) * src_stride;
-        const int32_t *taps = axis->taps + (size_t)y * (size_t)axis->size;
-        uint8_t *to = dst + (size_t)y * row;
-        for (size_t x = 0; x < row; x += COLUMN_BLOCK) {
-            const size_t width = row - x < COLUMN_BLOCK ? row - x : COLUMN_BLOCK;
+/* Rows begin...end of the result. */
+static void vertical_rows(void *context, int64_t begin, int64_t end) {
+    const pass p = *(const pass *)context;
+    for (int64_t y = begin; y < end; y++) {
+        const uint8_t *top = p.src + (size_t)(p.axis->first[y] - p.offset) * p.src_stride;
+        const int32_t *taps = p.axis->taps + (size_t)y * (size_t)p.axis->size;
+        uint8_t *to = p.dst + (size_t)y * p.row;
+        for (size_t x = 0; x < p.row; x += COLUMN_BLOCK) {
+            const size_t width = p.row - x < COLUMN_BLOCK ? p.row - x : COLUMN_BLOCK;
             int32_t sums[COLUMN_BLOCK];
             for (size_t i = 0; i < width; i++) sums[i] = 1 << (FRACTION_BITS - 1);
-            for (int32_t t = 0; t < axis->count[y]; t++) {
-                const uint8_t *from = top + (size_t)t * src_stride + x;
+            for (int32_t t = 0; t < p.axis->count[y]; t++) {
+                const uint8_t *from = top + (size_t)t * p.src_stride + x;
                 const int32_t tap = taps[t];
                 for (size_t i = 0; i < width; i++) sums[i] += tap * from[i];
             }
@@ -164,26 +176,13 @@ static void vertical_rows(const uint8_t *src, size_t src_stride, int32_t offset,
     }
 }
 
-static void horizontal_pass(const uint8_t *src, size_t src_stride, int32_t offset, const axis_filter *axis,
-                            int32_t rows, int32_t out, int32_t channels, uint8_t *dst, int32_t threads) {
-    const int team = ck_threads_for(threads, rows, (int64_t)out * channels * axis->size);
-    if (team == 1) {
-        horizontal_rows(src, src_stride, offset, axis, out, channels, 0, rows, dst);
-        return;
-    }
-#pragma omp parallel for num_threads(team) schedule(static)
-    for (int32_t y = 0; y < rows; y++) horizontal_rows(src, src_stride, offset, axis, out, channels, y, y + 1, dst);
+static void horizontal_pass(pass p, int32_t rows, int32_t threads) {
+    p.row = (size_t)p.out * (size_t)p.channels;
+    ck_run_ranges(threads, rows, (int64_t)p.out * p.channels * p.axis->size, horizontal_rows, &p);
 }
 
-static void vertical_pass(const uint8_t *src, size_t src_stride, int32_t offset, const axis_filter *axis, size_t row,
-                          int32_t out, uint8_t *dst, int32_t threads) {
-    const int team = ck_threads_for(threads, out, (int64_t)row * axis->size);
-    if (team == 1) {
-        vertical_rows(src, src_stride, offset, axis, row, 0, out, dst);
-        return;
-    }
-#pragma omp parallel for num_threads(team) schedule(static)
-    for (int32_t y = 0; y < out; y++) vertical_rows(src, src_stride, offset, axis, row, y, y + 1, dst);
+static void vertical_pass(pass p, int32_t rows, int32_t threads) {
+    ck_run_ranges(threads, rows, (int64_t)p.row * p.axis->size, vertical_rows, &p);
 }
 
 /* Both passes, the result of the first in memory of its own. */
@@ -199,12 +198,13 @@ static ck_status resize_both(const uint8_t *src, size_t src_stride, const axis_f
     uint8_t *between = row <= SIZE_MAX / (size_t)height ? malloc((size_t)height * row) : NULL;
     if (!between) return CK_OUT_OF_MEMORY;
     if (vertical_first) {
-        vertical_pass(src + (size_t)left * (size_t)channels, src_stride, 0, down, row, out_height, between, threads);
-        horizontal_pass(between, row, left, across, out_height, out_width, channels, dst, threads);
+        const uint8_t *from = src + (size_t)left * (size_t)channels;
+        vertical_pass((pass){from, src_stride, 0, down, .row = row, .dst = between}, out_height, threads);
+        horizontal_pass((pass){between, row, left, across, out_width, channels, .dst = dst}, out_height, threads);
     } else {
-        horizontal_pass(src + (size_t)top * src_stride, src_stride, 0, across, rows, out_width, channels, between,
-                        threads);
-        vertical_pass(between, row, top, down, out_row, out_height, dst, threads);
+        const uint8_t *from = src + (size_t)top * src_stride;
+        horizontal_pass((pass){from, src_stride, 0, across, out_width, channels, .dst = between}, rows, threads);
+        vertical_pass((pass){between, row, top, down, .row = out_row, .dst = dst}, out_height, threads);
     }
     free(between);
     return CK_OK;
@@ -239,9 +239,9 @@ ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_
     if (status == CK_OK && horizontal) status = axis_create(width, left, right, out_width, filter, &across);
     if (status == CK_OK) {
         if (!horizontal) {
-            vertical_pass(src, src_stride, 0, &down, row, out_height, dst, threads);
+            vertical_pass((pass){src, src_stride, 0, &down, .row = row, .dst = dst}, out_height, threads);
         } else if (!vertical) {
-            horizontal_pass(src, src_stride, 0, &across, height, out_width, channels, dst, threads);
+            horizontal_pass((pass){src, src_stride, 0, &across, out_width, channels, .dst = dst}, height, threads);
         } else {
             const int vertical_first =
                 out_height < height && (int64_t)height - out_height > 2 * ((int64_t)width - out_width);

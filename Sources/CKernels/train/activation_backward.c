@@ -1,33 +1,38 @@
 /* ReLU and sigmoid backward, both from the stored result, and dropout. */
 #include <math.h>
 
-#include "train/flat.h"
+#include "ops/ops.h"
 
-typedef void kernel(const ck_activation_backward *);
+typedef struct backward {
+    void (*kernel)(const ck_activation_backward *);
+    const float *y, *dy;
+    float *dx;
+} backward;
 
-static void run(kernel *body, const float *y, const float *dy, float *dx, size_t count, int32_t threads) {
-    CK_PARALLEL(ck_flat_team(threads, count, 1)) {
-        size_t first, length;
-        ck_flat_range(count, &first, &length);
-        const ck_activation_backward job = {y + first, dy + first, dx + first, length};
-        body(&job);
-    }
+static void run_range(void *context, int64_t begin, int64_t end) {
+    const backward *b = context;
+    const ck_activation_backward job = {b->y + begin, b->dy + begin, b->dx + begin, (size_t)(end - begin)};
+    b->kernel(&job);
 }
 
 ck_status ck_relu_backward(const float *y, const float *dy, float *dx, size_t count, int32_t threads) {
     ck_status status;
     if (!y || !dy || !dx || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
-    if (kernels) run(kernels->relu_backward, y, dy, dx, count, threads);
-    return status;
+    if (!kernels) return status;
+    backward job = {kernels->relu_backward, y, dy, dx};
+    ck_run_flat(threads, count, 1, run_range, &job);
+    return CK_OK;
 }
 
 ck_status ck_sigmoid_backward(const float *y, const float *dy, float *dx, size_t count, int32_t threads) {
     ck_status status;
     if (!y || !dy || !dx || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
-    if (kernels) run(kernels->sigmoid_backward, y, dy, dx, count, threads);
-    return status;
+    if (!kernels) return status;
+    backward job = {kernels->sigmoid_backward, y, dy, dx};
+    ck_run_flat(threads, count, 1, run_range, &job);
+    return CK_OK;
 }
 
 /* ---- dropout: Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11).
@@ -48,19 +53,27 @@ static void philox(uint64_t counter, uint64_t key, uint32_t r[4]) {
     r[0] = c0, r[1] = c1, r[2] = c2, r[3] = c3;
 }
 
+typedef struct dropout {
+    const float *x;
+    float *y;
+    uint64_t seed, first, threshold; /* dropped if the number is below */
+    float scale;
+} dropout;
+
+static void drop_range(void *context, int64_t begin, int64_t end) {
+    const dropout *d = context;
+    uint32_t r[4];
+    for (int64_t i = begin; i < end; i++) {
+        const uint64_t element = d->first + (uint64_t)i;
+        if (i == begin || element % 4 == 0) philox(element / 4, d->seed, r);
+        d->y[i] = r[element % 4] < d->threshold ? 0 : d->x[i] * d->scale;
+    }
+}
+
 ck_status ck_dropout(const float *x, float *y, size_t count, double p, uint64_t seed, uint64_t first, int32_t threads) {
     if (!x || !y || ck_bad_count(count, threads) || !(p >= 0 && p <= 1)) return CK_INVALID_ARGUMENT;
-    const uint64_t threshold = (uint64_t)ceil(p * 0x1p32); /* dropped if the number is below */
-    const float scale = p < 1 ? (float)(1 / (1 - p)) : 0;
-    CK_PARALLEL(ck_flat_team(threads, count, 8)) {
-        size_t begin, length;
-        ck_flat_range(count, &begin, &length);
-        uint32_t r[4];
-        for (size_t i = begin; i < begin + length; i++) {
-            const uint64_t element = first + i;
-            if (i == begin || element % 4 == 0) philox(element / 4, seed, r);
-            y[i] = r[element % 4] < threshold ? 0 : x[i] * scale;
-        }
-    }
+    dropout job = {.x = x, .y = y, .seed = seed, .first = first, .threshold = (uint64_t)ceil(p * 0x1p32)};
+    job.scale = p < 1 ? (float)(1 / (1 - p)) : 0;
+    ck_run_flat(threads, count, 8, drop_range, &job);
     return CK_OK;
 }

@@ -9,7 +9,7 @@
  *
  * A thread takes whole channel blocks, sums and formula one after the other: the second pass then finds in the cache
  * what the first one brought there, the last image first. Where there are too few blocks for that, the team goes over
- * the (image, block) planes twice, with a barrier between. Sums are kept for each plane and added in the order of the
+ * the (image, block) planes twice. Sums are kept for each plane and added in the order of the
  * images, so both ways, any number of threads, and any division of the batch into ranges give the same bits. */
 #include <math.h>
 
@@ -79,42 +79,41 @@ typedef struct passes {
     void (*apply)(const struct passes *, int32_t image, int32_t block);
 } passes;
 
-static void run_blocks(const passes *p, int32_t begin, int32_t end) {
-    for (int32_t block = begin; block < end; block++) {
-        for (int32_t n = 0; p->sum && n < p->count; n++) p->sum(p, n, block);
-        if (p->finish) p->finish(p, block);
-        for (int32_t n = p->count - 1; p->apply && n >= 0; n--) p->apply(p, n, block);
+static void run_blocks(void *context, int64_t begin, int64_t end) {
+    const passes *p = context;
+    for (int64_t block = begin; block < end; block++) {
+        for (int32_t n = 0; p->sum && n < p->count; n++) p->sum(p, n, (int32_t)block);
+        if (p->finish) p->finish(p, (int32_t)block);
+        for (int32_t n = p->count - 1; p->apply && n >= 0; n--) p->apply(p, n, (int32_t)block);
     }
 }
 
-static void run_planes(const passes *p) {
-    const layout *l = p->l;
-    const int64_t planes = (int64_t)l->blocks * p->count;
-    int64_t begin, end, block, block_end;
-    ck_split(planes, ck_thread(), ck_team(), &begin, &end);
-    ck_split(l->blocks, ck_thread(), ck_team(), &block, &block_end);
-    for (int64_t i = begin; p->sum && i < end; i++) p->sum(p, (int32_t)(i % p->count), (int32_t)(i / p->count));
-#pragma omp barrier
-    for (; p->finish && block < block_end; block++) p->finish(p, (int32_t)block);
-#pragma omp barrier
-    for (int64_t i = end - 1; p->apply && i >= begin; i--)
-        p->apply(p, (int32_t)(i % p->count), (int32_t)(i / p->count));
+static void sum_planes(void *context, int64_t begin, int64_t end) {
+    const passes *p = context;
+    for (int64_t i = begin; i < end; i++) p->sum(p, (int32_t)(i % p->count), (int32_t)(i / p->count));
 }
 
-static void run(const passes *p, int32_t threads) {
-    const layout *l = p->l;
-    const int64_t planes = (int64_t)l->blocks * p->count;
-    const int team = ck_threads_for(threads, planes, l->plane * l->block);
-    const int by_block = l->blocks % team == 0 || l->blocks >= 4 * team;
-    CK_PARALLEL(team) {
-        if (by_block) {
-            int64_t begin, end;
-            ck_split(l->blocks, ck_thread(), ck_team(), &begin, &end);
-            run_blocks(p, (int32_t)begin, (int32_t)end);
-        } else {
-            run_planes(p);
-        }
+static void finish_blocks(void *context, int64_t begin, int64_t end) {
+    const passes *p = context;
+    for (int64_t block = begin; block < end; block++) p->finish(p, (int32_t)block);
+}
+
+static void apply_planes(void *context, int64_t begin, int64_t end) {
+    const passes *p = context;
+    for (int64_t i = end - 1; i >= begin; i--) p->apply(p, (int32_t)(i % p->count), (int32_t)(i / p->count));
+}
+
+static void run(passes p, int32_t threads) {
+    const layout *l = p.l;
+    const int64_t planes = (int64_t)l->blocks * p.count, floats = l->plane * l->block;
+    const int32_t team = ck_threads_for(threads, planes, floats);
+    if (l->blocks % team == 0 || l->blocks >= 4 * team) {
+        ck_run_ranges(threads, l->blocks, floats * p.count, run_blocks, &p);
+        return;
     }
+    if (p.sum) ck_run_ranges(threads, planes, floats, sum_planes, &p);
+    if (p.finish) ck_run_ranges(threads, l->blocks, l->block, finish_blocks, &p);
+    if (p.apply) ck_run_ranges(threads, planes, floats, apply_planes, &p);
 }
 
 /* y = x scale + shift, from floats alone, so that backward finds the mask of forward to the last bit. Surplus channels
@@ -212,7 +211,7 @@ ck_status ck_bn_forward(const ck_bn_desc *desc, const ck_bn_forward_args *args) 
                       .sum = desc->training ? forward_sum : NULL,
                       .finish = forward_finish,
                       .apply = forward_apply};
-    run(&p, desc->threads);
+    run(p, desc->threads);
     return CK_OK;
 }
 
@@ -224,7 +223,7 @@ ck_status ck_bn_forward_sums(const ck_bn_desc *desc, const ck_bn_forward_args *a
     const forward_job job = {desc, args};
     const passes p = {
         .l = &l, .kernels = ck_active(&status), .job = &job, .first = first, .count = count, .sum = forward_sum};
-    if (desc->training) run(&p, desc->threads);
+    if (desc->training) run(p, desc->threads);
     return CK_OK;
 }
 
@@ -250,7 +249,7 @@ ck_status ck_bn_forward_apply(const ck_bn_desc *desc, const ck_bn_forward_args *
         affine(&l, args->gamma, args->beta, args->mean, args->invstd, c, l.coefficients[0], l.coefficients[1]);
     const forward_job job = {desc, args};
     const passes p = {.l = &l, .kernels = ck_active(&status), .job = &job, .count = count, .apply = forward_apply};
-    run(&p, desc->threads);
+    run(p, desc->threads);
     return CK_OK;
 }
 
@@ -362,7 +361,7 @@ ck_status ck_bn_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args
                       .finish = has_sums(&job) ? backward_finish : NULL,
                       .apply = args->dx ? backward_apply : NULL};
     backward_prepare(&p);
-    run(&p, desc->threads);
+    run(p, desc->threads);
     return CK_OK;
 }
 
@@ -375,7 +374,7 @@ ck_status ck_bn_backward_sums(const ck_bn_desc *desc, const ck_bn_backward_args 
     const passes p = {
         .l = &l, .kernels = ck_active(&status), .job = &job, .first = first, .count = count, .sum = backward_sum};
     backward_prepare(&p);
-    if (has_sums(&job)) run(&p, desc->threads);
+    if (has_sums(&job)) run(p, desc->threads);
     return CK_OK;
 }
 
@@ -397,6 +396,6 @@ ck_status ck_bn_backward_apply(const ck_bn_desc *desc, const ck_bn_backward_args
     if (!args->dx || bad_range(desc, 0, count)) return CK_INVALID_ARGUMENT;
     const layout l = lay_out(desc, args->workspace);
     const passes p = {.l = &l, .kernels = ck_active(&status), .job = &job, .count = count, .apply = backward_apply};
-    run(&p, desc->threads);
+    run(p, desc->threads);
     return CK_OK;
 }

@@ -2,9 +2,24 @@
  * once, as PyTorch does. */
 #include <math.h>
 
-#include "train/flat.h"
+#include "ops/ops.h"
 
 static int is_share(double value) { return value >= 0 && value <= 1; }
+
+typedef struct sgd {
+    const ck_kernels *kernels;
+    ck_sgd_job all;
+} sgd;
+
+static void sgd_range(void *context, int64_t begin, int64_t end) {
+    const sgd *s = context;
+    ck_sgd_job job = s->all;
+    job.w += begin;
+    job.grad += begin;
+    if (job.velocity) job.velocity += begin;
+    job.count = (size_t)(end - begin);
+    s->kernels->sgd(&job);
+}
 
 ck_status ck_sgd_step(const ck_sgd *s, float *w, const float *grad, float *velocity, size_t count, int32_t threads) {
     if (!s || !w || !grad || ck_bad_count(count, threads) || !isfinite(s->lr) || !isfinite(s->momentum) ||
@@ -12,24 +27,35 @@ ck_status ck_sgd_step(const ck_sgd *s, float *w, const float *grad, float *veloc
         (s->nesterov && (s->momentum <= 0 || s->dampening != 0)))
         return CK_INVALID_ARGUMENT;
     ck_status status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
-    CK_PARALLEL(ck_flat_team(threads, count, 1)) {
-        size_t first, length;
-        ck_flat_range(count, &first, &length);
-        const ck_sgd_job job = {.w = w + first,
-                                .velocity = s->momentum != 0 ? velocity + first : NULL,
-                                .grad = grad + first,
-                                .count = length,
-                                .lr = (float)s->lr,
-                                .momentum = (float)s->momentum,
-                                .damped = (float)(1 - s->dampening),
-                                .decay = (float)s->weight_decay,
-                                .nesterov = s->nesterov,
-                                .first = s->first};
-        kernels->sgd(&job);
-    }
+    sgd job = {.kernels = ck_active(&status)};
+    if (!job.kernels) return status;
+    job.all = (ck_sgd_job){.w = w,
+                           .velocity = s->momentum != 0 ? velocity : NULL,
+                           .grad = grad,
+                           .lr = (float)s->lr,
+                           .momentum = (float)s->momentum,
+                           .damped = (float)(1 - s->dampening),
+                           .decay = (float)s->weight_decay,
+                           .nesterov = s->nesterov,
+                           .first = s->first};
+    ck_run_flat(threads, count, 1, sgd_range, &job);
     return CK_OK;
+}
+
+typedef struct adam {
+    const ck_kernels *kernels;
+    ck_adam_job all;
+} adam;
+
+static void adam_range(void *context, int64_t begin, int64_t end) {
+    const adam *a = context;
+    ck_adam_job job = a->all;
+    job.w += begin;
+    job.m += begin;
+    job.v += begin;
+    job.grad += begin;
+    job.count = (size_t)(end - begin);
+    a->kernels->adam(&job);
 }
 
 ck_status ck_adam_step(const ck_adam *s, float *w, const float *grad, float *m, float *v, size_t count,
@@ -39,67 +65,78 @@ ck_status ck_adam_step(const ck_adam *s, float *w, const float *grad, float *m, 
         s->beta2 == 1 || s->step < 1)
         return CK_INVALID_ARGUMENT;
     ck_status status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
+    adam job = {.kernels = ck_active(&status)};
+    if (!job.kernels) return status;
     const double step = (double)s->step, correction1 = 1 - pow(s->beta1, step), correction2 = 1 - pow(s->beta2, step);
-    CK_PARALLEL(ck_flat_team(threads, count, 4)) {
-        size_t first, length;
-        ck_flat_range(count, &first, &length);
-        const ck_adam_job job = {.w = w + first,
-                                 .m = m + first,
-                                 .v = v + first,
-                                 .grad = grad + first,
-                                 .count = length,
-                                 .keep = s->decoupled ? (float)(1 - s->lr * s->weight_decay) : 1,
-                                 .decay = s->decoupled ? 0 : (float)s->weight_decay,
-                                 .take1 = (float)(1 - s->beta1),
-                                 .beta2 = (float)s->beta2,
-                                 .take2 = (float)(1 - s->beta2),
-                                 .step = (float)(s->lr / correction1),
-                                 .root = (float)sqrt(correction2),
-                                 .eps = (float)s->eps};
-        kernels->adam(&job);
-    }
+    job.all = (ck_adam_job){.w = w,
+                            .m = m,
+                            .v = v,
+                            .grad = grad,
+                            .keep = s->decoupled ? (float)(1 - s->lr * s->weight_decay) : 1,
+                            .decay = s->decoupled ? 0 : (float)s->weight_decay,
+                            .take1 = (float)(1 - s->beta1),
+                            .beta2 = (float)s->beta2,
+                            .take2 = (float)(1 - s->beta2),
+                            .step = (float)(s->lr / correction1),
+                            .root = (float)sqrt(correction2),
+                            .eps = (float)s->eps};
+    ck_run_flat(threads, count, 4, adam_range, &job);
     return CK_OK;
 }
 
 /* Parts of fixed number, added in their order: the same bits on any number of threads. */
-enum { PARTS = 256 };
+enum { PARTS = 256, LINE = 16 };
+
+typedef struct squares {
+    const ck_kernels *kernels;
+    const float *x;
+    int64_t count, lines, parts;
+    double sums[PARTS];
+} squares;
+
+static void square_part(void *context, int64_t part, int32_t worker) {
+    squares *s = context;
+    int64_t begin, end;
+    (void)worker;
+    ck_split(s->lines, part, s->parts, &begin, &end);
+    const int64_t first = begin * LINE, last = end * LINE < s->count ? end * LINE : s->count;
+    const ck_square_sum job = {s->x + first, (size_t)(last - first), s->sums + part};
+    s->kernels->sum_of_squares(&job);
+}
 
 ck_status ck_sum_of_squares(const float *x, size_t count, double *sum, int32_t threads) {
     if (!x || !sum || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
     ck_status status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
-    const int64_t lines = (int64_t)((count + CK_LINE - 1) / CK_LINE);
-    const int32_t parts = lines < PARTS ? (int32_t)lines : PARTS;
-    double sums[PARTS];
-#pragma omp parallel for num_threads(ck_flat_team(threads, count, 1)) schedule(static)
-    for (int32_t part = 0; part < parts; part++) {
-        int64_t begin, end;
-        ck_split(lines, part, parts, &begin, &end);
-        const size_t first = (size_t)begin * CK_LINE,
-                     last = (size_t)end * CK_LINE < count ? (size_t)end * CK_LINE : count;
-        const ck_square_sum job = {x + first, last - first, sums + part};
-        kernels->sum_of_squares(&job);
-    }
+    squares s = {.kernels = ck_active(&status), .x = x, .count = (int64_t)count};
+    if (!s.kernels) return status;
+    s.lines = s.count / LINE + (s.count % LINE != 0);
+    s.parts = s.lines < PARTS ? s.lines : PARTS;
+    ck_run_parts(ck_threads_for(threads, s.lines, LINE), s.parts, square_part, &s);
     *sum = 0;
-    for (int32_t part = 0; part < parts; part++) *sum += sums[part];
+    for (int64_t part = 0; part < s.parts; part++) *sum += s.sums[part];
     return CK_OK;
+}
+
+typedef struct combination {
+    const ck_kernels *kernels;
+    ck_combination all;
+} combination;
+
+static void combine_range(void *context, int64_t begin, int64_t end) {
+    const combination *c = context;
+    ck_combination job = c->all;
+    if (job.x) job.x += begin;
+    job.y += begin;
+    job.count = (size_t)(end - begin);
+    c->kernels->combine(&job);
 }
 
 static ck_status combine(const float *x, double by_x, float *y, double by_y, size_t count, int32_t threads) {
     if (!isfinite(by_x) || !isfinite(by_y) || !y || ck_bad_count(count, threads)) return CK_INVALID_ARGUMENT;
     ck_status status;
-    const ck_kernels *kernels = ck_active(&status);
-    if (!kernels) return status;
-    CK_PARALLEL(ck_flat_team(threads, count, 1)) {
-        size_t first, length;
-        ck_flat_range(count, &first, &length);
-        const ck_combination job = {x ? x + first : NULL, y + first, length, (float)by_x, (float)by_y};
-        kernels->combine(&job);
-    }
-    return CK_OK;
+    combination job = {ck_active(&status), {.x = x, .y = y, .by_x = (float)by_x, .by_y = (float)by_y}};
+    if (job.kernels) ck_run_flat(threads, count, 1, combine_range, &job);
+    return status;
 }
 
 ck_status ck_scale(float *x, size_t count, double factor, int32_t threads) {

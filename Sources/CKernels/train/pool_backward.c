@@ -7,6 +7,10 @@ typedef struct planes {
     int32_t block;
     int64_t count, in_pixels, out_pixels;
     int32_t out_height, out_width;
+    const ck_pool_desc *d;
+    const float *dy;
+    const int32_t *argmax;
+    float *dx;
 } planes;
 
 static ck_status measure(const ck_pool_desc *d, planes *p) {
@@ -15,6 +19,7 @@ static ck_status measure(const ck_pool_desc *d, planes *p) {
     if (status == CK_OK) status = ck_check_blocked(d->batch, d->channels, p->out_height, p->out_width, d->threads);
     if (status == CK_OK) status = ck_init();
     if (status != CK_OK) return status;
+    p->d = d;
     p->block = ck_block();
     p->count = (int64_t)d->batch * ck_blocks(d->channels, p->block);
     p->in_pixels = (int64_t)d->in_height * d->in_width;
@@ -22,23 +27,24 @@ static ck_status measure(const ck_pool_desc *d, planes *p) {
     return CK_OK;
 }
 
+static void max_planes(void *context, int64_t begin, int64_t end) {
+    const planes *p = context;
+    const int64_t in_floats = p->in_pixels * p->block, out_floats = p->out_pixels * p->block;
+    for (int64_t plane = begin; plane < end; plane++) {
+        float *to = p->dx + plane * in_floats;
+        const float *dy = p->dy + plane * out_floats;
+        const int32_t *argmax = p->argmax + plane * out_floats;
+        memset(to, 0, (size_t)in_floats * sizeof *to);
+        for (int64_t i = 0; i < out_floats; i++) to[(int64_t)argmax[i] * p->block + i % p->block] += dy[i];
+    }
+}
+
 ck_status ck_max_pool_backward(const ck_pool_desc *desc, const float *dy, const int32_t *argmax, float *dx) {
-    planes p;
+    planes p = {.dy = dy, .argmax = argmax, .dx = dx};
     const ck_status status = measure(desc, &p);
     if (status != CK_OK) return status;
     if (!dy || !argmax || !dx) return CK_INVALID_ARGUMENT;
-    const int team = ck_threads_for(desc->threads, p.count, p.in_pixels * p.block);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(p.count, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t plane = begin; plane < end; plane++) {
-            float *to = dx + plane * p.in_pixels * p.block;
-            const int64_t at = plane * p.out_pixels * p.block;
-            memset(to, 0, (size_t)p.in_pixels * p.block * sizeof *to);
-            for (int64_t i = 0; i < p.out_pixels * p.block; i++)
-                to[(int64_t)argmax[at + i] * p.block + i % p.block] += dy[at + i];
-        }
-    }
+    ck_run_ranges(desc->threads, p.count, p.in_pixels * p.block, max_planes, &p);
     return CK_OK;
 }
 
@@ -61,19 +67,29 @@ static void average_plane(const ck_pool_desc *d, const planes *p, const float *d
         }
 }
 
+static void average_planes(void *context, int64_t begin, int64_t end) {
+    const planes *p = context;
+    for (int64_t plane = begin; plane < end; plane++)
+        average_plane(p->d, p, p->dy + plane * p->out_pixels * p->block, p->dx + plane * p->in_pixels * p->block);
+}
+
 ck_status ck_average_pool_backward(const ck_pool_desc *desc, const float *dy, float *dx) {
-    planes p;
+    planes p = {.dy = dy, .dx = dx};
     const ck_status status = measure(desc, &p);
     if (status != CK_OK) return status;
     if (!dy || !dx) return CK_INVALID_ARGUMENT;
-    const int team = ck_threads_for(desc->threads, p.count, p.in_pixels * p.block);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(p.count, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t plane = begin; plane < end; plane++)
-            average_plane(desc, &p, dy + plane * p.out_pixels * p.block, dx + plane * p.in_pixels * p.block);
-    }
+    ck_run_ranges(desc->threads, p.count, p.in_pixels * p.block, average_planes, &p);
     return CK_OK;
+}
+
+static void share_planes(void *context, int64_t begin, int64_t end) {
+    const planes *p = context;
+    for (int64_t plane = begin; plane < end; plane++) {
+        float share[64];
+        for (int32_t i = 0; i < p->block; i++) share[i] = p->dy[plane * p->block + i] / (float)p->in_pixels;
+        float *to = p->dx + plane * p->in_pixels * p->block;
+        for (int64_t i = 0; i < p->in_pixels; i++, to += p->block) memcpy(to, share, (size_t)p->block * sizeof *to);
+    }
 }
 
 ck_status ck_global_average_pool_backward(const float *dy, int32_t n, int32_t c, int32_t h, int32_t w, float *dx,
@@ -82,18 +98,7 @@ ck_status ck_global_average_pool_backward(const float *dy, int32_t n, int32_t c,
     ck_status status = ck_check_blocked(n, c, h, w, threads);
     if (status == CK_OK) status = ck_init();
     if (status != CK_OK) return status;
-    const int32_t block = ck_block();
-    const int64_t count = (int64_t)n * ck_blocks(c, block), pixels = (int64_t)h * w;
-    const int team = ck_threads_for(threads, count, pixels * block);
-    CK_PARALLEL(team) {
-        int64_t begin, end;
-        ck_split(count, ck_thread(), ck_team(), &begin, &end);
-        for (int64_t plane = begin; plane < end; plane++) {
-            float share[64];
-            for (int32_t i = 0; i < block; i++) share[i] = dy[plane * block + i] / (float)pixels;
-            float *to = dx + plane * pixels * block;
-            for (int64_t i = 0; i < pixels; i++, to += block) memcpy(to, share, (size_t)block * sizeof *to);
-        }
-    }
+    planes p = {.block = ck_block(), .in_pixels = (int64_t)h * w, .dy = dy, .dx = dx};
+    ck_run_ranges(threads, (int64_t)n * ck_blocks(c, p.block), p.in_pixels * p.block, share_planes, &p);
     return CK_OK;
 }
