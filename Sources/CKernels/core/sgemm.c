@@ -15,8 +15,8 @@ static float dot(const float *a, ptrdiff_t step, const float *b, int k) {
     return sum;
 }
 
-static void plain_sgemm(int turn_a, int turn_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float beta,
-                        float *c, int ldc) {
+static void plain_sgemm(int turn_a, int turn_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb,
+                        float beta, float *c, int ldc) {
     const ptrdiff_t row = turn_a ? 1 : lda, step = turn_a ? lda : 1;
     for (int i = 0; i < m; i++) {
         const float *ai = a + i * row;
@@ -41,8 +41,8 @@ static void plain_sgemm(int turn_a, int turn_b, int m, int n, int k, const float
 
 void ck_sgemm_prepare(void) { openblas_set_num_threads(1); /* the threads are ours */ }
 
-/* OpenBLAS maps its buffer in the first product, and where the address space is limited (ulimit -v) and too small for it, it
- * tries for ever. So we ask for that much ourselves first; once OpenBLAS has its buffer it keeps it. */
+/* OpenBLAS maps its buffer in the first product, and where the address space is limited (ulimit -v) and too small for
+ * it, it tries for ever. So we ask for that much ourselves first; once OpenBLAS has its buffer it keeps it. */
 static int has_room(void) {
     enum { BUFFER = 192 << 20 };
     static atomic_int known; /* 1: yes, for good */
