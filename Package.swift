@@ -2,6 +2,12 @@
 // The manifest says 6.2 because SwiftPM lets a versioned dependency use unsafeFlags (-O3, -fopenmp) only from there on.
 import PackageDescription
 
+/// A room of the library: one folder, one module. What it does not name here it cannot import; RoomsTests holds the list
+/// against DESIGN.md's.
+func room(_ folder: String, _ dependencies: Target.Dependency...) -> Target {
+    .target(name: "ResNet\(folder)", dependencies: dependencies, path: "Sources/ResNetSwift/\(folder)")
+}
+
 let package = Package(
     name: "ResNetSwift",
     products: [
@@ -29,7 +35,22 @@ let package = Package(
             linkerSettings: [.linkedLibrary("turbojpeg"), .linkedLibrary("png")]
         ),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-        .target(name: "ResNetSwift", dependencies: ["CKernels", "CImageCodecs", "CZlib"]),
+        room("Support", "CZlib"),
+        room("Graph", "ResNetSupport"),
+        room("Models", "ResNetGraph", "ResNetSupport"),
+        room("Weights", "ResNetModels", "ResNetGraph", "ResNetSupport", "CZlib"),
+        room("Data", "ResNetWeights", "ResNetGraph", "ResNetSupport", "CKernels", "CImageCodecs"),
+        room("Execution", "ResNetGraph", "ResNetSupport", "CKernels"),
+        room(
+            "Training", "ResNetExecution", "ResNetData", "ResNetWeights", "ResNetModels", "ResNetGraph",
+            "ResNetSupport"),
+        // What users import: it re-exports the rooms above.
+        .target(
+            name: "ResNetSwift",
+            dependencies: [
+                "ResNetTraining", "ResNetExecution", "ResNetData", "ResNetWeights", "ResNetModels", "ResNetGraph",
+                "ResNetSupport",
+            ], path: "Sources/ResNetSwift/ResNetSwift"),
         // libresnet.so, which scripts/build_libresnet.sh links: whole networks for C and Python.
         .target(name: "CResNet"),
         .target(name: "ResNetC", dependencies: ["CResNet", "ResNetSwift"]),

@@ -18,20 +18,23 @@ swift build --target ResNetSwift
 bin=$(swift build --show-bin-path)
 rm -rf "$symbols" "$output"
 mkdir -p "$symbols" "$(dirname "$output")"
+# Symbols of all rooms under the name that users import.
+rooms=$(sed -n 's/^@_exported import //p' Sources/ResNetSwift/ResNetSwift/ResNetSwift.swift | paste -sd ,)
 maps=()
 for map in "$PWD/Sources/CZlib/module.modulemap" "$bin"/C{Kernels,ImageCodecs}.build/module.modulemap; do
     maps+=(-Xcc "-fmodule-map-file=$map")
 done
 swift symbolgraph-extract -module-name ResNetSwift -target "$(swiftc -print-target-info |
     sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p' | head -n 1)" -I "$bin/Modules" "${maps[@]}" \
-    -minimum-access-level public -skip-synthesized-members -output-dir "$symbols"
+    -minimum-access-level public -skip-synthesized-members -experimental-allowed-reexported-modules="$rooms" \
+    -output-dir "$symbols"
 if command -v python3 >/dev/null; then python3 scripts/undocumented.py "$symbols/ResNetSwift.symbols.json"; fi
-docc convert Sources/ResNetSwift/ResNetSwift.docc --additional-symbol-graph-dir "$symbols" --output-path "$output" \
+docc convert Sources/ResNetSwift/ResNetSwift/ResNetSwift.docc --additional-symbol-graph-dir "$symbols" --output-path "$output" \
     --fallback-display-name ResNetSwift --fallback-bundle-identifier ResNetSwift --transform-for-static-hosting \
     --hosting-base-path "$base" --warnings-as-errors
 # A symbol that no topic of the landing page lists would be filed by its kind.
 if grep -q '"generated":true' "$output/data/documentation/resnetswift.json"; then
-    echo "Sources/ResNetSwift/ResNetSwift.docc/ResNetSwift.md lists not every public symbol; missing:" >&2
+    echo "Sources/ResNetSwift/ResNetSwift/ResNetSwift.docc/ResNetSwift.md lists not every public symbol; missing:" >&2
     # A generated section names its symbols between its brackets.
     grep -oE '\{[^{}]*"generated":true[^{}]*\}' "$output/data/documentation/resnetswift.json" |
         grep -oE '"doc:[^"]*' | sed 's|.*/||' >&2

@@ -11,7 +11,8 @@ swift build -c release --static-swift-stdlib --target ResNetC
 # SwiftPM links the Swift runtime statically into programs only, so the library is linked here. Of its symbols only resnet_*
 # are seen from outside: a host may have another Swift, another OpenMP, kernels of its own.
 objects=()
-for target in ResNetC CResNet ResNetSwift CKernels CImageCodecs; do
+rooms=$(sed -n 's/^@_exported import //p' Sources/ResNetSwift/ResNetSwift/ResNetSwift.swift)
+for target in ResNetC CResNet ResNetSwift $rooms CKernels CImageCodecs; do
     while IFS= read -r object; do objects+=("$object"); done < <(find ".build/release/$target.build" -name '*.o')
 done
 swiftc -emit-library -static-stdlib -o .build/release/libresnet.so "${objects[@]}" \

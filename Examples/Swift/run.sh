@@ -16,6 +16,8 @@ run() {
 
 run protein-atlas --model resnet18 --size 64 --count 600 --epochs 8
 run protein-atlas --model resnet18 --size 64 --count 450 --epochs 5 --channels 3 --out "$out/protein-atlas-rgb"
+# Each cell gets a label, or several with spaces between.
+if grep -nvE '^(Id,Predicted|[^,]+,[0-9]+( [0-9]+)*)$' "$out"/protein-atlas*/submission.csv; then exit 1; fi
 run cats-and-dogs --model resnet18 --size 64 --epochs 6 --count 300 --batch 16
 run posture --weights "$out/cats-and-dogs/best.safetensors" --size 64 --epochs 30
 run cifar --depths 14,20 --epochs 6

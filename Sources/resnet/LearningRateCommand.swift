@@ -51,7 +51,7 @@ struct LearningRateCommand: ParsableCommand {
             Terminal.note("stopped after \(found.points.count) of \(updates) updates; nothing was written")
             throw ExitCode(128 + signal)
         }
-        try writeText(LineChart.svg([found.chart]), to: out)
+        try writeText(found.svg, to: out)
         if json {
             func list(_ value: (LearningRateFinder.Point) -> Double) -> JSONValue {
                 .array(found.points.map { .number(value($0)) })

@@ -1,8 +1,9 @@
 // Random steps: what they may do, how often, and that the same sample always gets the same.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetData
 
 final class AugmentationTests: XCTestCase {
     private func source(_ height: Int = 40, _ width: Int = 56) -> Picture {

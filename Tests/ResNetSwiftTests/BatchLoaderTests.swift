@@ -1,8 +1,7 @@
 // Batches: what they hold does not depend on threads, timing or where the epoch was begun; faults are skipped and told.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class BatchLoaderTests: XCTestCase {
     private let augmenting = ImageTransform(steps: [

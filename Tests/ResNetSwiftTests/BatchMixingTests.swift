@@ -1,8 +1,9 @@
 // Mixup and cutmix.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetData
 
 final class BatchMixingTests: XCTestCase {
     private func apply(

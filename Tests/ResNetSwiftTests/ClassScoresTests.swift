@@ -1,8 +1,7 @@
 // From logits to class names, and the numbers and tables that people read.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ClassScoresTests: XCTestCase {
     private let network = CIFARResNetConfig.resnet14.graph(classes: 4, inputChannels: 1)

@@ -1,6 +1,7 @@
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetExecution
 
 final class ComputeThreadTests: XCTestCase {
     func testJobsRunOnOneThreadThatIsNotTheCallers() throws {

@@ -1,7 +1,8 @@
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetSupport
 
 final class CounterRandomTests: XCTestCase {
     private func filled(_ count: Int, _ body: (UnsafeMutableBufferPointer<Float>) -> Void) -> [Float] {

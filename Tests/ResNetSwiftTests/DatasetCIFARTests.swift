@@ -1,9 +1,8 @@
 // CIFAR-10's own files, as scripts/make_cifar_fixtures.py made them, and files that only look like them.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class DatasetCIFARTests: XCTestCase {
     private static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

@@ -1,8 +1,9 @@
 // Splits, orders, class weights.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetData
 
 final class DatasetSplitTests: XCTestCase {
     private func dataset(classes labels: [Int]) -> Dataset {

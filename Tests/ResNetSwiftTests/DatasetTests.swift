@@ -1,9 +1,10 @@
 // Data sets from folders, tables and arrays.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetData
 
 final class DatasetTests: XCTestCase {
     private func write(_ text: String, to path: String) throws {

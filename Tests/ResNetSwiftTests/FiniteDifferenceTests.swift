@@ -1,8 +1,7 @@
 // Gradients of a training plan against differences of its own losses, operation by operation: parameters go a little way
 // along a direction and back, and the loss must change as the gradient says. Nothing here trusts a reference or PyTorch.
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class FiniteDifferenceTests: XCTestCase {
     private static let size = ImageShape(channels: 3, height: 7, width: 6)

@@ -1,6 +1,7 @@
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetModels
 
 final class FreezePolicyTests: XCTestCase {
     private let graph = ResNetConfig.resnet18.graph()

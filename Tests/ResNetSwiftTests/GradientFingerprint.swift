@@ -3,9 +3,8 @@
 // entry moves the projections too, where the tensor is small.
 //
 //     [largest, length, 8 projections, 16 entries]      scripts/make_gradient_fixtures.py writes the same
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 struct GradientFingerprint {
     static let projections = 8

@@ -2,9 +2,10 @@
 // and the losses of ten steps. Tests/Fixtures/training/gradients.npz, written by scripts/make_gradient_fixtures.py;
 // scripts/check_gradients_against_torch.py compares every entry.
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetModels
 
 extension Model {
     /// Every value of every bias moved by so many hundredths, in the graph's order, and residual branches at a fifth:

@@ -1,8 +1,9 @@
 // The steps of a transform against torchvision's, on pixels and on numbers.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetData
 
 final class ImageTransformTests: XCTestCase {
     func testResizeAndCenterCropGiveTorchvisionsPixels() throws {

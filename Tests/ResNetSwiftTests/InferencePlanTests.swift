@@ -1,6 +1,7 @@
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetExecution
 
 final class InferencePlanTests: XCTestCase {
     /// Views of a mapped array give what a copy gives, also the second time, when the pages were given back.

@@ -1,8 +1,9 @@
 // First values: the distribution of every layer, and the same bits for the same seed.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetModels
 
 final class InitializationTests: XCTestCase {
     private struct Statistics {

@@ -1,6 +1,7 @@
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetExecution
 
 final class LoweringTests: XCTestCase {
     /// A convolution + batch norm, as every model writes them.

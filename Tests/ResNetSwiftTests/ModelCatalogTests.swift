@@ -1,8 +1,7 @@
 // Models by name and by configuration: what is refused and how it is said; outputs; the summary.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ModelCatalogTests: XCTestCase {
     private func message(_ body: () throws -> Void) -> String {

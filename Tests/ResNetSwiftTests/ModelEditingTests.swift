@@ -1,8 +1,7 @@
 // Other heads and other input channels: what is kept and what starts anew.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ModelEditingTests: XCTestCase {
     private let model = Model.initialized(CIFARResNetConfig.resnet14.graph(), seed: 1)

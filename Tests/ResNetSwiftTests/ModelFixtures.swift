@@ -1,8 +1,7 @@
 // Tests/Fixtures/models, written by scripts/make_model_fixtures.py.
 
 import Foundation
-
-@testable import ResNetSwift
+import ResNetSwift
 
 enum ModelFixtures {
     struct Parameters: Decodable {

@@ -1,8 +1,7 @@
 // Training and scoring in one call, choosing classes, and the protein atlas's submission.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ModelTrainingTests: XCTestCase {
     private let transform = ImageTransform(channels: 1, steps: [.toFloat])
@@ -70,19 +69,5 @@ final class ModelTrainingTests: XCTestCase {
             source: .floats(Tensor(shape: [2, 1, 1, 2], values: [1, 2, 3, 4])))
         guard case .floats(let rest) = try floats.keeping(classes: ["a"]).source else { return XCTFail("floats") }
         XCTAssertEqual(rest.values, [3, 4])
-    }
-
-    func testSubmissionOfTheProteinAtlas() {
-        XCTAssertEqual(ProteinAtlas.labelNames.count, 28)
-        let stacks = ["x/1-a", "x/2-b", "c"].map { name in ["red", "green", "blue"].map { "\(name)_\($0).png" } }
-        let cells = Dataset(
-            classNames: ["0", "1", "2"], labels: .multiLabel([[], [], []]), source: .stacks(stacks))
-        // Probabilities 0.5, 0.73, 0.27 and the like.
-        let logits = Tensor(shape: [2, 3], values: [0, 1, -1, -3, -1, -2])
-        let text = ProteinAtlas.submission(
-            for: DatasetSlice(dataset: cells, samples: [1, 2]), logits: logits,
-            thresholds: LabelThresholds([0.5, 0.7, 0.3]))
-        // The second is below all its thresholds, by least for label 2: 0.119 of 0.3.
-        XCTAssertEqual(text, "Id,Predicted\n2-b,0 1\nc,2\n")
     }
 }

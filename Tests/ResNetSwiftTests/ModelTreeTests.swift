@@ -1,8 +1,7 @@
 // The printed tree, the parameter list and the shapes of every model, against what PyTorch itself says.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ModelTreeTests: XCTestCase {
     private static let proteinAtlas = Result {

@@ -1,7 +1,6 @@
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class PackedWeightsTests: XCTestCase {
     private var folder = ""

@@ -1,8 +1,7 @@
 // Whole networks against PyTorch: Tests/Fixtures/parity, written by scripts/make_parity_fixtures.py.
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ParityTests: XCTestCase {
     private static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

@@ -1,8 +1,7 @@
 // Every flavour of JPEG and PNG against Pillow's pixels.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class PictureDecodingTests: XCTestCase {
     func testEveryFlavourGivesPillowsPixels() throws {

@@ -1,8 +1,7 @@
 // Files that are no pictures, or no longer: each gets a typed error that names it; none a crash.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class PictureFaultTests: XCTestCase {
     private func fault(_ bytes: [UInt8], _ name: String = "x") -> PictureError.Fault? {

@@ -1,8 +1,7 @@
 // Which files of a folder are pictures, and in what order.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class PictureFilesTests: XCTestCase {
     private func makeTree(_ folder: String) throws {

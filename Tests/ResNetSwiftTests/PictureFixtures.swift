@@ -1,9 +1,8 @@
 // What scripts/make_picture_fixtures.py wrote: picture files, and what Pillow and torchvision made of them.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 struct PictureFixtures: Decodable {
     struct Decode: Decodable {

@@ -1,5 +1,5 @@
 // Random graphs from a seed: every pattern that the compiler fuses, and the ones it must not fuse.
-@testable import ResNetSwift
+import ResNetSwift
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers everywhere.
 struct SplitMix: RandomNumberGenerator {

@@ -1,7 +1,6 @@
 // A graph evaluated node by node with the naive reference operations: what a plan must agree with.
 import CReference
-
-@testable import ResNetSwift
+import ResNetSwift
 
 struct ReferenceNetwork {
     let model: Model

@@ -1,8 +1,7 @@
 // Forward and backward through a graph, node by node, with the naive reference operations: what a training plan must agree
 // with. Values are rounded to float between nodes.
 import CReference
-
-@testable import ResNetSwift
+import ResNetSwift
 
 struct ReferenceTraining {
     let model: Model

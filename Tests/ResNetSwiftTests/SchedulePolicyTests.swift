@@ -1,6 +1,7 @@
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetExecution
 
 final class SchedulePolicyTests: XCTestCase {
     private func step(_ activationKiB: Int, weightKiB: Int = 1, aliveKiB: Int? = 1) -> StepTraffic {

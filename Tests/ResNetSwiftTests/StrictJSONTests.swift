@@ -1,9 +1,8 @@
 // The JSON reader takes what RFC 8259 allows and nothing else.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class StrictJSONTests: XCTestCase {
     func testValues() throws {

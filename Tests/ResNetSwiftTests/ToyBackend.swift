@@ -6,8 +6,7 @@
 // computed by itself, in one order: the bits do not depend on how samples are batched.
 
 import Foundation
-
-@testable import ResNetSwift
+import ResNetSwift
 
 final class ToyBackend: TrainingBackend {
     let graph: Graph

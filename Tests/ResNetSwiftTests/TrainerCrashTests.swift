@@ -2,9 +2,10 @@
 // alone. The victim is this test program itself, started again with one test and an environment variable.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainerCrashTests: XCTestCase {
     private static let variable = "RESNET_TEST_CRASH_FOLDER"

@@ -1,9 +1,10 @@
 // The trainer on the kernels: runs that stop and go on, frozen parts, cached features, losses that are no number.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainerPlanTests: XCTestCase {
     /// Stem and three stages of one block, 8, 16 and 16 channels; a head with dropout.

@@ -1,9 +1,10 @@
 // Rules of a run that are easy to get slightly wrong: what a batch weighs, which epoch is the best, whose folder it is.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainerRulesTests: XCTestCase {
     // MARK: - Weights

@@ -1,9 +1,10 @@
 // The trainer on a toy network: what it does between steps.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainerTests: XCTestCase {
     /// Three colors with noise, one picture a sample.

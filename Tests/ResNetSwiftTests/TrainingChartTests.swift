@@ -1,9 +1,10 @@
 // Curves as SVG, and the history's text files.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 #if canImport(FoundationXML)
     import FoundationXML

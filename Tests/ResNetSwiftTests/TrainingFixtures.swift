@@ -2,8 +2,7 @@
 // scikit-learn make of schedules, class weights and scores.
 
 import Foundation
-
-@testable import ResNetSwift
+import ResNetSwift
 
 enum TrainingFixtures {
     static func path(_ name: String) -> String {

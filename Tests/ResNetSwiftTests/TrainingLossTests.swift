@@ -1,9 +1,10 @@
 // Values of losses against PyTorch, the learning rate search, the console.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainingLossTests: XCTestCase {
     private struct Pinned: Decodable {
@@ -66,7 +67,7 @@ final class TrainingLossTests: XCTestCase {
         let after = try backend.exportState()
         XCTAssertEqual(after.parameters.mapValues(\.values), before.parameters.mapValues(\.values))
         XCTAssertEqual(after.optimizer.count, before.optimizer.count)
-        XCTAssert(LineChart.svg([found.chart]).contains("steepest"))
+        XCTAssert(found.svg.contains("steepest"))
         XCTAssertEqual(found.table.split(separator: "\n").count, found.points.count + 1)
         XCTAssertThrowsError(try LearningRateFinder.run(backend, data: TrainerTests.data(), from: 1, to: 0.1))
         // No number ends the search; what was before it counts.

@@ -1,8 +1,9 @@
 // Training plans against the naive reference on random graphs, and what they promise: the same bits, accumulation, smaller
 // batches, clear errors. TrainerPlanTests has freezing and state, GradientParityTests PyTorch.
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetExecution
 
 /// Everything in one group.
 func wholeGroup(_ graph: Graph, weightDecay: Float = 0) -> [ParameterGroup] {

@@ -1,8 +1,9 @@
 // Learning rates against torch.optim.lr_scheduler, callbacks against traces of Keras' rules, groups, freezing over time.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainingScheduleTests: XCTestCase {
     private struct Pinned: Decodable {

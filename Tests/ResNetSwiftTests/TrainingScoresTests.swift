@@ -1,8 +1,9 @@
 // Scores against scikit-learn, and their tables.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class TrainingScoresTests: XCTestCase {
     private struct Pinned: Decodable {

@@ -1,6 +1,8 @@
 // Weight files made byte by byte, so that tests can make them wrong in exactly one place.
 
-@testable import ResNetSwift
+import ResNetSwift
+
+@testable import ResNetWeights
 
 /// A zip archive whose every field can be made to lie.
 struct BuiltZip {

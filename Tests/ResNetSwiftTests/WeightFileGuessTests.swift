@@ -1,8 +1,9 @@
 // The model is told from keys and shapes, for every ResNet that is built here.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetWeights
 
 final class WeightFileGuessTests: XCTestCase {
     private func entries(_ graph: Graph, dropping prefix: String? = nil) -> [WeightEntry] {

@@ -1,8 +1,9 @@
 // Weights into a model: the report, the policies, adaptation, and that a model is never half loaded.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetWeights
 
 final class WeightFileLoadingTests: XCTestCase {
     private func open(_ name: String) throws -> WeightFile { try WeightFile.open(WeightFixtures.path(name)) }

@@ -1,8 +1,7 @@
 // Hostile and broken pickles, in the zip and in the stream container. None may run anything; most would like to.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class WeightFileMalformedPickleTests: XCTestCase {
     private typealias P = BuiltPickle

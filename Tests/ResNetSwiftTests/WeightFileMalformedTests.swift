@@ -2,9 +2,8 @@
 // bounded memory, and leaves the model as it was.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 /// One wrong file, the kind of the fault, and words that its description must contain.
 struct MalformedCase {

@@ -1,8 +1,9 @@
 // Wrong zip archives and tar archives: directories that lie, overlaps, bombs.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetWeights
 
 final class WeightFileMalformedZipTests: XCTestCase {
     private let array = BuiltNpy.file(BuiltNpy.literal())

@@ -1,9 +1,10 @@
 // Random damage to every fixture: bytes changed, removed, repeated, numbers replaced by extreme ones. Whatever comes of it,
 // a reader either yields tensors of the announced shape or throws its typed error; it never traps and never hangs.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetWeights
 
 final class WeightFileMutationTests: XCTestCase {
     /// Mutations per fixture; WEIGHT_MUTATIONS asks for more, in a release build say.

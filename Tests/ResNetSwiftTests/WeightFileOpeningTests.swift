@@ -1,8 +1,7 @@
 // From a file to a model when nobody says which one it is.
 
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class WeightFileOpeningTests: XCTestCase {
     private func saved(

@@ -1,8 +1,9 @@
 // Every container yields the same values, bit for bit, as NumPy and PyTorch wrote into it.
 
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetWeights
 
 final class WeightFileReadingTests: XCTestCase {
     func testEveryContainerYieldsTheExactValues() throws {

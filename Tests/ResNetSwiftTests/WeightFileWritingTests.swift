@@ -1,9 +1,8 @@
 // What we write we read back, and the bytes are what the formats ask for.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class WeightFileWritingTests: XCTestCase {
     private func model() throws -> Model {

@@ -1,9 +1,8 @@
 // Tests/Fixtures/weights, written by scripts/make_weight_fixtures.py, and helpers for files made by the tests.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 enum WeightFixtures {
     struct Expected: Decodable {

@@ -1,9 +1,8 @@
 // init, inspect, convert, predict, embed: weights and arrays through the tool come out as they went in.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ToolArrayTests: XCTestCase {
     private func succeed(

@@ -1,9 +1,8 @@
 // resnet classify: the demo's digits, folders, formats, and pictures that are none.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ToolClassifyTests: XCTestCase {
     private let digits = ["demo/digits", "--weights", "demo/digits.safetensors"]

@@ -1,9 +1,8 @@
 // The tool where the disk is full, files may not grow and memory is short: an error in a line, and the old file intact.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ToolLimitsTests: XCTestCase {
     private static let convert = ["convert", "demo/digits.safetensors"]

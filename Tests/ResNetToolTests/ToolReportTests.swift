@@ -1,9 +1,8 @@
 // inspect, summary, describe, time, profile: what the tool tells about models, and how it answers mistakes.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 final class ToolReportTests: XCTestCase {
     private static let commands = [

@@ -1,9 +1,8 @@
 // Runs the tool as its user does: the program that was built beside the tests, in a folder of its own.
 
 import Foundation
+import ResNetSwift
 import XCTest
-
-@testable import ResNetSwift
 
 struct ToolResult {
     let status: Int32

@@ -1,9 +1,10 @@
 // resnet train: what it leaves in its folder, what it says about wrong input.
 
 import Foundation
+import ResNetSwift
 import XCTest
 
-@testable import ResNetSwift
+@testable import ResNetTraining
 
 final class ToolTrainTests: XCTestCase {
     func testTrainsOnDigitsAndClassifiesWithTheCheckpoint() throws {

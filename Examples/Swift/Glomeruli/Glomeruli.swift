@@ -7,7 +7,7 @@ import Support
 @main
 struct Glomeruli: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "glomeruli", abstract: "Trains the small AlexNet and GoogLeNet, and draws the curves of both.")
+        commandName: "glomeruli", abstract: "Trains the small AlexNet and GoogLeNet, and draws the curves of each.")
 
     @Option(help: "A folder with two folders of pictures. Without it glomeruli are drawn.")
     var data: String?
@@ -40,7 +40,6 @@ struct Glomeruli: ParsableCommand {
             training: training, validation: validation, transform: transform, evaluationTransform: transform,
             batchSize: batch)
 
-        var curves: [LineChart.Series] = []
         for name in [ModelName.alexnet_mini, .googlenet] {
             let model = try name.model(seed: 1)
             print("\(name.rawValue): \(model.parameterCount) parameters")
@@ -54,19 +53,8 @@ struct Glomeruli: ParsableCommand {
                 report: TrainingConsole().report)
             print(try trained.model.evaluated(on: validation).table(), terminator: "\n\n")
             try trained.model.save(to: "\(out)/\(name.rawValue).safetensors")
-            let epochs = trained.history.records
-            curves.append(
-                .init(
-                    name: "\(name.rawValue), training",
-                    points: epochs.map { .init(Double($0.epoch + 1), $0.training.loss) }))
-            curves.append(
-                .init(
-                    name: "\(name.rawValue), validation",
-                    points: epochs.map { .init(Double($0.epoch + 1), $0.validation!.loss) }))
+            try trained.history.write(to: "\(out)/\(name.rawValue)", title: "Glomeruli, \(name.rawValue)")
         }
-        let chart = LineChart(
-            title: "Glomeruli: loss", xLabel: "epoch", yLabel: "binary cross-entropy", series: curves, hasWholeX: true)
-        try write(LineChart.svg([chart], width: 800, height: 500), to: "\(out)/curves.svg")
-        print("\(out)/curves.svg has the curves of both")
+        print("\(out)/*/history.svg: the curves of each")
     }
 }

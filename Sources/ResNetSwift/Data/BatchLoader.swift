@@ -7,6 +7,8 @@
 // What a batch holds depends on (seed, epoch, sample) alone: not on the number of threads, on timing, or on whether the
 // epoch was begun in the middle.
 
+import ResNetGraph
+
 /// How a `BatchLoader` makes batches.
 public struct LoaderSettings: Sendable {
     /// Samples of a batch; the last of an epoch may have fewer.
@@ -130,7 +132,7 @@ public final class BatchLoader: Sendable {
 
 extension BatchLoader {
     /// What the network should say about samples, mixed if the batch is.
-    func labels(of samples: [Int], _ mixing: BatchMixing.Decision = .none) -> BatchLabels {
+    package func labels(of samples: [Int], _ mixing: BatchMixing.Decision = .none) -> BatchLabels {
         let columns = slice.dataset.classNames.count
         func rows(_ labels: [[Int]]) -> Tensor {
             var values = [Float](repeating: 0, count: samples.count * columns)

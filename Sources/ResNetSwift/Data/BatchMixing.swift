@@ -28,7 +28,7 @@ public struct BatchMixing: Sendable, Hashable {
     }
 
     /// What happens to one batch.
-    enum Decision: Equatable {
+    package enum Decision: Equatable {
         case none
         case mixup(Double)
         /// The box that comes from the partner, and the part of the area that does not.

@@ -8,6 +8,9 @@
 //     slot     0         1         2         0
 //              taken     ready     filling   waits for the caller to take 4
 
+import ResNetGraph
+import ResNetSupport
+
 /// The batches of one epoch, in order. Threads decode ahead while it lives; one caller takes batches.
 public final class BatchStream {
     private let loader: BatchLoader

@@ -1,7 +1,7 @@
 // Comma-separated values as RFC 4180 has them: fields with commas, quotes or line ends stand in quotes, a quote in quotes is
 // doubled. Line ends are LF or CRLF, a byte order mark is passed over.
 
-struct CSVTable: Sendable, Hashable {
+package struct CSVTable: Sendable, Hashable {
     struct Row: Sendable, Hashable {
         /// Counted from 1, where the row begins.
         let line: Int
@@ -89,7 +89,7 @@ struct CSVTable: Sendable, Hashable {
         return "\"" + text.replacing("\"", with: "\"\"") + "\""
     }
 
-    static func line(_ fields: [String]) -> String { fields.map(quoted).joined(separator: ",") + "\n" }
+    package static func line(_ fields: [String]) -> String { fields.map(quoted).joined(separator: ",") + "\n" }
 }
 
 extension String {

@@ -6,6 +6,9 @@
 //
 // Or two such pairs, as Keras ships its data sets: x_train, y_train, x_test, y_test.
 
+import ResNetGraph
+import ResNetWeights
+
 extension Dataset {
     /// What one file holds: a data set, and the held-out one where there is a second pair.
     public struct Arrays: Sendable {

@@ -7,6 +7,8 @@
 // The pickle is interpreted from a closed list and never executed.
 
 import Glibc
+import ResNetSupport
+import ResNetWeights
 
 extension Dataset {
     static let cifar10Names = [

@@ -6,6 +6,8 @@
 //
 // Paths count from the folder of the table unless a root is given.
 
+import ResNetSupport
+
 extension Dataset {
     /// How the label column is read.
     public enum LabelColumn: Sendable, Hashable {
@@ -147,7 +149,7 @@ private struct LabelTable {
 
 extension String {
     /// `a/b` of `a/b/c.csv`, `.` of `c.csv`.
-    var parentFolder: String {
+    package var parentFolder: String {
         guard let slash = utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
         return slash == startIndex ? "/" : String(self[..<slash])
     }

@@ -1,5 +1,7 @@
 // Some classes of a data set, as a data set of their own.
 
+import ResNetGraph
+
 extension Dataset {
     /// The samples of these classes, numbered in this order.
     /// - Throws: `DatasetError.request` for a class that is not there, and where samples have several labels.

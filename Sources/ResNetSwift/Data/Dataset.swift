@@ -1,6 +1,8 @@
 // Samples with labels, as a value: where the pictures are, and what each of them shows. Nothing is decoded until a loader
 // asks for a sample.
 
+import ResNetGraph
+
 /// What the samples of a data set show.
 public enum DatasetLabels: Sendable, Hashable {
     /// One class index a sample.

@@ -2,6 +2,8 @@
 //
 // Source: _IMAGENET_CATEGORIES of torchvision/models/_meta.py; see NOTICE.
 
+import ResNetGraph
+
 /// The 1000 classes of ILSVRC 2012.
 public enum ImageNet {
     /// By class index; no two are equal.

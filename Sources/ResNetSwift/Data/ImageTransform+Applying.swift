@@ -1,5 +1,7 @@
 // Pictures through a transform: one at a time, and as a batch.
 
+import ResNetGraph
+
 extension ImageTransform {
     /// Reads a file as this transform wants it: channels and EXIF. More than 3 channels come from `Picture(stacking:)`.
     /// - Precondition: the transform has 1 or 3 channels.
@@ -72,23 +74,7 @@ extension ImageTransform {
     }
 }
 
-/// Pictures of one size as a network takes them: bytes (N, H, W, C) and the affine map that makes them floats.
-public struct PictureBatch: Sendable, Hashable {
-    /// N.
-    public let count: Int
-    /// H, in pixels.
-    public let height: Int
-    /// W, in pixels.
-    public let width: Int
-    /// C.
-    public let channels: Int
-    /// (N, H, W, C).
-    public let pixels: [UInt8]
-    /// Input of the network = byte * scale[c] + shift[c].
-    public let scale: [Float]
-    /// Added to byte * scale[c].
-    public let shift: [Float]
-
+extension PictureBatch {
     /// Gathers pictures that have been through the transform already.
     /// - Precondition: there is at least one picture.
     /// - Throws: `TransformError.channels` and `TransformError.sizesDiffer`.
@@ -106,13 +92,9 @@ public struct PictureBatch: Sendable, Hashable {
             }
             pixels.append(contentsOf: picture.pixels)
         }
-        self.count = pictures.count
-        self.height = first.height
-        self.width = first.width
-        self.channels = first.channels
-        self.pixels = pixels
-        self.scale = transform.scale
-        self.shift = transform.shift
+        self.init(
+            count: pictures.count, height: first.height, width: first.width, channels: first.channels, pixels: pixels,
+            scale: transform.scale, shift: transform.shift)
     }
 
     /// The batch as floats, (N, C, H, W).

@@ -3,6 +3,9 @@
 //     {"channels":3,"exif":"apply","steps":[{"step":"resizeShorterSide","length":256,"filter":"bilinear"},
 //      {"step":"centerCrop","height":224,"width":224},{"step":"toFloat"},{"step":"normalize","mean":[...],"std":[...]}]}
 
+import ResNetGraph
+import ResNetSupport
+
 extension ImageTransform {
     /// One line of JSON; `init(json:)` reads it back to an equal value.
     public var json: String {

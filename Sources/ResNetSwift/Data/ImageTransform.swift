@@ -5,6 +5,8 @@
 // All steps up to `toFloat` work on bytes, with the pixels that torchvision gives for PIL pictures. What follows is
 // affine in each channel, so it is kept as scale and shift: the first convolution applies it while it loads.
 
+import ResNetGraph
+
 /// How pictures become input. Belongs to the weights: stored with a checkpoint as JSON (`json`, `init(json:)`).
 public struct ImageTransform: Sendable, Hashable {
     /// Antialiased, with Pillow's pixels.

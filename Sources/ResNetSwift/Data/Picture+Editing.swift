@@ -1,5 +1,7 @@
 // The steps of a transform on pictures: each takes a picture and gives a new one.
 
+import ResNetGraph
+
 extension Picture {
     /// A window inside the picture, resized with Pillow's antialiased filter.
     func resized(

@@ -14,7 +14,7 @@ public struct Picture: Sendable, Hashable {
     /// `height * width * channels` bytes; (y, x, c) is at `(y * width + x) * channels + c`.
     public let pixels: [UInt8]
     /// Faults the decoder got over, such as stray bytes between segments. The pixels may be damaged. Usually empty.
-    public internal(set) var warnings: [String] = []
+    public package(set) var warnings: [String] = []
 
     /// A picture from bytes (H, W, C).
     /// - Precondition: sizes are at least 1 and `pixels` holds exactly that many bytes.

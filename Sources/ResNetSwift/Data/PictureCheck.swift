@@ -1,5 +1,7 @@
 // Decodes every picture of a folder and says which cannot be read, before a long run finds out.
 
+import ResNetSupport
+
 /// What became of the pictures of a folder.
 public struct PictureCheck: Sendable, Hashable {
     /// A file with something the matter.

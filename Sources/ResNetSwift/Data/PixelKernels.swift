@@ -3,6 +3,7 @@
 // Shapes are checked by the callers, so a refused argument is a mistake of ours; only memory can run short.
 
 import CKernels
+import ResNetGraph
 
 enum PixelKernels {
     /// The box of `source` (H, W, C), in fractions of pixels, to `target` (height, width, C).

@@ -1,6 +1,8 @@
 // The random numbers of one sample of one epoch. They depend on (seed, purpose, epoch, sample) and on how many were drawn
 // before, on nothing else: not on the thread, the order of work, or whether the run was stopped and resumed.
 
+import ResNetSupport
+
 /// A sequence of random numbers that begins at a place of its own. A value: copies go on alike.
 public struct SampleRandom: Sendable, Hashable {
     /// What the numbers are for: those of one purpose tell nothing about another's.

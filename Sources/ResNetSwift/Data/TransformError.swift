@@ -1,5 +1,7 @@
 // What can be wrong when a picture meets a transform.
 
+import ResNetGraph
+
 /// Why a picture does not go through a transform, or a stored transform is none.
 public enum TransformError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The picture has another number of channels than the transform.

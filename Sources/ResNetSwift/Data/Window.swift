@@ -1,6 +1,7 @@
 // Rectangles of a picture, and how torchvision chooses them.
 
 import Glibc
+import ResNetGraph
 
 /// Rows top..<top + height and columns left..<left + width; may reach outside the picture where that is said.
 struct Window: Sendable, Hashable {

@@ -1,5 +1,6 @@
 // From logits to what people read: probabilities, the most probable class first.
 import Glibc
+import ResNetGraph
 
 /// A class and how probable it is.
 public struct ClassScore: Sendable, Hashable {

@@ -1,6 +1,7 @@
 // A step with everything its kernel needs but the buffers' bases: running it is address arithmetic and one call.
 import CKernels
 import Glibc
+import ResNetGraph
 
 /// The memory of one run.
 struct RunMemory {

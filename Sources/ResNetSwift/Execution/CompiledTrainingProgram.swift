@@ -3,6 +3,7 @@
 //     TrainingBuilder -> program -> TrainingSchedule -> segments -> convolution plans -> TrainingMemory -> kernels
 import CKernels
 import Glibc
+import ResNetGraph
 
 final class CompiledTrainingProgram {
     let program: TrainingProgram

@@ -1,5 +1,6 @@
 // A convolution of the kernel library, planned: the owner of a ck_conv_plan.
 import CKernels
+import ResNetGraph
 
 final class ConvPlan: @unchecked Sendable {
     // Unchecked: a ck_conv_plan is immutable once made.

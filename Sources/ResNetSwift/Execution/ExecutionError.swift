@@ -1,5 +1,6 @@
 // What can go wrong between a graph and its kernels, typed; one function turns a kernel's status into it.
 import CKernels
+import ResNetGraph
 
 /// A kernel function refused.
 public struct KernelError: Error, Sendable, Hashable, CustomStringConvertible {

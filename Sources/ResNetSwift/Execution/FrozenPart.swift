@@ -1,6 +1,7 @@
 // The part of a network that training does not change, run as inference: batch norms folded into the convolutions, ReLU
 // and additions fused, a few images at a time. It hands the values on as they are made, blocked, without a copy.
 import CKernels
+import ResNetGraph
 
 final class FrozenPart {
     private let graph: Graph

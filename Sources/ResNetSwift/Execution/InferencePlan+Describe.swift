@@ -1,5 +1,7 @@
 // What a plan does, step by step, and how long each step takes.
 import Glibc
+import ResNetGraph
+import ResNetSupport
 
 /// One step of a plan.
 public struct PlanStepInfo: Sendable, Hashable {
@@ -179,7 +181,7 @@ extension InferencePlan {
     }
 }
 
-func monotonicNanoseconds() -> UInt64 {
+package func monotonicNanoseconds() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

@@ -1,5 +1,7 @@
 // The convenient way to run a plan: tensors in, tensors out, any number of pictures, from any thread.
 
+import ResNetGraph
+
 /// What a network says about N pictures.
 public struct Prediction: Sendable {
     /// (N, classes), before softmax or sigmoid.

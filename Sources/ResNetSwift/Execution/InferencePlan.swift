@@ -6,6 +6,8 @@
 //
 // A plan is immutable: many threads may run one, each with a workspace of its own. Running allocates nothing.
 import CKernels
+import ResNetGraph
+import ResNetSupport
 import Synchronization
 
 /// A model compiled for pictures of one size: batch norms folded, epilogues fused, every value placed in memory,

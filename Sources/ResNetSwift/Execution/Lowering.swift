@@ -7,6 +7,8 @@
 // convolutions that may end in an addition, the deeper one takes it: the projection shortcut runs first, right after the
 // value it shares with the block's first convolution, and its result is the residual.
 
+import ResNetGraph
+
 struct Lowering {
     private let graph: Graph
     private let shapes: [NodeShape]

@@ -17,6 +17,8 @@
 // weights that it was made from.
 import CKernels
 import Glibc
+import ResNetGraph
+import ResNetSupport
 
 /// What is the matter with a file of packed weights.
 public struct PackedWeightsError: Error, Sendable, Hashable, CustomStringConvertible {
@@ -206,8 +208,8 @@ public struct PackedWeights: Sendable {
     /// - Throws: `PackedWeightsError`.
     public init(path: String) throws(PackedWeightsError) {
         self.path = path
-        do throws(WeightFault) { file = try MappedFile(path: path) } catch {
-            if case .notWeights = error { throw PackedWeightsError(path: path, fault: .notPackedWeights) }
+        do throws(FileFault) { file = try MappedFile(path: path) } catch {
+            if case .isEmpty = error { throw PackedWeightsError(path: path, fault: .notPackedWeights) }
             throw PackedWeightsError(path: path, fault: .file("\(error)"))
         }
         do throws(PackedWeightsError.Fault) { header = try PackedHeader(reading: file.bytes) } catch {
@@ -248,7 +250,7 @@ extension InferencePlan {
     ///   - fingerprint: of the model; a plan then opens the file only with the same.
     /// - Throws: `ExecutionError.packedWeights` where the file cannot be written; what stood there before is intact.
     public func writePacked(to path: String, fingerprint: UInt64? = nil) throws(ExecutionError) {
-        do throws(WeightFault) {
+        do throws(FileFault) {
             let contents = UnsafeRawBufferPointer(start: constants.base, count: constants.bytes)
             let file = try AtomicFile(path)
             try file.write(PackedHeader(packedKey.counting(fingerprint), constants: contents).contents)

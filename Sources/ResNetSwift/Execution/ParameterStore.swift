@@ -7,6 +7,8 @@
 // Every parameter starts on a 64-byte boundary; the gaps hold zeros and stay zero. What is frozen stays where it came from.
 import CKernels
 import Glibc
+import ResNetGraph
+import ResNetSupport
 
 /// A parameter that trains.
 struct ParameterSlot: Sendable, Hashable {

@@ -6,6 +6,7 @@
 // wrote. Every part starts on a 64-byte boundary.
 import CKernels
 import Glibc
+import ResNetGraph
 
 /// Memory that a plan's constants live in; read-only once filled.
 final class ConstantMemory: @unchecked Sendable {

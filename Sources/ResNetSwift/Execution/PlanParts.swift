@@ -1,5 +1,6 @@
 // The compiler's work: everything of a plan that does not depend on the weights' values.
 import CKernels
+import ResNetGraph
 
 struct PlanParts {
     let graph: Graph

@@ -4,6 +4,8 @@
 //     program    [conv1 + bn1 + relu + maxpool] -> ...         one step, one pass through memory
 //     memory     value 3 at byte 802816 of the arena           MemoryPlan
 
+import ResNetGraph
+
 /// How a value lies in memory.
 enum ValueLayout: Sendable, Hashable {
     /// The caller's picture, as `InputKind` says.

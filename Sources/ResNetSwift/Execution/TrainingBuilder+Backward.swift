@@ -8,6 +8,8 @@
 // The last part of a batch norm, dx = a dy + b x + c, waits until somebody asks for dx: the gradient convolutions of the
 // layer before, which then find it in the cache.
 
+import ResNetGraph
+
 /// A batch norm that has taken its sums.
 struct PendingGradient {
     let layer: TrainingLayer

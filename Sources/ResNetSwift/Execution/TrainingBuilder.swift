@@ -8,6 +8,8 @@
 //               1x1 convolutions that widen (the last of a bottleneck), and every second sum behind such a one;
 //               with checkpoints all that lies between two of them
 
+import ResNetGraph
+
 /// Which values are kept from the forward pass for the backward pass; the rest is computed again.
 public enum Checkpointing: String, Sendable, Hashable, CaseIterable {
     /// All that costs much to compute.

@@ -1,6 +1,7 @@
 // Steps -> kernels: batch norm, pooling, elementwise operations and rearrangements.
 import CKernels
 import Glibc
+import ResNetGraph
 
 extension TrainingCompiler {
     // MARK: - Batch norm

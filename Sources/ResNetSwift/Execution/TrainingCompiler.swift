@@ -1,6 +1,7 @@
 // Steps -> kernels: each becomes a closure over addresses and parameters, so that running it is one call.
 import CKernels
 import Glibc
+import ResNetGraph
 
 struct TrainingCompiler {
     let program: TrainingProgram

@@ -6,6 +6,8 @@
 // comes last before it; the other operand is its residual. A batch norm stays apart from its convolution here, as its
 // statistics need the whole batch.
 
+import ResNetGraph
+
 struct TrainingLayer: Sendable {
     enum Kind: Sendable, Hashable {
         case conv(ConvSpec, relu: Bool)

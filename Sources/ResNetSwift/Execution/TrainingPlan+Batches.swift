@@ -1,5 +1,7 @@
 // What a training plan takes: checks that name what is wrong, and the batch as kernels read it.
 
+import ResNetGraph
+
 extension TrainingPlan {
     private var picturesText: String {
         "pictures (\(input.channels), \(input.height), \(input.width)), at most \(batchLimit)"

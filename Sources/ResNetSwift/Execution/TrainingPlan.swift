@@ -5,6 +5,8 @@
 // The frozen set decides what is compiled; changing it compiles anew before the next step. One thread computes everything.
 // Nothing is allocated in a step but what it returns.
 import CKernels
+import ResNetGraph
+import ResNetSupport
 import Synchronization
 
 /// What a caller may choose about a training plan.

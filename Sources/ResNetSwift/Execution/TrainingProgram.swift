@@ -8,6 +8,8 @@
 // operation takes images one by one, so that a few images at a time can pass through all of them while they are in the
 // cache (TrainingSchedule).
 
+import ResNetGraph
+
 /// A buffer of a program.
 struct TrainingValue: Sendable {
     enum Storage: Sendable, Hashable {

@@ -1,6 +1,7 @@
 // One pass over one batch, as the kernels of a compiled program see it.
 import CKernels
 import Glibc
+import ResNetSupport
 
 /// What a batch brings along, and what a pass leaves behind.
 final class TrainingRun {

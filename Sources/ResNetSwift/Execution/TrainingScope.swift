@@ -7,6 +7,8 @@
 // A node is frozen if its value depends on nothing that training changes or draws: no trainable parameter, no batch
 // statistics, no dropout at it or before it.
 
+import ResNetGraph
+
 struct TrainingScope: Sendable {
     /// Where the values of a batch begin.
     enum Start: Sendable, Hashable {

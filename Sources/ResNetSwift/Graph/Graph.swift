@@ -113,6 +113,8 @@ public struct Size2: Sendable, Hashable, ExpressibleByIntegerLiteral {
 public struct Node: Sendable, Hashable {
     /// In `Graph.nodes`.
     public let index: Int
+
+    package init(index: Int) { self.index = index }
 }
 
 /// An operation, what it reads and what it is called.
@@ -123,7 +125,7 @@ public struct GraphNode: Sendable, Hashable {
     /// for what PyTorch writes as a function in `forward`: `x + y`, `torch.cat`, `torch.flatten`.
     public let module: String
     /// What it does.
-    public internal(set) var operation: Operation
+    public package(set) var operation: Operation
     /// Indices of the nodes it reads; all smaller than its own.
     public let inputs: [Int]
 }
@@ -134,7 +136,7 @@ public struct Graph: Sendable, Hashable {
     /// For printing, e.g. `ResNet`.
     public let modelName: String
     /// In the order of execution: a node reads earlier ones only.
-    public internal(set) var nodes: [GraphNode] = []
+    public package(set) var nodes: [GraphNode] = []
     /// Class names of the containers by module path, e.g. `layer1: Sequential`, `layer1.0: BasicBlock`.
     public private(set) var containers: [String: String] = [:]
     /// Container paths in definition order.
@@ -190,7 +192,7 @@ public struct Graph: Sendable, Hashable {
     }
 
     /// The part of the graph that `node` depends on, without outputs, and the node in it.
-    func prefix(through node: Int) -> (graph: Graph, end: Node) {
+    package func prefix(through node: Int) -> (graph: Graph, end: Node) {
         var needed: Set<Int> = [node]
         for index in stride(from: node, through: 0, by: -1) where needed.contains(index) {
             needed.formUnion(nodes[index].inputs)

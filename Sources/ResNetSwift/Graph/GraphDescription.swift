@@ -99,7 +99,7 @@ extension Size2 {
 
 extension String {
     /// `layer1.0` of `layer1.0.conv1`; empty at the top.
-    var parentPath: String {
+    package var parentPath: String {
         guard let dot = lastIndex(of: ".") else { return "" }
         return String(self[..<dot])
     }

@@ -4,6 +4,8 @@
 //     ----------------------------------------------------------------------------------------
 //     conv1                    Conv2d 7x7/2        64x112x112          9,408    118,013,952
 
+import ResNetSupport
+
 extension Graph {
     /// Name, kind, output shape, parameters and multiply-accumulates of every node for one picture, and the totals.
     /// - Throws: `GraphError` when the picture does not fit the network.

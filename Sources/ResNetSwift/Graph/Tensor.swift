@@ -2,6 +2,8 @@
 //
 // Storage may be a view into a memory-mapped file (nothing is copied until somebody writes) or memory of its own.
 
+import ResNetSupport
+
 /// Floats with an owner: keeps the mapping or the allocation alive as long as a tensor looks at it.
 public final class FloatStorage: @unchecked Sendable {
     /// The first float.

@@ -5,6 +5,8 @@
 //
 // After Krizhevsky et al., 2012. Keras writes the first padding as a layer of its own; here it is the convolution's.
 
+import ResNetGraph
+
 /// A small AlexNet after a known write-up: 7,742,721 parameters for one class on 280x280.
 public enum AlexNetMini {
     /// The network.

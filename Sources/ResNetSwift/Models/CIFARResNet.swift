@@ -5,6 +5,8 @@
 //
 // Source: He et al., arXiv:1512.03385, section 4.2, with projection shortcuts (option B) where the shape changes.
 
+import ResNetGraph
+
 /// A ResNet for small pictures: a 3x3 convolution, three stages of basic blocks, mean, linear.
 public struct CIFARResNetConfig: Sendable, Hashable {
     /// Blocks of the three stages.

@@ -10,6 +10,8 @@
 //
 // The new head comes first: `model.replacingHead(classes: 2, seed: 0).freezing(.allButHead)`.
 
+import ResNetGraph
+
 /// Which parameters training leaves alone: by name, by stage, by index, or everything but the head.
 public enum FreezePolicy: Sendable, Hashable {
     /// Everything trains.

@@ -9,6 +9,8 @@
 // Source: Szegedy et al., arXiv:1409.4842, table 1. Pools round their size up, as in the authors' Caffe. Module names
 // follow torchvision's.
 
+import ResNetGraph
+
 /// GoogLeNet (Szegedy et al., 2014) without its auxiliary classifiers.
 public enum GoogLeNet {
     /// The columns of table 1: channels of 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.

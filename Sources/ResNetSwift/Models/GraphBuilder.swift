@@ -1,6 +1,8 @@
 // The pen for the whiteboard: writes nodes one after another and remembers how many channels each yields, so that a layer
 // is told only what it makes.
 
+import ResNetGraph
+
 /// Writes a graph node by node, and remembers how many channels each yields. Every method takes the node it reads and
 /// the module path, and returns the node it wrote.
 public struct GraphBuilder: Sendable {

@@ -1,6 +1,8 @@
 // What stands after the last feature map: from planes to logits. A head is a value, so that a pretrained trunk can be given
 // another one.
 
+import ResNetGraph
+
 /// What stands after the last feature map, from planes to logits: a value, so that a pretrained trunk can be given
 /// another one.
 public struct Head: Sendable {

@@ -1,6 +1,8 @@
 // Heads by name: for the command line, and for the metadata of a checkpoint, so that whoever opens it knows what stands
 // after the last feature map.
 
+import ResNetGraph
+
 /// A head by name, as the command line and a checkpoint's metadata write it.
 public enum HeadKind: Sendable, Hashable {
     /// Mean and one linear layer `fc`: `linear`.

@@ -1,6 +1,9 @@
 // First values for every parameter, from a seed. A tensor's values depend on the seed and its own name only, so that two
 // models share what they share by name.
 
+import ResNetGraph
+import ResNetSupport
+
 /// How convolutions and linear layers start. Batch norms start as the identity (gamma 1, beta 0, mean 0, variance 1).
 public enum InitializationScheme: Sendable, Hashable {
     /// torchvision's ResNets: convolutions normal with variance 2 / fan out (He et al., arXiv:1502.01852); linear

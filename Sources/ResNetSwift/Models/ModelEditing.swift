@@ -1,5 +1,7 @@
 // Changes to a model that keep what it has learned: another head, another number of input channels.
 
+import ResNetGraph
+
 extension Model {
     /// The same network for other classes: the last linear layer starts anew, all else is kept.
     /// - Throws: `ModelError.structure` if no linear layer ends the network, `.configuration` for a count below 1.
@@ -104,7 +106,7 @@ extension Model {
 
 extension Graph {
     /// The trunk with another head, and the trunk alone.
-    func replacingHead(with head: Head) throws(ModelError) -> (graph: Graph, trunk: Graph) {
+    package func replacingHead(with head: Head) throws(ModelError) -> (graph: Graph, trunk: Graph) {
         guard let trunkEnd else {
             throw .structure(node: modelName, expected: "a flatten node before the logits", found: "none")
         }

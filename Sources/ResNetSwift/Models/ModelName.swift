@@ -1,5 +1,7 @@
 // The models by name, with what each is usually given.
 
+import ResNetGraph
+
 // Names are those of the published models.
 // swift-format-ignore: AlwaysUseLowerCamelCase
 /// The models by name; raw values are the published names.

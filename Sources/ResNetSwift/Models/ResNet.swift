@@ -9,6 +9,8 @@
 // The projection stands only where the shape changes. Sources: He et al., arXiv:1512.03385; the stride on the 3x3 of a
 // bottleneck is ResNet v1.5; ResNeXt, arXiv:1611.05431; wide ResNet, arXiv:1605.07146.
 
+import ResNetGraph
+
 extension ResNetConfig {
     /// The network.
     /// - Precondition: at least one class and one input channel.

@@ -5,13 +5,13 @@
 import Glibc
 
 /// A file in the making. Dropped without `commit`, it leaves nothing behind.
-final class AtomicFile {
+package final class AtomicFile {
     private let target: String
     private let temporary: String
     private var descriptor: Int32
     private var committed = false
 
-    init(_ path: String) throws(WeightFault) {
+    package init(_ path: String) throws(FileFault) {
         guard !path.isEmpty, !path.utf8.contains(0) else { throw .cannotWrite("the path is empty or contains a NUL") }
         var target = path
         var status = stat()
@@ -43,7 +43,7 @@ final class AtomicFile {
         if !committed { unlink(temporary) }
     }
 
-    func write(_ bytes: UnsafeRawBufferPointer) throws(WeightFault) {
+    package func write(_ bytes: UnsafeRawBufferPointer) throws(FileFault) {
         var rest = bytes
         while let base = rest.baseAddress, !rest.isEmpty {
             let written = Glibc.write(descriptor, base, min(rest.count, 1 << 30))
@@ -55,23 +55,15 @@ final class AtomicFile {
         }
     }
 
-    func write(_ bytes: [UInt8]) throws(WeightFault) {
+    package func write(_ bytes: [UInt8]) throws(FileFault) {
         // withUnsafeBytes knows no typed throws for its closure; the result carries the error across.
-        try bytes.withUnsafeBytes { buffer -> Result<Void, WeightFault> in
-            do throws(WeightFault) { return .success(try write(buffer)) } catch { return .failure(error) }
-        }.get()
-    }
-
-    func write(_ tensor: Tensor) throws(WeightFault) {
-        try tensor.withUnsafeFloats { floats -> Result<Void, WeightFault> in
-            do throws(WeightFault) { return .success(try write(UnsafeRawBufferPointer(floats))) } catch {
-                return .failure(error)
-            }
+        try bytes.withUnsafeBytes { buffer -> Result<Void, FileFault> in
+            do throws(FileFault) { return .success(try write(buffer)) } catch { return .failure(error) }
         }.get()
     }
 
     /// Flushes to disk and gives the file its name.
-    func commit() throws(WeightFault) {
+    package func commit() throws(FileFault) {
         guard fsync(descriptor) == 0 else { throw .cannotWrite(errorText(errno)) }
         let closed = close(descriptor)
         descriptor = -1

@@ -6,12 +6,12 @@
 import Glibc
 
 /// Immutable bytes with an owner: a mapped file, or a copy of an array (for bytes that come from elsewhere).
-final class MappedFile: @unchecked Sendable {
-    let bytes: UnsafeRawBufferPointer
+package final class MappedFile: @unchecked Sendable {
+    package let bytes: UnsafeRawBufferPointer
     /// True where dropping a page loses nothing, because the file has it.
-    let isFileBacked: Bool
+    package let isFileBacked: Bool
 
-    init(path: String) throws(WeightFault) {
+    package init(path: String) throws(FileFault) {
         guard !path.utf8.contains(0) else { throw .cannotRead("the path contains a NUL") }
         // O_NONBLOCK: opening a named pipe must fail below, not wait for a writer.
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -25,7 +25,7 @@ final class MappedFile: @unchecked Sendable {
         default: throw .cannotRead("it is not a regular file")
         }
         let size = Int(status.st_size)
-        guard size > 0 else { throw .notWeights("the file is empty") }
+        guard size > 0 else { throw .isEmpty }
         guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
             throw .cannotRead(errorText(errno))
         }
@@ -33,7 +33,7 @@ final class MappedFile: @unchecked Sendable {
         isFileBacked = true
     }
 
-    init(copying contents: [UInt8]) {
+    package init(copying contents: [UInt8]) {
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(contents.count, 1), alignment: 64)
         memory.copyBytes(from: contents)
         bytes = UnsafeRawBufferPointer(rebasing: memory[..<contents.count])
@@ -46,14 +46,14 @@ final class MappedFile: @unchecked Sendable {
     }
 
     /// Gives the pages of `range` back to the kernel; they are read again when touched again.
-    func discardPages(_ range: Range<Int>) {
+    package func discardPages(_ range: Range<Int>) {
         guard isFileBacked, let base = bytes.baseAddress else { return }
         discardFilePages(base + range.lowerBound, range.count)
     }
 }
 
 /// For read-only file mappings only: on memory of one's own this call would destroy the contents.
-func discardFilePages(_ start: UnsafeRawPointer, _ count: Int) {
+package func discardFilePages(_ start: UnsafeRawPointer, _ count: Int) {
     guard count > 0 else { return }
     let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
     // Outward to whole pages: neighbors on the edge pages merely fault in again.
@@ -64,4 +64,4 @@ func discardFilePages(_ start: UnsafeRawPointer, _ count: Int) {
 }
 
 /// The C library's sentence for an errno.
-func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
+package func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }

@@ -99,13 +99,13 @@ extension JSONValue {
     }
 
     /// The outcome as a value, for closures that know no typed throws.
-    static func parseResult(_ bytes: UnsafeRawBufferPointer) -> Result<JSONValue, JSONError> {
+    package static func parseResult(_ bytes: UnsafeRawBufferPointer) -> Result<JSONValue, JSONError> {
         do throws(JSONError) { return .success(try parse(bytes)) } catch { return .failure(error) }
     }
 }
 
 private struct JSONParser {
-    let bytes: UnsafeRawBufferPointer
+    package let bytes: UnsafeRawBufferPointer
     var offset = 0
     var valuesLeft: Int
 

@@ -1,6 +1,7 @@
 // Which data a run trains on, in a line of text: a resumed run must have the same.
 
 import Glibc
+import ResNetData
 
 extension DatasetSlice {
     /// How many samples, and a hash of which they are and what they show. A picture file counts by its path below the folder that

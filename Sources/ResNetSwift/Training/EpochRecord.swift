@@ -1,5 +1,7 @@
 // What an epoch came to, and the history of a run: values that checkpoints carry and logs are written from.
 
+import ResNetSupport
+
 /// Scores over a data set. What a data set does not have is nil.
 public struct Scores: Sendable, Hashable {
     /// The mean over the samples, as the loss takes it.

@@ -1,6 +1,9 @@
 // A network on a data set it has not been trained on: the scores, by class or label too, as tables.
 
 import Glibc
+import ResNetData
+import ResNetExecution
+import ResNetSupport
 
 /// The scores of a network on samples whose classes or labels are known, in all and by class.
 public struct Evaluation: Sendable {

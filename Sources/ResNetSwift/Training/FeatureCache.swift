@@ -7,6 +7,10 @@
 // The features are computed in the order of the data set, in batches of one size, so that a run that is resumed in any
 // epoch computes the same bits again.
 
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+
 struct FeatureCache: Sendable {
     let width: Int
     private let rows: [Int: Int]

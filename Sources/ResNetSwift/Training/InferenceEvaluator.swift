@@ -1,12 +1,7 @@
 // Evaluates a data set on an inference plan, which is faster than a training backend: batch norm is folded, nothing is kept.
 
-/// Whatever can say what a network makes of a batch.
-public protocol BatchEvaluator {
-    /// Forward in inference mode; nothing changes.
-    /// - Throws: `TrainingError.backend` for a batch of another kind than the plan takes, and `ExecutionError`.
-    /// - Throws: for a batch that the network does not take.
-    func evaluate(_ batch: TrainingBatch) throws -> StepResult
-}
+import ResNetExecution
+import ResNetGraph
 
 /// Evaluates batches on an inference plan: faster than a training backend, as batch norms are folded and nothing is
 /// kept.

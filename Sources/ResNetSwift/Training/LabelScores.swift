@@ -2,6 +2,9 @@
 //
 //     precision = TP / (TP + FP)     recall = TP / (TP + FN)     F1 = 2 TP / (2 TP + FP + FN)
 
+import ResNetGraph
+import ResNetSupport
+
 /// How often a class or label was predicted and present.
 public struct LabelCounts: Sendable, Hashable {
     /// Predicted and present.

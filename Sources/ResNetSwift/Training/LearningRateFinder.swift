@@ -9,6 +9,9 @@
 // The loss is smoothed by an exponential average with bias correction. The backend is left as it was.
 
 import Glibc
+import ResNetData
+import ResNetExecution
+import ResNetSupport
 
 /// A search for a learning rate to begin with (Smith, 2015): train while it grows, and see where the loss falls
 /// fastest.
@@ -144,7 +147,7 @@ public struct LearningRateFinder: Sendable {
     }
 
     /// Loss over the learning rate, the suggestion marked.
-    public var chart: LineChart {
+    package var chart: LineChart {
         // Where the loss explodes, the rest would be a flat line beside it.
         let limit = 1.5 * (points.first?.smoothed ?? 0)
         var chart = LineChart(
@@ -156,6 +159,9 @@ public struct LearningRateFinder: Sendable {
         if let suggestion { chart.mark = .init(x: suggestion, text: "steepest: \(rateText(suggestion))") }
         return chart
     }
+
+    /// The chart of loss over learning rate, as an SVG file.
+    public var svg: String { LineChart.svg([chart]) }
 
     /// A line for each point: rate, loss, smoothed loss.
     public var table: String {

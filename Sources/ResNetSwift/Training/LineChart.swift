@@ -9,65 +9,66 @@
 //     +--------------------------------+
 
 import Glibc
+import ResNetSupport
 
 /// A line chart as SVG.
-public struct LineChart: Sendable, Hashable {
+package struct LineChart: Sendable, Hashable {
     /// A line.
-    public struct Series: Sendable, Hashable {
+    package struct Series: Sendable, Hashable {
         /// In the legend.
-        public var name: String
+        package var name: String
         /// Points that are not finite break the line.
-        public var points: [Point]
+        package var points: [Point]
 
-        public init(name: String, points: [Point]) {
+        package init(name: String, points: [Point]) {
             self.name = name
             self.points = points
         }
     }
 
     /// A point in the units of the axes.
-    public struct Point: Sendable, Hashable {
+    package struct Point: Sendable, Hashable {
         /// To the right.
-        public var x: Double
+        package var x: Double
         /// Upwards.
-        public var y: Double
+        package var y: Double
 
         /// x, then y.
-        public init(_ x: Double, _ y: Double) {
+        package init(_ x: Double, _ y: Double) {
             self.x = x
             self.y = y
         }
     }
 
     /// A vertical line.
-    public struct Mark: Sendable, Hashable {
+    package struct Mark: Sendable, Hashable {
         /// Where it stands.
-        public var x: Double
+        package var x: Double
         /// Beside it.
-        public var text: String
+        package var text: String
 
-        public init(x: Double, text: String) {
+        package init(x: Double, text: String) {
             self.x = x
             self.text = text
         }
     }
 
     /// Above.
-    public var title: String
+    package var title: String
     /// Below the axis.
-    public var xLabel: String
+    package var xLabel: String
     /// Beside the axis.
-    public var yLabel: String
+    package var yLabel: String
     /// In the legend's order.
-    public var series: [Series]
+    package var series: [Series]
     /// The x axis is logarithmic; points with x <= 0 are left out.
-    public var hasLogarithmicX: Bool
+    package var hasLogarithmicX: Bool
     /// x counts things: no fractions at the ticks.
-    public var hasWholeX: Bool
+    package var hasWholeX: Bool
     /// A vertical line with a text, e.g. at the best epoch.
-    public var mark: Mark?
+    package var mark: Mark?
 
-    public init(
+    package init(
         title: String, xLabel: String, yLabel: String, series: [Series], hasLogarithmicX: Bool = false,
         hasWholeX: Bool = false
     ) {
@@ -83,7 +84,7 @@ public struct LineChart: Sendable, Hashable {
     private static let colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 
     /// Side by side, one SVG file.
-    public static func svg(_ charts: [LineChart], width: Int = 640, height: Int = 400) -> String {
+    package static func svg(_ charts: [LineChart], width: Int = 640, height: Int = 400) -> String {
         let total = width * charts.count
         var text = """
             <svg xmlns="http://www.w3.org/2000/svg" width="\(total)" height="\(height)" \

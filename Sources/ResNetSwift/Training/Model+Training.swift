@@ -4,6 +4,10 @@
 //     let trained = try start.freezing(.allButHead).trained(on: data, settings: TrainingSettings(epochs: 10))
 //     print(try trained.model.evaluated(on: data.validation!).table())
 
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+
 /// What a training run leaves behind.
 public struct TrainedModel: Sendable {
     /// With the weights of the best epoch: the one with the best monitored value; without validation data the last.

@@ -3,6 +3,10 @@
 //     stage    conv1, bn1   layer1   layer2   layer3   layer4   fc
 //     scale    d^5          d^4      d^3      d^2      d        1       (layer-wise decay d)
 
+import ResNetExecution
+import ResNetGraph
+import ResNetModels
+
 extension ParameterGroup {
     /// All parameters in one group.
     /// - Parameters:

@@ -1,6 +1,7 @@
 // One run a folder: two that write the same checkpoints would lose one of them.
 
 import Glibc
+import ResNetSupport
 
 /// Holds `folder/.lock` while it lives, and removes it then. The kernel lets go of it with the process, however that ends.
 final class RunLock {

@@ -1,5 +1,8 @@
 // Where a run is: with the tensors of a checkpoint, all that it takes to go on as if it had never stopped.
 
+import ResNetData
+import ResNetSupport
+
 struct RunState: Sendable, Equatable {
     /// The epoch in progress, from 0, and how many of its batches are done.
     var epoch = 0

@@ -1,5 +1,9 @@
 // Scores summed up batch by batch: counts and a weighted loss, so that an epoch may be interrupted and go on.
 
+import ResNetExecution
+import ResNetGraph
+import ResNetSupport
+
 struct RunningScores: Sendable, Equatable {
     /// 0 where top-k is not asked for.
     let k: Int

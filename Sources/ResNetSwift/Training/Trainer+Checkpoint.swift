@@ -8,6 +8,11 @@
 // best and history.
 
 import Glibc
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+import ResNetSupport
+import ResNetWeights
 
 extension Trainer {
     var lastPath: String? { settings.folder.map { "\($0)/last.safetensors" } }

@@ -1,5 +1,9 @@
 // One pass over the training data, and one over the validation data.
 
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+
 extension Trainer {
     /// The rest of the epoch from `state.batch` on.
     /// - Returns: false where somebody asked to stop.

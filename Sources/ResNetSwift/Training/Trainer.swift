@@ -8,6 +8,11 @@
 // All that decides what comes next is in the checkpoint or is a function of (seed, epoch, sample): a run that was stopped or
 // killed at any moment and resumed gives the bits of one that never stopped.
 
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+import ResNetSupport
+
 /// Trains: epochs, validation, callbacks, checkpoints. What a step computes is the backend's affair. A run that was
 /// stopped or killed at any moment and resumed gives the bits of one that never stopped.
 public final class Trainer {

@@ -1,5 +1,7 @@
 // What happens between epochs, as values with a state that checkpoints carry: a resumed run is as patient as it was.
 
+import ResNetSupport
+
 /// Looks at each epoch and may act on the run.
 public protocol TrainingCallback: Sendable {
     /// Unique among the callbacks of a run; the key of the state in a checkpoint.

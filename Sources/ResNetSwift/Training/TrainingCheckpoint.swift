@@ -7,6 +7,10 @@
 //
 // Written beside the old one, flushed and renamed: a kill at any moment leaves the old file or the new one, whole.
 
+import ResNetGraph
+import ResNetSupport
+import ResNetWeights
+
 struct TrainingCheckpoint: Sendable {
     /// What a classifier loads.
     var parameters: [String: Tensor]

@@ -7,6 +7,7 @@
 // A line fits into 80 columns for up to 999 epochs.
 
 import Glibc
+import ResNetSupport
 
 /// A run as people watch it, on standard error: a line for each epoch, and on a terminal a bar with the time left.
 public final class TrainingConsole {

@@ -1,5 +1,8 @@
 // What a run tells while it goes on; who listens decides what becomes of it.
 
+import ResNetData
+import ResNetGraph
+
 /// What a run tells while it goes on.
 public enum TrainingEvent: Sendable {
     /// Before the first step.

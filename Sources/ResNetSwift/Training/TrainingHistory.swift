@@ -5,6 +5,10 @@
 //     history.jsonl   one object an epoch
 //     history.svg     curves of loss and accuracy
 
+import ResNetData
+import ResNetSupport
+import ResNetWeights
+
 /// What the epochs of a run came to, and the files it is kept in.
 public struct TrainingHistory: Sendable, Hashable {
     /// By epoch.
@@ -63,7 +67,7 @@ public struct TrainingHistory: Sendable, Hashable {
     public var jsonLines: String { records.map { $0.json.text + "\n" }.joined() }
 
     /// Loss on the left, everything that should rise on the right.
-    public func charts(title: String) -> [LineChart] {
+    package func charts(title: String) -> [LineChart] {
         func series(_ column: Column) -> [LineChart.Series] {
             let parts: [(String, (EpochRecord) -> Scores?)] = [
                 ("training", { $0.training }), ("validation", { $0.validation }),
@@ -100,7 +104,7 @@ public struct TrainingHistory: Sendable, Hashable {
 
 /// Writes a text file whole or not at all.
 package func writeText(_ text: String, to path: String) throws(WeightFileError) {
-    try naming(path) { () throws(WeightFault) in
+    try naming(path) { () throws(FileFault) in
         let file = try AtomicFile(path)
         try file.write(Array(text.utf8))
         try file.commit()

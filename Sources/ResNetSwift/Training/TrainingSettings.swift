@@ -1,5 +1,7 @@
 // What a run is told: on what, how long, how fast, and what it keeps.
 
+import ResNetData
+
 /// The data of a run and how a batch of it is made.
 public struct TrainingData: Sendable {
     /// Samples to train on.

@@ -4,6 +4,9 @@
 //     frozen     all but      up to layer3    up to layer2    nothing
 //                the head
 
+import ResNetGraph
+import ResNetModels
+
 /// Gradual unfreezing: what is frozen from which epoch on.
 public struct UnfreezeSchedule: Sendable, Hashable {
     /// Policies by the epoch they begin in, counted from 0.

@@ -5,6 +5,8 @@
 // so that the first updates, from weights that are soon far away, do not linger. Running statistics are averaged alike;
 // what is frozen stays exactly as it is.
 
+import ResNetGraph
+
 struct WeightAverage: Sendable {
     let decay: Double
     private(set) var updates: Int

@@ -1,5 +1,7 @@
 // Element types of the containers, and their conversion to float32, one strided gather for all of them.
 
+import ResNetSupport
+
 /// Element types of the containers. Floating point becomes float32; the others are listed and refused as weights.
 public enum ElementType: String, Sendable, Hashable, CaseIterable {
     /// Read as weights.

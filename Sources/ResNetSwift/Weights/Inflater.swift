@@ -1,6 +1,7 @@
 // Raw deflate (RFC 1951) through zlib, as a stream that is read in exact pieces, so that nothing can outgrow its target.
 
 import CZlib
+import ResNetSupport
 
 /// Inflates one deflated byte range. Reads only what is asked for.
 struct Inflater: ~Copyable {
@@ -84,16 +85,4 @@ struct Inflater: ~Copyable {
     private func crc(_ start: UInt, _ bytes: UnsafeRawBufferPointer) -> UInt {
         checksumCRC32(bytes, continuing: start)
     }
-}
-
-/// CRC-32 as zip uses it, of any length.
-func checksumCRC32(_ bytes: UnsafeRawBufferPointer, continuing start: UInt = 0) -> UInt {
-    var value = start
-    var rest = bytes
-    while !rest.isEmpty {
-        let count = min(rest.count, 1 << 30)
-        value = CZlib.crc32(value, rest.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(count))
-        rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-    }
-    return value
 }

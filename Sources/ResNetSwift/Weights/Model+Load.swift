@@ -1,5 +1,7 @@
 // Weights into a model: everything is compared first, then read, then exchanged at once. Nothing is ever half loaded.
 
+import ResNetGraph
+
 /// What must agree before anything is loaded.
 public enum LoadPolicy: Sendable, Hashable {
     /// Every key and every shape must agree, otherwise the model stays as it is and the error says why.

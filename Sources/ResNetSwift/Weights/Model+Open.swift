@@ -1,5 +1,8 @@
 // From a file to a running model when nobody says which model it is.
 
+import ResNetGraph
+import ResNetModels
+
 extension Model {
     /// The model that a weight file is of, with all its weights.
     ///

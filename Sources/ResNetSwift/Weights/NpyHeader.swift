@@ -3,6 +3,8 @@
 //     \x93NUMPY | major | minor | header size: u16 in version 1, u32 in 2 and 3 | Python dict literal, spaces, \n | data
 //     {'descr': '<f4', 'fortran_order': False, 'shape': (64, 3, 7, 7), }
 
+import ResNetSupport
+
 struct NpyHeader: Sendable, Hashable {
     let type: ElementType
     let bigEndian: Bool

@@ -3,6 +3,8 @@
 // A stored array is used where it lies when it happens to be aligned; a deflated one is inflated when asked for. Our own
 // files carry a member `__meta__.json` beside the arrays: one object of model name, class names and transform.
 
+import ResNetSupport
+
 enum Npz {
     static let metadataMember = "__meta__.json"
     /// Class names and a transform; not a place to hide things in.

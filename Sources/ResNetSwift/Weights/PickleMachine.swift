@@ -5,12 +5,12 @@
 // storage is a persistent id that the container resolves.
 
 /// Reads pickles that lie one after another in the same bytes, into one heap.
-struct PickleMachine {
+package struct PickleMachine {
     /// Turns a persistent id into a value: a storage, or in the oldest format a tensor.
-    typealias PersistentLoad = (PickleValue, inout PickleHeap) throws(WeightFault) -> PickleValue
+    package typealias PersistentLoad = (PickleValue, inout PickleHeap) throws(WeightFault) -> PickleValue
 
     private(set) var cursor: ByteCursor
-    var heap = PickleHeap()
+    package var heap = PickleHeap()
     private let persistentLoad: PersistentLoad
     private var stack: [PickleValue] = []
     /// Heights of the stack where a MARK was set.
@@ -29,7 +29,7 @@ struct PickleMachine {
     static let maximumMarks = 1_000
     static let maximumText = 1 << 20
 
-    init(
+    package init(
         _ cursor: ByteCursor, readsArrays: Bool = false,
         persistentLoad: @escaping PersistentLoad = { (_, _) throws(WeightFault) in
             throw .malformed(part: "pickle", problem: "a persistent id where none belongs")
@@ -50,7 +50,7 @@ struct PickleMachine {
     mutating func takeInteger<T: FixedWidthInteger>(_ type: T.Type) throws(WeightFault) -> T { try cursor.take(type) }
 
     /// Runs one pickle to its STOP and returns what it left.
-    mutating func load() throws(WeightFault) -> PickleValue {
+    package mutating func load() throws(WeightFault) -> PickleValue {
         stack.removeAll(keepingCapacity: true)
         marks.removeAll(keepingCapacity: true)
         memo.removeAll(keepingCapacity: true)
@@ -73,7 +73,7 @@ struct PickleMachine {
     }
 
     /// Checks that nothing follows the last pickle.
-    func finish() throws(WeightFault) {
+    package func finish() throws(WeightFault) {
         guard cursor.remaining == 0 else { throw fault("\(cursor.remaining) bytes more than its pickles take") }
     }
 

@@ -1,8 +1,10 @@
 // What a pickle can build here. Objects live in one arena and refer to each other by index: a hostile pickle can then
 // neither make cycles that never die nor chains whose destruction overflows the stack.
 
+import ResNetSupport
+
 /// An immediate value, or the index of an object in `PickleHeap`.
-enum PickleValue: Sendable, Hashable {
+package enum PickleValue: Sendable, Hashable {
     case none
     case bool(Bool)
     case integer(Int)
@@ -17,7 +19,7 @@ enum PickleValue: Sendable, Hashable {
 }
 
 /// The closed list of callables and types that a weight file may name. None is ever run: each has a meaning here.
-enum PickleGlobal: String, Sendable, Hashable, CaseIterable {
+package enum PickleGlobal: String, Sendable, Hashable, CaseIterable {
     case orderedDict = "collections.OrderedDict"
     case rebuildTensor = "torch._utils._rebuild_tensor"
     case rebuildTensorV2 = "torch._utils._rebuild_tensor_v2"
@@ -94,7 +96,7 @@ struct PickleObject: Sendable {
     var items: [PickleValue]
 
     /// For errors.
-    var noun: String {
+    package var noun: String {
         switch kind {
         case .list: "a list"
         case .tuple: "a tuple"
@@ -111,7 +113,7 @@ struct PickleObject: Sendable {
 }
 
 /// All objects of one or more pickles.
-struct PickleHeap: Sendable {
+package struct PickleHeap: Sendable {
     private(set) var objects: [PickleObject] = []
 
     /// An honest ResNet-152 with its optimizer state makes about 10,000.
@@ -149,13 +151,13 @@ struct PickleHeap: Sendable {
     }
 
     /// The items where `value` is a list or a tuple, or nil.
-    func sequence(_ value: PickleValue) -> [PickleValue]? {
+    package func sequence(_ value: PickleValue) -> [PickleValue]? {
         guard case .object(let index) = value else { return nil }
         return objects[index].kind == .tuple || objects[index].kind == .list ? objects[index].items : nil
     }
 
     /// Keys and values in turn where `value` is a dict of either kind, or nil.
-    func dictionary(_ value: PickleValue) -> [PickleValue]? {
+    package func dictionary(_ value: PickleValue) -> [PickleValue]? {
         guard case .object(let index) = value else { return nil }
         return objects[index].kind == .dict || objects[index].kind == .orderedDict ? objects[index].items : nil
     }
@@ -175,7 +177,7 @@ struct PickleHeap: Sendable {
     }
 
     /// Shape and place of an array of bytes in C's order, or nil.
-    func byteArray(_ value: PickleValue) -> (shape: [Int], bytes: Range<Int>)? {
+    package func byteArray(_ value: PickleValue) -> (shape: [Int], bytes: Range<Int>)? {
         guard case .object(let index) = value, objects[index].kind == .array, objects[index].items.count == 5,
             let shape = integers(objects[index].items[1]), case .object(let type) = objects[index].items[2],
             objects[type].kind == .arrayType, objects[type].items.first == .string("u1"),
@@ -202,7 +204,7 @@ struct PickleHeap: Sendable {
     }
 
     /// What `value` is, for errors.
-    func noun(_ value: PickleValue) -> String {
+    package func noun(_ value: PickleValue) -> String {
         switch value {
         case .none: "None"
         case .bool: "a bool"

@@ -7,6 +7,8 @@
 //
 // Format: https://huggingface.co/docs/safetensors (header at most 100,000,000 bytes; ranges contiguous and exhaustive).
 
+import ResNetSupport
+
 enum Safetensors {
     static let maximumHeader = 100_000_000
 

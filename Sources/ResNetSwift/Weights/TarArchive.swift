@@ -3,6 +3,8 @@
 //     header of 512 bytes: name 100, mode 8, uid 8, gid 8, size 12 (octal), mtime 12, checksum 8, type 1, ... | data
 //     each part is padded to 512 bytes; two empty headers end the archive
 
+import ResNetSupport
+
 struct TarArchive: Sendable {
     private var members: [String: Range<Int>] = [:]
 

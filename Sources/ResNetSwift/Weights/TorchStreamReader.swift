@@ -5,6 +5,8 @@
 // Persistent ids are ('storage', class, key, location, count, view), where view is None or (view key, first element,
 // count). Raw data is little-endian on every machine. Source: torch/serialization.py, _legacy_save and _legacy_load.
 
+import ResNetSupport
+
 enum TorchStream {
     /// PROTO 2, LONG1 of 10 bytes, then these.
     static let magic: [UInt8] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]

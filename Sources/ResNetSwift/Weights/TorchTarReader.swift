@@ -8,6 +8,8 @@
 //
 // Keys are numbers (they were addresses). Source: torch/serialization.py, legacy_load.
 
+import ResNetSupport
+
 enum TorchTar {
     static func read(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> ContainerContents {
         let archive = try TarArchive(file)

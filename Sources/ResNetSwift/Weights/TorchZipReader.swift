@@ -6,6 +6,8 @@
 //
 // Source: torch/serialization.py, _save and _load.
 
+import ResNetSupport
+
 enum TorchZip {
     static let maximumPickle = 16 << 20
 

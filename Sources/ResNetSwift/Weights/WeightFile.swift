@@ -7,6 +7,9 @@
 // Opening reads the directory only. Float32 tensors that lie aligned and dense are views into the mapped file; all others
 // are converted when asked for, one by one, and the pages they came from are given back.
 
+import ResNetGraph
+import ResNetSupport
+
 /// A tensor of a file, as listed.
 public struct WeightEntry: Sendable, Hashable {
     /// The key in the file, e.g. `module.resnet.embedder.embedder.convolution.weight`.
@@ -48,7 +51,8 @@ public final class WeightFile: Sendable {
     /// Maps the file and reads its directory; the kind is told by content, not by the name.
     /// - Throws: `WeightFileError`: no such file, no container of weights, damage.
     public static func open(_ path: String) throws(WeightFileError) -> WeightFile {
-        try naming(path) { () throws(WeightFault) in try WeightFile(path: path, file: try MappedFile(path: path)) }
+        let file = try naming(path) { () throws(FileFault) in try MappedFile(path: path) }
+        return try naming(path) { () throws(WeightFault) in try WeightFile(path: path, file: file) }
     }
 
     /// The same for bytes from elsewhere; `name` stands for the path in errors.

@@ -1,5 +1,7 @@
 // What can be wrong with a weight file. Readers throw a `WeightFault`; the public calls add the file's name to it.
 
+import ResNetSupport
+
 /// The one error of everything in Weights/: which file, and what is the matter with it.
 public struct WeightFileError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The file.
@@ -68,7 +70,23 @@ extension WeightFault: CustomStringConvertible {
     }
 }
 
+extension WeightFault {
+    /// What the operating system refused, as the fault of a weight file.
+    init(_ fault: FileFault) {
+        switch fault {
+        case .cannotRead(let reason): self = .cannotRead(reason)
+        case .cannotWrite(let reason): self = .cannotWrite(reason)
+        case .isEmpty: self = .notWeights("the file is empty")
+        }
+    }
+}
+
 /// Runs a reader and gives its fault the file's name.
 func naming<R>(_ path: String, _ body: () throws(WeightFault) -> R) throws(WeightFileError) -> R {
     do { return try body() } catch { throw WeightFileError(path: path, fault: error) }
+}
+
+/// Opens or writes a file and gives its fault the file's name.
+package func naming<R>(_ path: String, _ body: () throws(FileFault) -> R) throws(WeightFileError) -> R {
+    do { return try body() } catch { throw WeightFileError(path: path, fault: WeightFault(error)) }
 }

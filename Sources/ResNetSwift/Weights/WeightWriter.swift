@@ -1,6 +1,9 @@
 // Writing weights: safetensors and npz, float32, under torchvision's names. Both appear under their name whole or not at
 // all (AtomicFile), and neither is ever assembled in memory.
 
+import ResNetGraph
+import ResNetSupport
+
 /// The containers that are written.
 public enum WeightFormat: String, Sendable, Hashable, CaseIterable {
     /// Chosen by a path's ending; both hold float32 under torchvision's names.
@@ -41,7 +44,7 @@ public enum WeightWriter {
         format: WeightFormat
     ) throws(WeightFileError) {
         precondition(Set(tensors.map(\.key)).count == tensors.count, "a key occurs twice")
-        try naming(path) { () throws(WeightFault) in
+        try naming(path) { () throws(FileFault) in
             let file = try AtomicFile(path)
             switch format {
             case .safetensors: try Safetensors.write(tensors, metadata, to: file)
@@ -54,7 +57,7 @@ public enum WeightWriter {
     /// Writes one array as npy.
     /// - Throws: `WeightFileError` with `cannotWrite`; what stood there before is intact.
     public static func writeArray(_ tensor: Tensor, to path: String) throws(WeightFileError) {
-        try naming(path) { () throws(WeightFault) in
+        try naming(path) { () throws(FileFault) in
             let file = try AtomicFile(path)
             try file.write(NpyHeader.text(shape: tensor.shape))
             try file.write(tensor)
@@ -67,7 +70,7 @@ extension Safetensors {
     /// Header, padded by spaces so that the tensors begin at a multiple of 64 bytes, then the tensors.
     fileprivate static func write(
         _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
-    ) throws(WeightFault) {
+    ) throws(FileFault) {
         // Readers of Hugging Face ask for a format; `pt` means the names and layouts of PyTorch.
         let notes = metadata.merging([MetadataKey.format: "pt"]) { _, format in format }
         var members = [
@@ -115,7 +118,7 @@ extension Npz {
     /// Stored members, aligned by the extra field of the local header so that our reader can use them where they lie.
     fileprivate static func write(
         _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
-    ) throws(WeightFault) {
+    ) throws(FileFault) {
         var zip = ZipWriter(file)
         for (key, tensor) in tensors {
             let header = NpyHeader.text(shape: tensor.shape)
@@ -139,6 +142,12 @@ extension Npz {
     }
 }
 
-func littleEndianBytes<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
-    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+extension AtomicFile {
+    fileprivate func write(_ tensor: Tensor) throws(FileFault) {
+        try tensor.withUnsafeFloats { floats -> Result<Void, FileFault> in
+            do throws(FileFault) { return .success(try write(UnsafeRawBufferPointer(floats))) } catch {
+                return .failure(error)
+            }
+        }.get()
+    }
 }

@@ -5,6 +5,8 @@
 // The central directory lists the members; each local header is read as well and must tell the same. Members that
 // overlap, disagree, are encrypted or could not possibly inflate to what they announce are refused before any is read.
 
+import ResNetSupport
+
 struct ZipMember: Sendable, Hashable {
     let name: String
     let isDeflated: Bool

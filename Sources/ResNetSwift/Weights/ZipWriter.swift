@@ -1,5 +1,7 @@
 // A zip archive of stored members, zip64 where a size or an offset needs it. The caller writes each member's bytes.
 
+import ResNetSupport
+
 struct ZipWriter {
     private struct Record {
         let name: [UInt8]
@@ -20,7 +22,7 @@ struct ZipWriter {
     init(_ file: AtomicFile) { self.file = file }
 
     /// Writes the local header of the next member; its `size` bytes follow at a multiple of 64.
-    mutating func beginMember(_ name: String, size: Int, crc: UInt32) throws(WeightFault) {
+    mutating func beginMember(_ name: String, size: Int, crc: UInt32) throws(FileFault) {
         let name = Array(name.utf8)
         guard name.count <= 1 << 15 else { throw .cannotWrite("a key of \(name.count) bytes is too long for npz") }
         let offset = position
@@ -45,7 +47,7 @@ struct ZipWriter {
     }
 
     /// Writes the central directory.
-    mutating func finish() throws(WeightFault) {
+    mutating func finish() throws(FileFault) {
         let start = position
         for record in records {
             let is64 = record.size >= Self.limit32

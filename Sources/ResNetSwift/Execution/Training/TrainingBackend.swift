@@ -7,6 +7,8 @@
 // What is the same for a whole run stands in `OptimizationPlan`, given to the backend when it is made; what changes from
 // step to step stands in `StepSettings`. Means and signs are PyTorch's.
 
+import ResNetGraph
+
 /// What is minimized. Both are means as PyTorch takes them.
 public enum Loss: Sendable, Hashable {
     /// Softmax cross-entropy of `.classes` or `.probabilities`: torch.nn.CrossEntropyLoss. With class weights and class
@@ -128,6 +130,13 @@ public struct TrainingState: Sendable {
         self.parameters = parameters
         self.optimizer = optimizer
     }
+}
+
+/// Whatever can say what a network makes of a batch.
+public protocol BatchEvaluator {
+    /// Forward in inference mode; nothing changes.
+    /// - Throws: for a batch that the network does not take.
+    func evaluate(_ batch: TrainingBatch) throws -> StepResult
 }
 
 /// Computes steps. One caller at a time; calls wait until the work is done. The same state, batches and settings give the

@@ -4,6 +4,7 @@
 // weigh every term of it), torch.nn.BCEWithLogitsLoss.
 
 import Glibc
+import ResNetGraph
 
 extension Loss {
     /// The same without label smoothing and weights: what networks are scored by.
@@ -15,7 +16,7 @@ extension Loss {
     }
 
     /// What the loss of a batch is divided by, in samples: N, or the sum of the class weights of the samples that count.
-    func weight(of labels: BatchLabels) -> Double {
+    package func weight(of labels: BatchLabels) -> Double {
         guard case .crossEntropy(_, let weights, let ignoreIndex) = self, case .classes(let classes) = labels else {
             switch labels {
             case .classes(let classes): return Double(classes.count)

@@ -44,10 +44,26 @@ public struct TrainingBatch: Sendable {
     public var count: Int { input.count }
 }
 
-extension PictureBatch {
+/// Pictures of one size as a network takes them: bytes (N, H, W, C) and the affine map that makes them floats.
+public struct PictureBatch: Sendable, Hashable {
+    /// N.
+    public let count: Int
+    /// H, in pixels.
+    public let height: Int
+    /// W, in pixels.
+    public let width: Int
+    /// C.
+    public let channels: Int
+    /// (N, H, W, C).
+    public let pixels: [UInt8]
+    /// Input of the network = byte * scale[c] + shift[c].
+    public let scale: [Float]
+    /// Added to byte * scale[c].
+    public let shift: [Float]
+
     /// Pixels that lie side by side already.
     /// - Precondition: `pixels` holds `count` pictures of that size; scale and shift have a value for each channel.
-    init(
+    package init(
         count: Int, height: Int, width: Int, channels: Int, pixels: [UInt8], scale: [Float], shift: [Float]
     ) {
         precondition(pixels.count == count * height * width * channels, "\(pixels.count) bytes are not the batch")

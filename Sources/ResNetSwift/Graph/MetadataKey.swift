@@ -1,6 +1,8 @@
 // What travels with weights beside the tensors: text by key, in `Model.metadata`, in safetensors' `__metadata__` and in
 // npz's `__meta__.json`.
 
+import ResNetSupport
+
 /// Keys of `Model.metadata` that checkpoints carry.
 public enum MetadataKey {
     /// The builder's name of the model, e.g. `resnet50`.
@@ -17,10 +19,10 @@ public enum MetadataKey {
     public static let trained = "trained"
     /// Where a training run is, for the trainer that goes on with it. Tensors whose keys begin with `training.` belong to
     /// it; they are no part of the model.
-    static let training = "training"
-    static let trainingPrefix = "training."
+    package static let training = "training"
+    package static let trainingPrefix = "training."
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
-    static let format = "format"
+    package static let format = "format"
 }
 
 extension Model {

@@ -5,11 +5,12 @@
 //     0000a892-bacf-11e8-b2b8-ac1f6b6435d0,0
 
 import Glibc
+import ResNetSwift
 
 /// Names and submissions of Kaggle's Human Protein Atlas image classification.
-public enum ProteinAtlas {
+enum ProteinAtlas {
     /// The 28 places in a cell, in the order of their numbers.
-    public static let labelNames = [
+    static let labelNames = [
         "Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles",
         "Nuclear bodies", "Endoplasmic reticulum", "Golgi apparatus", "Peroxisomes", "Endosomes", "Lysosomes",
         "Intermediate filaments", "Actin filaments", "Focal adhesion sites", "Microtubules", "Microtubule ends",
@@ -25,19 +26,18 @@ public enum ProteinAtlas {
     ///   - logits: (samples, labels).
     ///   - thresholds: a probability for each label, from which on the cell has it.
     /// - Precondition: a row for every sample, a threshold for every column, and the samples are of stacked stains.
-    public static func submission(
+    static func submission(
         for slice: DatasetSlice, logits: Tensor, thresholds: LabelThresholds
     ) -> String {
         let columns = thresholds.values.count
         precondition(logits.shape == [slice.count, columns], "logits \(logits.shape) for \(slice.count) x \(columns)")
         let rows = logits.values.map { 1 / (1 + exp(-Double($0))) }
-        var text = CSVTable.line(["Id", "Predicted"])
+        var text = "Id,Predicted\n"
         for (row, sample) in slice.samples.enumerated() {
             let excess = (0..<columns).map { rows[row * columns + $0] - thresholds.values[$0] }
             var labels = excess.indices.filter { excess[$0] >= 0 }
             if labels.isEmpty { labels = [excess.indices.max { excess[$0] < excess[$1] }!] }
-            text += CSVTable.line(
-                [identifier(of: sample, in: slice.dataset), labels.map(String.init).joined(separator: " ")])
+            text += "\(identifier(of: sample, in: slice.dataset)),\(labels.map(String.init).joined(separator: " "))\n"
         }
         return text
     }

@@ -1,0 +1,46 @@
+// Reading bytes that somebody else wrote: every read is checked against the end, and no number from a file is trusted.
+
+import ResNetSupport
+
+/// A position in a byte range. `part` names the range in errors, e.g. `zip central directory`.
+package struct ByteCursor {
+    let bytes: UnsafeRawBufferPointer
+    let part: String
+    private(set) var offset: Int
+
+    package init(_ bytes: UnsafeRawBufferPointer, part: String, at offset: Int = 0) {
+        precondition(offset >= 0 && offset <= bytes.count, "a cursor starts inside its bytes")
+        self.bytes = bytes
+        self.part = part
+        self.offset = offset
+    }
+
+    var remaining: Int { bytes.count - offset }
+
+    /// The next `count` bytes.
+    mutating func take(_ count: Int) throws(WeightFault) -> UnsafeRawBufferPointer {
+        guard count >= 0, count <= remaining else {
+            throw .truncated(part: part, needed: count, available: remaining)
+        }
+        let slice = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
+        offset += count
+        return slice
+    }
+
+    /// The next integer, little-endian as in every container here.
+    mutating func take<T: FixedWidthInteger>(_ type: T.Type) throws(WeightFault) -> T {
+        let size = MemoryLayout<T>.size
+        guard size <= remaining else { throw .truncated(part: part, needed: size, available: remaining) }
+        let value = T(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
+        offset += size
+        return value
+    }
+
+    /// The next `count` bytes as strict UTF-8.
+    mutating func takeText(_ count: Int) throws(WeightFault) -> String {
+        guard let text = String(validating: try take(count), as: UTF8.self) else {
+            throw .malformed(part: part, problem: "text that is not UTF-8")
+        }
+        return text
+    }
+}
