@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conv/plan.h"
+#include "conv/algorithms.h"
 
 enum { BUFFER_BYTES = 320 << 10 };
 
@@ -145,17 +145,7 @@ static void pack_phase(const ck_conv_plan *plan, const ck_filter_view *view, int
                 const int32_t i = d->kernel_height - 1 - (y + d->stride_height * r);
                 const int32_t j = d->kernel_width - 1 - (x + d->stride_width * q);
                 for (int32_t c = b; c < b + v; c++, dst += width)
-                    if (d->groups == 1) {
-                        const int32_t real = c < view->c ? view->k - first * v : 0;
-                        const int32_t filled = real < 0 ? 0 : real < width ? real : width;
-                        const float *src = view->base + first * v * view->k_stride + c * view->c_stride +
-                                           i * view->y_stride + j * view->x_stride;
-                        for (int32_t k = 0; k < filled; k++) dst[k] = src[k * view->k_stride];
-                        for (int32_t k = filled; k < width; k++) dst[k] = 0;
-                    } else {
-                        for (int32_t k = 0; k < width; k++)
-                            dst[k] = ck_filter_at(view, plan->groups, g, first * v + k, c, i, j);
-                    }
+                    ck_pack_outputs(view, (ck_filter_place){g, first * v, c, i, j}, width, dst);
             }
 }
 
@@ -292,5 +282,13 @@ static void describe(const ck_conv_plan *plan, char *text, size_t size) {
              plan->panel_blocks * plan->block, rows_a_run(plan));
 }
 
-const ck_conv_algorithm ck_conv_data_direct = {CK_DIRECT,      applicable, choose, cost,    ck_pack_panels_size,
-                                               workspace_size, pack,       run,    describe};
+const ck_conv_algorithm ck_conv_data_direct = {.id = CK_DIRECT,
+                                               .name = "direct",
+                                               .applicable = applicable,
+                                               .choose = choose,
+                                               .cost = cost,
+                                               .packed_size = ck_pack_panels_size,
+                                               .workspace_size = workspace_size,
+                                               .pack = pack,
+                                               .run = run,
+                                               .describe = describe};

@@ -11,7 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conv/plan.h"
+#include "conv/algorithms.h"
+
+typedef struct params {
+    int32_t narrow; /* channels of a group, where a block holds several groups; 0 otherwise */
+} params;
+CK_PARAMETERS(params)
 
 enum { BUFFER_BYTES = 320 << 10 };
 
@@ -52,8 +57,9 @@ static int32_t narrow_width(const ck_conv_plan *plan) {
 }
 
 static void choose(ck_conv_plan *plan) {
-    plan->narrow = narrow_width(plan);
-    if (plan->narrow) { /* every block stands for itself */
+    const int32_t narrow = narrow_width(plan);
+    set_own(plan, (params){narrow});
+    if (narrow) { /* every block stands for itself */
         plan->groups = plan->in_blocks;
         plan->panel_blocks = 1;
         return;
@@ -64,17 +70,20 @@ static void choose(ck_conv_plan *plan) {
 
 static double cost(const ck_conv_plan *plan) {
     const double taps = (double)plan->d.kernel_height * plan->d.kernel_width;
-    if (plan->narrow) /* a load, then a shuffle and a multiply-add a channel */
-        return taps * (0.5 + 0.75 * plan->narrow) * plan->out_blocks * plan->out_height * plan->out_width *
+    if (own(plan)->narrow) /* a load, then a shuffle and a multiply-add a channel */
+        return taps * (0.5 + 0.75 * own(plan)->narrow) * plan->out_blocks * plan->out_height * plan->out_width *
                plan->d.batch;
     const double steps = (double)plan->in_blocks / plan->groups * plan->block * taps;
     const double row = ck_panel_cycles(plan->kernels, plan->out_width, plan->panel_blocks) / plan->panel_blocks;
     return 1.08 * steps * row * plan->out_blocks * plan->out_height * plan->d.batch;
 }
 
+static int32_t packing_order(const ck_conv_plan *plan) { return own(plan)->narrow; }
+
 static size_t packed_size(const ck_conv_plan *plan) {
-    if (!plan->narrow) return ck_pack_panels_size(plan);
-    return (size_t)plan->out_blocks * plan->d.kernel_height * plan->d.kernel_width * plan->narrow * plan->block * 4;
+    if (!own(plan)->narrow) return ck_pack_panels_size(plan);
+    return (size_t)plan->out_blocks * plan->d.kernel_height * plan->d.kernel_width * own(plan)->narrow * plan->block *
+           4;
 }
 
 static size_t workspace_size(const ck_conv_plan *plan) { return buffer_floats(plan) * 4 * plan->threads; }
@@ -108,10 +117,10 @@ static void run_narrow(const ck_conv_plan *plan, const ck_conv_args *args, int32
                        int32_t count, source from) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block;
-    const ptrdiff_t weights = (ptrdiff_t)d->kernel_height * d->kernel_width * plan->narrow * v;
+    const ptrdiff_t weights = (ptrdiff_t)d->kernel_height * d->kernel_width * own(plan)->narrow * v;
     ck_narrow_row job = {.rows = d->kernel_height,
                          .columns = d->kernel_width,
-                         .width = plan->narrow,
+                         .width = own(plan)->narrow,
                          .pixels = plan->out_width,
                          .row_stride = d->dilation_height * from.row_stride,
                          .column_stride = (ptrdiff_t)d->dilation_width * v,
@@ -154,7 +163,7 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         src += (ptrdiff_t)row * d->stride_height * row_stride;
         p.outer_stride[0] = plane;
     }
-    if (plan->narrow) {
+    if (own(plan)->narrow) {
         run_narrow(plan, args, image, group, row, count, (source){src, row_stride});
         return;
     }
@@ -188,7 +197,7 @@ static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 
 /* Narrow groups go through a run of rows together: the 1x1 layers around them split the pixels, so that a thread finds
  * in its own L2 what it wrote. */
-static int32_t together(const ck_conv_plan *plan) { return plan->narrow ? plan->groups : 1; }
+static int32_t together(const ck_conv_plan *plan) { return own(plan)->narrow ? plan->groups : 1; }
 
 typedef struct job {
     const ck_conv_plan *plan;
@@ -228,7 +237,7 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 /* [block][y][x][channel of the group][V outputs], zeros for outputs that only fill up the last block. */
 static void pack_narrow(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
     const ck_filter_view view = ck_view_filter(plan, oihw, scale);
-    const int32_t width = plan->narrow, v = plan->block;
+    const int32_t width = own(plan)->narrow, v = plan->block;
     for (int32_t block = 0; block < plan->out_blocks; block++)
         for (int32_t y = 0; y < plan->d.kernel_height; y++)
             for (int32_t x = 0; x < plan->d.kernel_width; x++)
@@ -243,20 +252,29 @@ static void pack_narrow(const ck_conv_plan *plan, const float *oihw, const float
 }
 
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    if (plan->narrow)
+    if (own(plan)->narrow)
         pack_narrow(plan, oihw, scale, packed);
     else
         ck_pack_panels(plan, oihw, scale, packed);
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    if (plan->narrow) {
-        snprintf(text, size, " groups of %d, %d rows a run", plan->narrow, rows_a_run(plan));
+    if (own(plan)->narrow) {
+        snprintf(text, size, " groups of %d, %d rows a run", own(plan)->narrow, rows_a_run(plan));
         return;
     }
     snprintf(text, size, " %dx%d, %d rows a run", ck_tile_pixels(plan->kernels, plan->panel_blocks),
              plan->panel_blocks * plan->block, rows_a_run(plan));
 }
 
-const ck_conv_algorithm ck_conv_direct = {CK_DIRECT,      applicable, choose, cost,    packed_size,
-                                          workspace_size, pack,       run,    describe};
+const ck_conv_algorithm ck_conv_direct = {.id = CK_DIRECT,
+                                          .name = "direct",
+                                          .applicable = applicable,
+                                          .choose = choose,
+                                          .cost = cost,
+                                          .packed_size = packed_size,
+                                          .workspace_size = workspace_size,
+                                          .pack = pack,
+                                          .packing_order = packing_order,
+                                          .run = run,
+                                          .describe = describe};

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "conv/algorithms.h"
 #include "conv/gemm.h"
 #include "core/sgemm.h"
 
@@ -36,7 +37,7 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
             for (int32_t c = 0; c < view.c; c++)
                 for (int32_t y = 0; y < plan->d.kernel_height; y++)
                     for (int32_t x = 0; x < plan->d.kernel_width; x++)
-                        *dst++ = ck_filter_at(&view, view.groups, g, k, c, y, x);
+                        *dst++ = ck_filter_at(&view, (ck_filter_place){g, k, c, y, x});
 }
 
 /* Where pixel (0, 0) of a channel is, and how far pixels are apart, in elements. */
@@ -129,4 +130,11 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     return CK_OK;
 }
 
-const ck_conv_algorithm ck_conv_gemm = {CK_GEMM, applicable, NULL, cost, packed_size, workspace_size, pack, run, NULL};
+const ck_conv_algorithm ck_conv_gemm = {.id = CK_GEMM,
+                                        .name = "gemm",
+                                        .applicable = applicable,
+                                        .cost = cost,
+                                        .packed_size = packed_size,
+                                        .workspace_size = workspace_size,
+                                        .pack = pack,
+                                        .run = run};

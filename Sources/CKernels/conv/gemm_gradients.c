@@ -8,6 +8,7 @@
  * added in their order (weights). */
 #include <string.h>
 
+#include "conv/algorithms.h"
 #include "conv/gemm.h"
 #include "core/sgemm.h"
 
@@ -116,8 +117,14 @@ static ck_status data_run(const ck_conv_plan *plan, const ck_conv_args *args, in
     return CK_OK;
 }
 
-const ck_conv_algorithm ck_conv_data_gemm = {
-    CK_GEMM, any, NULL, data_cost, data_packed_size, data_workspace_size, data_pack, data_run, NULL};
+const ck_conv_algorithm ck_conv_data_gemm = {.id = CK_GEMM,
+                                             .name = "gemm",
+                                             .applicable = any,
+                                             .cost = data_cost,
+                                             .packed_size = data_packed_size,
+                                             .workspace_size = data_workspace_size,
+                                             .pack = data_pack,
+                                             .run = data_run};
 
 /* ---- weights */
 
@@ -194,5 +201,10 @@ static ck_status weight_run(const ck_conv_plan *plan, const ck_conv_args *args, 
     return CK_OK;
 }
 
-const ck_conv_algorithm ck_conv_weight_gemm = {
-    CK_GEMM, any, NULL, weight_cost, ck_nothing_packed, weight_workspace_size, NULL, weight_run, NULL};
+const ck_conv_algorithm ck_conv_weight_gemm = {.id = CK_GEMM,
+                                               .name = "gemm",
+                                               .applicable = any,
+                                               .cost = weight_cost,
+                                               .packed_size = ck_nothing_packed,
+                                               .workspace_size = weight_workspace_size,
+                                               .run = weight_run};

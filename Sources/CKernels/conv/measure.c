@@ -1,10 +1,10 @@
 /* Timing a plan on made-up data. */
 #define _GNU_SOURCE
+#include "conv/measure.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "conv/wisdom.h"
 
 enum { REPETITIONS = 5, EVICT_BYTES = 64 << 20 };
 

@@ -7,7 +7,7 @@ ck_filter_view ck_view_filter(const ck_conv_plan *plan, const float *oihw, const
     const ck_conv_desc *d = &plan->d;
     const ptrdiff_t kh = d->kernel_height, kw = d->kernel_width;
     const int32_t k = d->out_channels / d->groups, c = d->in_channels / d->groups;
-    ck_filter_view view = {.base = oihw, .scale = scale, .groups = d->groups, .k = k, .c = c};
+    ck_filter_view view = {.base = oihw, .scale = scale, .groups = d->groups, .k = k, .c = c, .merged = plan->groups};
     view.group_stride = (ptrdiff_t)k * c * kh * kw;
     if (d->pass == CK_DATA_GRADIENT) { /* plan->d is turned round already: k counts the forward input's channels */
         view.base += kh * kw - 1;
@@ -33,15 +33,27 @@ int32_t ck_merge_groups(const ck_conv_desc *d, int32_t block) {
     return 1; /* one dense group with zeros: right, if wasteful */
 }
 
-float ck_filter_at(const ck_filter_view *view, int32_t merged_groups, int32_t g, int32_t k, int32_t c, int32_t y,
-                   int32_t x) {
-    const int32_t merge = view->groups / merged_groups;
-    const int32_t k_group = k / view->k, c_group = c / view->c;
+float ck_filter_at(const ck_filter_view *view, ck_filter_place at) {
+    const int32_t merge = view->groups / view->merged;
+    const int32_t k_group = at.k / view->k, c_group = at.c / view->c;
     if (k_group >= merge || k_group != c_group) return 0;
-    const int32_t group = g * merge + k_group, own_k = k % view->k, own_c = c % view->c;
+    const int32_t group = at.group * merge + k_group, own_k = at.k % view->k, own_c = at.c % view->c;
     const float value = view->base[group * view->group_stride + own_k * view->k_stride + own_c * view->c_stride +
-                                   y * view->y_stride + x * view->x_stride];
+                                   at.y * view->y_stride + at.x * view->x_stride];
     return view->scale ? value * view->scale[group * view->k + own_k] : value;
+}
+
+void ck_pack_outputs(const ck_filter_view *view, ck_filter_place at, int32_t width, float *dst) {
+    if (view->groups > 1) {
+        for (int32_t i = 0; i < width; i++, at.k++) dst[i] = ck_filter_at(view, at);
+        return;
+    }
+    const int32_t left = at.c < view->c ? view->k - at.k : 0, real = left < 0 ? 0 : left < width ? left : width;
+    const float *src =
+        view->base + at.k * view->k_stride + at.c * view->c_stride + at.y * view->y_stride + at.x * view->x_stride;
+    for (int32_t i = 0; i < real; i++)
+        dst[i] = view->scale ? src[i * view->k_stride] * view->scale[at.k + i] : src[i * view->k_stride];
+    for (int32_t i = real; i < width; i++) dst[i] = 0;
 }
 
 /* Two FMA and two loads a cycle, and a latency of four: at least eight FMA in flight. */
@@ -76,32 +88,15 @@ size_t ck_pack_panels_size(const ck_conv_plan *plan) {
     return in_blocks * plan->block * plan->d.kernel_height * plan->d.kernel_width * plan->out_blocks * plan->block * 4;
 }
 
-/* One panel of one group: columns k are strided in the source, so the source is walked channel by channel. */
+/* One panel of one group. */
 static void pack_panel(const ck_conv_plan *plan, const ck_filter_view *view, int32_t g, int32_t first, int32_t count,
                        float *dst) {
-    const int32_t v = plan->block, width = count * v;
-    const int32_t kh = plan->d.kernel_height, kw = plan->d.kernel_width;
-    const int32_t channels = plan->in_blocks / plan->groups * v;
-    const int simple = plan->d.groups == 1;
-    for (int32_t b = 0; b < channels / v; b++)
-        for (int32_t y = 0; y < kh; y++)
-            for (int32_t x = 0; x < kw; x++)
-                for (int32_t i = 0; i < v; i++, dst += width) {
-                    const int32_t c = b * v + i;
-                    const int32_t real = simple ? (c < view->c ? view->k - first * v : 0) : width;
-                    const int32_t filled = real < 0 ? 0 : real < width ? real : width;
-                    if (simple) {
-                        const float *src = view->base + first * v * view->k_stride + c * view->c_stride +
-                                           y * view->y_stride + x * view->x_stride;
-                        for (int32_t k = 0; k < filled; k++)
-                            dst[k] = view->scale ? src[k * view->k_stride] * view->scale[first * v + k]
-                                                 : src[k * view->k_stride];
-                    } else {
-                        for (int32_t k = 0; k < filled; k++)
-                            dst[k] = ck_filter_at(view, plan->groups, g, first * v + k, c, y, x);
-                    }
-                    for (int32_t k = filled; k < width; k++) dst[k] = 0;
-                }
+    const int32_t v = plan->block, width = count * v, channels = plan->in_blocks / plan->groups * v;
+    for (int32_t b = 0; b < channels; b += v)
+        for (int32_t y = 0; y < plan->d.kernel_height; y++)
+            for (int32_t x = 0; x < plan->d.kernel_width; x++)
+                for (int32_t c = b; c < b + v; c++, dst += width)
+                    ck_pack_outputs(view, (ck_filter_place){g, first * v, c, y, x}, width, dst);
 }
 
 typedef struct packing {

@@ -1,5 +1,19 @@
-/* What the convolution's algorithms share: the plan, the table entry of an algorithm, views of filters, and the
- * division of output channels into panels. */
+/* What the algorithms of a convolution share: the plan, the table entry of an algorithm, views of filters, and how
+ * output channels are cut into panels.
+ *
+ * Words, here and in all files of conv/ and isa/
+ *     V              floats of a vector of the instruction set, and channels of a channel block
+ *     channel block  V channels that lie side by side: the c of NCHWc, (N, C/c, H, W, c). The last one may be filled up
+ *                    with zeros. `in_blocks` and `out_blocks` count those of x and y
+ *     group          of channels, as in a grouped convolution; nothing else
+ *     panel          up to 4 adjacent output blocks that one kernel call computes, and their filters, packed
+ *     register tile  pixels x output channels whose sums a kernel holds in registers
+ *     tile           in Winograd algorithms: m x m outputs, made from (m + 2) x (m + 2) inputs
+ *     point          in Winograd algorithms: one of the (m + 2)^2 products a tile is transformed to
+ *     step           one input channel at one tap of the kernel: one multiply-add of every sum
+ *     part           work that does not depend on other work of the same call, see core/parallel.h
+ *     worker         the number of the thread that does it; tells only which memory it may use
+ *     run (of rows, of tiles)  adjacent ones that are handled together */
 #ifndef CK_PLAN_H
 #define CK_PLAN_H
 
@@ -13,13 +27,6 @@
 
 typedef struct ck_conv_algorithm ck_conv_algorithm;
 
-/* How a team shares a weight gradient: the product of the three is at most the number of threads. */
-typedef struct ck_weight_split {
-    int32_t images; /* parts, each with a dw of its own, which are added in order at the end */
-    int32_t panels; /* of output channels */
-    int32_t blocks; /* of input channels */
-} ck_weight_split;
-
 struct ck_conv_plan {
     ck_conv_desc d; /* every default filled in */
     const ck_kernels *kernels;
@@ -29,15 +36,18 @@ struct ck_conv_plan {
     int32_t in_blocks, out_blocks; /* channel blocks of x and y */
     int32_t out_height, out_width;
     int32_t threads;
-    int32_t groups;        /* after merging, see ck_merge_groups */
-    int32_t panel_blocks;  /* output blocks of a panel */
-    int32_t narrow;        /* direct: channels of a group, where a block holds several groups; 0 otherwise */
-    int32_t tile;          /* Winograd: m; 0 otherwise */
-    int32_t on_the_fly;    /* Winograd: filters are transformed in run */
-    int32_t chunk_blocks;  /* Winograd on the fly: input blocks transformed at once */
-    int32_t tiles_a_block; /* Winograd: tiles whose transforms are held at once */
-    ck_weight_split split; /* weight gradient */
+    int32_t groups;       /* after merging, see ck_merge_groups */
+    int32_t panel_blocks; /* output blocks of a panel */
+    /* What only the algorithm itself knows: a struct of its own, see CK_PARAMETERS. */
+    _Alignas(16) unsigned char parameters[64];
 };
+
+/* In the file of an algorithm: `own(plan)` reads its parameters, of the type given, and `set_own(plan, value)` sets
+ * them in `choose`. They are zero before. */
+#define CK_PARAMETERS(type)                                                                                            \
+    _Static_assert(sizeof(type) <= sizeof((ck_conv_plan *)0)->parameters, "enlarge ck_conv_plan.parameters");          \
+    static inline const type *own(const ck_conv_plan *plan) { return (const void *)plan->parameters; }                 \
+    static inline void set_own(ck_conv_plan *plan, type value) { *(type *)(void *)plan->parameters = value; }
 
 /* What a run hands to its parts. */
 typedef struct ck_conv_job {
@@ -46,35 +56,34 @@ typedef struct ck_conv_job {
     int32_t batch; /* images of this run */
 } ck_conv_job;
 
-/* One algorithm. `choose` fills the plan's parameters and may be NULL; it comes after `applicable`. Sizes in bytes. */
+/* One algorithm. Sizes in bytes. */
 struct ck_conv_algorithm {
-    ck_algorithm id;
+    ck_algorithm id;  /* what users name it by; unique among those of its list */
+    const char *name; /* in descriptions */
+    int rounds;       /* less exact than direct sums: not with CK_ACCURACY_STRICT */
     int (*applicable)(const ck_conv_plan *plan);
-    void (*choose)(ck_conv_plan *plan);
+    void (*choose)(ck_conv_plan *plan);       /* fills the plan's parameters, once `applicable` has said yes; or NULL */
     double (*cost)(const ck_conv_plan *plan); /* cycles of one thread for one full batch, roughly */
     size_t (*packed_size)(const ck_conv_plan *plan);
     size_t (*workspace_size)(const ck_conv_plan *plan);
-    void (*pack)(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed);
+    void (*pack)(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed); /* NULL: no weights */
+    /* Which of several orders `pack` writes, beside what groups and panels say; NULL: there is one. */
+    int32_t (*packing_order)(const ck_conv_plan *plan);
     ck_status (*run)(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch);
-    void (*describe)(const ck_conv_plan *plan, char *text, size_t size);
+    void (*describe)(const ck_conv_plan *plan, char *text, size_t size); /* or NULL */
 };
-
-extern const ck_conv_algorithm ck_conv_direct, ck_conv_pointwise, ck_conv_stem, ck_conv_stem_winograd,
-    ck_conv_winograd2, ck_conv_winograd4, ck_conv_gemm;
-/* The data gradient where it is no forward convolution, and the weight gradient. */
-extern const ck_conv_algorithm ck_conv_data_direct, ck_conv_data_gemm, ck_conv_weight_direct, ck_conv_weight_gemm,
-    ck_conv_weight_stem, ck_conv_weight_winograd;
 
 /* packed_size of what packs nothing. */
 size_t ck_nothing_packed(const ck_conv_plan *plan);
 
-/* Filters as four strides, so that one packing serves plain and flipped (data gradient) weights.
- * Within a group: w(k, c, y, x) = base[k * k_stride + c * c_stride + y * y_stride + x * x_stride] * scale[k]. */
+/* Filters as four strides, so that one packing serves plain and flipped (data gradient) weights. */
 typedef struct ck_filter_view {
-    const float *base;
+    const float
+        *base; /* w(k, c, y, x) of a real group: base[k * k_stride + c * c_stride + y * y_stride + x * x_stride] */
     ptrdiff_t group_stride, k_stride, c_stride, y_stride, x_stride;
-    const float *scale;   /* by output channel of the whole convolution, or NULL */
+    const float *scale;   /* (K), by output channel of the whole convolution, or NULL */
     int32_t groups, k, c; /* real groups, output and input channels of one */
+    int32_t merged;       /* groups after merging */
 } ck_filter_view;
 
 ck_filter_view ck_view_filter(const ck_conv_plan *plan, const float *oihw, const float *scale);
@@ -83,9 +92,15 @@ ck_filter_view ck_view_filter(const ck_conv_plan *plan, const float *oihw, const
  * merged filter has zeros between the groups. Returns the number of groups left, or 0 if that is impossible. */
 int32_t ck_merge_groups(const ck_conv_desc *d, int32_t block);
 
-/* w(k, c, y, x) of merged group g; 0 for channels that are not there or of another group. */
-float ck_filter_at(const ck_filter_view *view, int32_t merged_groups, int32_t g, int32_t k, int32_t c, int32_t y,
-                   int32_t x);
+/* A place in the filters: a merged group, output and input channel in it, kernel row and column. */
+typedef struct ck_filter_place {
+    int32_t group, k, c, y, x;
+} ck_filter_place;
+
+/* The scaled weight there; 0 for channels that are not there or of another real group. */
+float ck_filter_at(const ck_filter_view *view, ck_filter_place at);
+/* Those of output channels at.k ... at.k + width - 1, side by side: the inner loop of every packing. */
+void ck_pack_outputs(const ck_filter_view *view, ck_filter_place at, int32_t width, float *dst);
 
 /* Panels: `blocks` output blocks in panels of `width`, the rest in panels of falling powers of two. */
 static inline int32_t ck_panel_count(int32_t blocks, int32_t width) {

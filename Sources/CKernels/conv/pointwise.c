@@ -5,7 +5,7 @@
  * come from memory once and the weights once a chunk. */
 #include <stdio.h>
 
-#include "conv/plan.h"
+#include "conv/algorithms.h"
 
 enum { CHUNK_BYTES = 384 << 10 };
 
@@ -108,5 +108,13 @@ static void describe(const ck_conv_plan *plan, char *text, size_t size) {
     snprintf(text, size, " %dx%d", ck_tile_pixels(plan->kernels, plan->panel_blocks), plan->panel_blocks * plan->block);
 }
 
-const ck_conv_algorithm ck_conv_pointwise = {CK_POINTWISE,   applicable, choose, cost,    ck_pack_panels_size,
-                                             workspace_size, pack,       run,    describe};
+const ck_conv_algorithm ck_conv_pointwise = {.id = CK_POINTWISE,
+                                             .name = "pointwise",
+                                             .applicable = applicable,
+                                             .choose = choose,
+                                             .cost = cost,
+                                             .packed_size = ck_pack_panels_size,
+                                             .workspace_size = workspace_size,
+                                             .pack = pack,
+                                             .run = run,
+                                             .describe = describe};

@@ -3,6 +3,7 @@
  *
  * In planes of rows the kernel's columns are adjacent floats, and a panel walks (channel, kernel row) with runs of
  * kernel-width steps: 147 for 7x7 on RGB. */
+#include "conv/algorithms.h"
 #include "conv/stem.h"
 
 enum { ROWS_A_RUN = 4 };
@@ -35,9 +36,8 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
         ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &first, &blocks);
         for (int32_t c = 0; c < plan->d.in_channels; c++)
             for (int32_t y = 0; y < plan->d.kernel_height; y++)
-                for (int32_t x = 0; x < plan->d.kernel_width; x++)
-                    for (int32_t k = first * v; k < (first + blocks) * v; k++)
-                        *dst++ = k < view.k ? ck_filter_at(&view, 1, 0, k, c, y, x) : 0;
+                for (int32_t x = 0; x < plan->d.kernel_width; x++, dst += blocks * v)
+                    ck_pack_outputs(&view, (ck_filter_place){0, first * v, c, y, x}, blocks * v, dst);
     }
 }
 
@@ -78,5 +78,13 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     return ck_stem_run(plan, args, batch, &method);
 }
 
-const ck_conv_algorithm ck_conv_stem = {CK_STEM, ck_stem_applicable, choose, cost, packed_size, workspace_size, pack,
-                                        run,     ck_stem_describe};
+const ck_conv_algorithm ck_conv_stem = {.id = CK_STEM,
+                                        .name = "stem",
+                                        .applicable = ck_stem_applicable,
+                                        .choose = choose,
+                                        .cost = cost,
+                                        .packed_size = packed_size,
+                                        .workspace_size = workspace_size,
+                                        .pack = pack,
+                                        .run = run,
+                                        .describe = ck_stem_describe};

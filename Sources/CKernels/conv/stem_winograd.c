@@ -11,6 +11,7 @@
  *
  * Every input row becomes [channel][point][tile][even, odd] once for a filling of rows; a panel then walks (channel,
  * kernel row, even and odd) for one point and all tiles of a row. */
+#include "conv/algorithms.h"
 #include "conv/stem.h"
 
 enum { TILE = 4, POINTS = 7, ROWS_A_RUN = 8 };
@@ -38,7 +39,6 @@ static int applicable(const ck_conv_plan *plan) {
 }
 
 static void choose(ck_conv_plan *plan) {
-    plan->tile = TILE;
     plan->panel_blocks = ck_panel_width(plan->kernels, tiles(plan), plan->out_blocks);
 }
 
@@ -80,7 +80,7 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
             for (int32_t k = 0; k < width; k++) {
                 float w[7] = {0};
                 for (int32_t x = 0; x < 7 && first * v + k < view.k; x++)
-                    w[x] = ck_filter_at(&view, 1, 0, first * v + k, row / kh, row % kh, x);
+                    w[x] = ck_filter_at(&view, (ck_filter_place){0, first * v + k, row / kh, row % kh, x});
                 for (int32_t point = 0; point < POINTS; point++)
                     for (int32_t parity = 0; parity < parities(point); parity++)
                         dst[(2 * rows * point + parities(point) * row + parity) * width + k] =
@@ -177,5 +177,14 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     return ck_stem_run(plan, args, batch, &method);
 }
 
-const ck_conv_algorithm ck_conv_stem_winograd = {
-    CK_STEM_WINOGRAD, applicable, choose, cost, packed_size, workspace_size, pack, run, ck_stem_describe};
+const ck_conv_algorithm ck_conv_stem_winograd = {.id = CK_STEM_WINOGRAD,
+                                                 .name = "stem winograd",
+                                                 .rounds = 1,
+                                                 .applicable = applicable,
+                                                 .choose = choose,
+                                                 .cost = cost,
+                                                 .packed_size = packed_size,
+                                                 .workspace_size = workspace_size,
+                                                 .pack = pack,
+                                                 .run = run,
+                                                 .describe = ck_stem_describe};

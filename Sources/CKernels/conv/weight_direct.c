@@ -7,7 +7,13 @@
  * dy stays in L1 while all input blocks and taps pass by. */
 #include <stdio.h>
 
+#include "conv/algorithms.h"
 #include "conv/weights.h"
+
+typedef struct params {
+    ck_weight_split split;
+} params;
+CK_PARAMETERS(params)
 
 enum { CHUNK_PIXELS = 208 };
 
@@ -16,7 +22,7 @@ static int applicable(const ck_conv_plan *plan) { return plan->d.src_layout == C
 static void choose(ck_conv_plan *plan) {
     plan->groups = ck_merge_groups(&plan->d, plan->block);
     plan->panel_blocks = CK_WEIGHT_PANEL;
-    plan->split = ck_split_weights(plan, plan->d.batch);
+    set_own(plan, (params){ck_split_weights(plan, plan->d.batch)});
 }
 
 static double cost(const ck_conv_plan *plan) {
@@ -27,7 +33,7 @@ static double cost(const ck_conv_plan *plan) {
 }
 
 static size_t copy_floats(const ck_conv_plan *plan) { return ck_round_up(ck_weight_sums(plan), 16); }
-static size_t workspace_size(const ck_conv_plan *plan) { return 4 * copy_floats(plan) * plan->split.images; }
+static size_t workspace_size(const ck_conv_plan *plan) { return 4 * copy_floats(plan) * own(plan)->split.images; }
 
 /* A 1x1 convolution with stride 1 is one line of pixels a picture; else a line is a row. */
 static int flat(const ck_conv_plan *plan) {
@@ -119,13 +125,13 @@ static void run_images(const ck_conv_plan *plan, const ck_conv_args *args, int64
 }
 
 static int32_t copies(const ck_conv_plan *plan, int32_t batch) {
-    return plan->split.images < batch ? plan->split.images : batch;
+    return own(plan)->split.images < batch ? own(plan)->split.images : batch;
 }
 
 static void run_part(void *context, int64_t part, int32_t worker) {
     const ck_conv_job *j = context;
     const ck_conv_plan *plan = j->plan;
-    const ck_weight_split s = plan->split;
+    const ck_weight_split s = own(plan)->split;
     const int64_t copy = part / (s.panels * s.blocks);
     int64_t n, end, panel, panel_end, block, block_end;
     (void)worker;
@@ -139,15 +145,22 @@ static void run_part(void *context, int64_t part, int32_t worker) {
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
     ck_conv_job job = {plan, args, batch};
     const int32_t count = copies(plan, batch);
-    ck_run_parts(plan->threads, count * plan->split.panels * plan->split.blocks, run_part, &job);
+    ck_run_parts(plan->threads, count * own(plan)->split.panels * own(plan)->split.blocks, run_part, &job);
     ck_store_weights(plan, args, args->workspace, count, copy_floats(plan));
     return CK_OK;
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " outer products, %d x %d x %d parts", plan->split.images, plan->split.panels,
-             plan->split.blocks);
+    snprintf(text, size, " outer products, %d x %d x %d parts", own(plan)->split.images, own(plan)->split.panels,
+             own(plan)->split.blocks);
 }
 
-const ck_conv_algorithm ck_conv_weight_direct = {CK_DIRECT,      applicable, choose, cost,    ck_nothing_packed,
-                                                 workspace_size, NULL,       run,    describe};
+const ck_conv_algorithm ck_conv_weight_direct = {.id = CK_DIRECT,
+                                                 .name = "direct",
+                                                 .applicable = applicable,
+                                                 .choose = choose,
+                                                 .cost = cost,
+                                                 .packed_size = ck_nothing_packed,
+                                                 .workspace_size = workspace_size,
+                                                 .run = run,
+                                                 .describe = describe};

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conv/algorithms.h"
 #include "conv/stem.h"
 #include "conv/weights.h"
 
@@ -122,5 +123,12 @@ static void describe(const ck_conv_plan *plan, char *text, size_t size) {
     snprintf(text, size, " outer products, %d taps a row", (int)plan->d.kernel_width);
 }
 
-const ck_conv_algorithm ck_conv_weight_stem = {
-    CK_STEM, ck_stem_applicable, choose, cost, ck_nothing_packed, workspace_size, NULL, run, describe};
+const ck_conv_algorithm ck_conv_weight_stem = {.id = CK_STEM,
+                                               .name = "stem",
+                                               .applicable = ck_stem_applicable,
+                                               .choose = choose,
+                                               .cost = cost,
+                                               .packed_size = ck_nothing_packed,
+                                               .workspace_size = workspace_size,
+                                               .run = run,
+                                               .describe = describe};

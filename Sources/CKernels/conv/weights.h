@@ -7,6 +7,13 @@
 
 #include "conv/plan.h"
 
+/* How a team shares a weight gradient: the product of the three is at most the number of threads. */
+typedef struct ck_weight_split {
+    int32_t images; /* parts, each with a dw of its own, which are added in order at the end */
+    int32_t panels; /* of output channels */
+    int32_t blocks; /* of input channels */
+} ck_weight_split;
+
 enum { CK_WEIGHT_PANEL = 2 }; /* output blocks of a panel */
 
 /* Floats of one copy of the sums. */

@@ -12,22 +12,35 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "conv/algorithms.h"
 #include "conv/tiles.h"
+
+typedef struct params {
+    int32_t tile;          /* m */
+    int32_t on_the_fly;    /* filters are transformed in run */
+    int32_t chunk_blocks;  /* on the fly: input blocks whose filters are transformed at once */
+    int32_t tiles_a_block; /* tiles whose transforms are held at once */
+} params;
+CK_PARAMETERS(params)
 
 enum { STORED_MOST = 4 << 20, SHARED_TILES = 128 };
 
-static int32_t groups(const ck_conv_plan *plan) { return (plan->tile + 2) / 2; }
-static int32_t group_points(const ck_conv_plan *plan) { return 2 * (plan->tile + 2); }
-static int32_t points(const ck_conv_plan *plan) { return (plan->tile + 2) * (plan->tile + 2); }
+static int32_t groups(const ck_conv_plan *plan) { return (own(plan)->tile + 2) / 2; }
+static int32_t group_points(const ck_conv_plan *plan) { return 2 * (own(plan)->tile + 2); }
+static int32_t points(const ck_conv_plan *plan) { return (own(plan)->tile + 2) * (own(plan)->tile + 2); }
 static int32_t channels(const ck_conv_plan *plan) { return plan->in_blocks * plan->block; }
+
+static int64_t count_tiles(const ck_conv_plan *plan, int32_t batch) {
+    return ck_tile_count(plan, own(plan)->tile, batch);
+}
 
 /* Planes start an odd number of cache lines apart: at a power of two they would all fall into the same cache sets. */
 static ptrdiff_t odd_lines(ptrdiff_t vectors, int32_t v) { return (vectors | 1) * v; }
 static ptrdiff_t v_point(const ck_conv_plan *plan) {
-    return odd_lines((ptrdiff_t)plan->in_blocks * plan->tiles_a_block, plan->block);
+    return odd_lines((ptrdiff_t)plan->in_blocks * own(plan)->tiles_a_block, plan->block);
 }
 static ptrdiff_t m_point(const ck_conv_plan *plan) {
-    return odd_lines((ptrdiff_t)plan->panel_blocks * plan->tiles_a_block, plan->block);
+    return odd_lines((ptrdiff_t)plan->panel_blocks * own(plan)->tiles_a_block, plan->block);
 }
 
 static size_t stored_bytes(const ck_conv_plan *plan) {
@@ -37,26 +50,29 @@ static size_t stored_bytes(const ck_conv_plan *plan) {
 /* Up to four tiles, F(4): filter transform and product are one kernel, and U does not exist. Its 24 sums want 32
  * registers. */
 static int is_fused(const ck_conv_plan *plan) {
-    return plan->on_the_fly && plan->tile == 4 && plan->tiles_a_block <= 4 && plan->kernels->tile_pixels1 >= 16;
+    return own(plan)->on_the_fly && own(plan)->tile == 4 && own(plan)->tiles_a_block <= 4 &&
+           plan->kernels->tile_pixels1 >= 16;
 }
 
 /* On the fly, how the filters of a panel are cut: a group of points of a few input blocks at a time. The fewer the
  * tiles, the more the transform costs beside the product, and the closer its result should stay; the more tiles, the
  * more it costs to add to M between chunks. */
 static void choose_chunk(ck_conv_plan *plan) {
-    const int32_t tiles = plan->tiles_a_block, v = plan->block;
+    const int32_t tiles = own(plan)->tiles_a_block, v = plan->block;
+    params p = *own(plan);
     if (is_fused(plan)) {
         plan->panel_blocks = 1;
-        plan->chunk_blocks = plan->in_blocks < 2 ? 1 : 2;
-        return;
+        p.chunk_blocks = plan->in_blocks < 2 ? 1 : 2;
+    } else {
+        plan->panel_blocks = plan->out_blocks >= 2 ? 2 : 1;
+        const int32_t bytes = group_points(plan) * v * plan->panel_blocks * v * 4; /* of one block of channels */
+        const int32_t room = tiles <= 8 ? 26 << 10 : 104 << 10;
+        p.chunk_blocks = room / bytes < 1 ? 1 : room / bytes < plan->in_blocks ? room / bytes : plan->in_blocks;
     }
-    plan->panel_blocks = plan->out_blocks >= 2 ? 2 : 1;
-    const int32_t bytes = group_points(plan) * v * plan->panel_blocks * v * 4; /* of one block of channels */
-    const int32_t room = tiles <= 8 ? 26 << 10 : 104 << 10;
-    plan->chunk_blocks = room / bytes < 1 ? 1 : room / bytes < plan->in_blocks ? room / bytes : plan->in_blocks;
+    set_own(plan, p);
 }
 static ptrdiff_t u_point(const ck_conv_plan *plan) {
-    return odd_lines((ptrdiff_t)plan->chunk_blocks * plan->block * plan->panel_blocks, plan->block);
+    return odd_lines((ptrdiff_t)own(plan)->chunk_blocks * plan->block * plan->panel_blocks, plan->block);
 }
 
 static int applicable(const ck_conv_plan *plan) {
@@ -66,48 +82,55 @@ static int applicable(const ck_conv_plan *plan) {
            !(d->epilogue & CK_MAX_POOL_3X3_S2);
 }
 
-static void choose(ck_conv_plan *plan) {
-    const int64_t tiles = ck_tile_count(plan, plan->d.batch);
+static void choose(ck_conv_plan *plan, int32_t tile) {
+    params p = {.tile = tile};
+    set_own(plan, p);
+    const int64_t tiles = count_tiles(plan, plan->d.batch);
     const size_t stored = stored_bytes(plan);
-    plan->on_the_fly = stored > STORED_MOST;
-    if (plan->on_the_fly) {
+    p.on_the_fly = stored > STORED_MOST;
+    if (p.on_the_fly) {
         const int64_t blocks = (tiles + SHARED_TILES - 1) / SHARED_TILES;
-        plan->tiles_a_block = (int32_t)((tiles + blocks - 1) / blocks);
+        p.tiles_a_block = (int32_t)((tiles + blocks - 1) / blocks);
+        set_own(plan, p);
         choose_chunk(plan);
-    } else {
-        const int64_t mine = (tiles + plan->threads - 1) / plan->threads;
-        const int32_t unit = plan->kernels->tile_pixels2;
-        const size_t room = stored <= 640 << 10 ? (860 << 10) - stored : 640 << 10;
-        int32_t most = (int32_t)(room / ((size_t)points(plan) * 4 * (channels(plan) + 2 * plan->block)));
-        most = most < unit ? unit : most / unit * unit;
-        plan->tiles_a_block = (int32_t)(mine < most ? mine : most);
-        plan->panel_blocks = ck_panel_width(plan->kernels, plan->tiles_a_block, plan->out_blocks);
+        return;
     }
+    const int64_t mine = (tiles + plan->threads - 1) / plan->threads;
+    const int32_t unit = plan->kernels->tile_pixels2;
+    const size_t room = stored <= 640 << 10 ? (860 << 10) - stored : 640 << 10;
+    int32_t most = (int32_t)(room / ((size_t)points(plan) * 4 * (channels(plan) + 2 * plan->block)));
+    most = most < unit ? unit : most / unit * unit;
+    p.tiles_a_block = (int32_t)(mine < most ? mine : most);
+    plan->panel_blocks = ck_panel_width(plan->kernels, p.tiles_a_block, plan->out_blocks);
+    set_own(plan, p);
 }
+static void choose2(ck_conv_plan *plan) { choose(plan, 2); }
+static void choose4(ck_conv_plan *plan) { choose(plan, 4); }
 
 static double cost(const ck_conv_plan *plan) {
-    const double tiles = (double)ck_tile_count(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks,
+    const double tiles = (double)count_tiles(plan, plan->d.batch), in = plan->in_blocks, out = plan->out_blocks,
                  e = points(plan);
     /* Fused: six rows of 6 (tiles + 2) multiply-adds or so, two a cycle, for each input channel. */
-    const double fused = 18 * (plan->tiles_a_block + 2) / (double)plan->tiles_a_block;
-    const double unfused = e / plan->tiles_a_block / plan->panel_blocks *
-                           ck_panel_cycles(plan->kernels, plan->tiles_a_block, plan->panel_blocks);
+    const double fused = 18 * (own(plan)->tiles_a_block + 2) / (double)own(plan)->tiles_a_block;
+    const double unfused = e / own(plan)->tiles_a_block / plan->panel_blocks *
+                           ck_panel_cycles(plan->kernels, own(plan)->tiles_a_block, plan->panel_blocks);
     const double product = (is_fused(plan) ? fused : unfused) * tiles * in * plan->block * out;
     const double transforms = tiles * e * (3.2 * in + 3 * out);
-    const double filters =
-        plan->on_the_fly && !is_fused(plan) ? ceil(tiles / plan->tiles_a_block) * in * plan->block * out * e * 1.2 : 0;
+    const double filters = own(plan)->on_the_fly && !is_fused(plan)
+                               ? ceil(tiles / own(plan)->tiles_a_block) * in * plan->block * out * e * 1.2
+                               : 0;
     return 1.05 * (product + transforms + filters);
 }
 
 static size_t packed_size(const ck_conv_plan *plan) {
-    if (!plan->on_the_fly) return stored_bytes(plan);
+    if (!own(plan)->on_the_fly) return stored_bytes(plan);
     return (size_t)9 * channels(plan) * plan->out_blocks * plan->block * 4;
 }
 
 /* Whether every thread transforms the input of all tiles for itself. That repeats work, but with few tiles little, and
  * saves the barrier and the fetching of half of V from the other thread's cache, which on machines whose cores do not
  * share an L3 slice doubles the time of a layer. */
-static int owns_input(const ck_conv_plan *plan) { return plan->tiles_a_block <= 32 && plan->threads <= 4; }
+static int owns_input(const ck_conv_plan *plan) { return own(plan)->tiles_a_block <= 32 && plan->threads <= 4; }
 
 typedef struct buffers { /* sizes in floats */
     size_t v, m, scratch, u;
@@ -117,40 +140,32 @@ static buffers buffer_sizes(const ck_conv_plan *plan) {
     buffers b;
     b.v = (size_t)points(plan) * v_point(plan);
     b.m = (size_t)points(plan) * m_point(plan);
-    b.scratch = (size_t)(plan->tile + 2) * (plan->tile * ck_tile_columns(plan) + 2) * plan->block;
-    b.u = plan->on_the_fly ? (size_t)group_points(plan) * u_point(plan) : 0;
+    b.scratch =
+        (size_t)(own(plan)->tile + 2) * (own(plan)->tile * ck_tile_columns(plan, own(plan)->tile) + 2) * plan->block;
+    b.u = own(plan)->on_the_fly ? (size_t)group_points(plan) * u_point(plan) : 0;
     return b;
 }
 
 static size_t workspace_size(const ck_conv_plan *plan) {
     const buffers b = buffer_sizes(plan);
     const size_t each = b.m + b.scratch + b.u;
-    const int shared = plan->on_the_fly && !owns_input(plan);
+    const int shared = own(plan)->on_the_fly && !owns_input(plan);
     return 4 * (shared ? b.v + plan->threads * each : plan->threads * (each + b.v));
 }
 
 /* ---- packing */
 
-/* [input channel][9][width] of one panel, channels first_c...first_c+count. */
-static void pack_taps(const ck_conv_plan *plan, const ck_filter_view *view, int32_t first, int32_t blocks,
-                      int32_t first_c, int32_t count, float *dst) {
-    const int32_t v = plan->block, width = blocks * v, k0 = first * v;
-    int32_t filled = view->k - k0;
-    filled = filled < 0 ? 0 : filled < width ? filled : width;
-    for (int32_t c = first_c; c < first_c + count; c++)
-        for (int32_t y = 0; y < 3; y++)
-            for (int32_t x = 0; x < 3; x++, dst += width) {
-                const int32_t real = c < view->c ? filled : 0;
-                const float *src =
-                    view->base + k0 * view->k_stride + c * view->c_stride + y * view->y_stride + x * view->x_stride;
-                for (int32_t k = 0; k < real; k++)
-                    dst[k] = view->scale ? src[k * view->k_stride] * view->scale[k0 + k] : src[k * view->k_stride];
-                for (int32_t k = real; k < width; k++) dst[k] = 0;
-            }
+/* (channels c...c+V-1, 9 taps, panel's outputs) of one panel. */
+static void pack_taps(const ck_conv_plan *plan, const ck_filter_view *view, int32_t first, int32_t blocks, int32_t c,
+                      float *dst) {
+    const int32_t v = plan->block, width = blocks * v;
+    for (int32_t last = c + v; c < last; c++)
+        for (int32_t tap = 0; tap < 9; tap++, dst += width)
+            ck_pack_outputs(view, (ck_filter_place){0, first * v, c, tap / 3, tap % 3}, width, dst);
 }
 
 static void filter_transform(const ck_conv_plan *plan, const ck_winograd_filter *f) {
-    (plan->tile == 4 ? plan->kernels->winograd4_filter : plan->kernels->winograd2_filter)(f);
+    (own(plan)->tile == 4 ? plan->kernels->winograd4_filter : plan->kernels->winograd2_filter)(f);
 }
 
 typedef struct packing {
@@ -167,12 +182,12 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
     (void)worker;
     ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)part / plan->in_blocks, &first, &blocks);
     const int32_t v = plan->block, in = channels(plan), c = (int32_t)part % plan->in_blocks * v, width = blocks * v;
-    if (plan->on_the_fly) {
-        pack_taps(plan, &p->view, first, blocks, c, v, p->packed + ((ptrdiff_t)first * v * in + c * width) * 9);
+    if (own(plan)->on_the_fly) {
+        pack_taps(plan, &p->view, first, blocks, c, p->packed + ((ptrdiff_t)first * v * in + c * width) * 9);
         return;
     }
     float taps[16 * 9 * 4 * 16] __attribute__((aligned(64)));
-    pack_taps(plan, &p->view, first, blocks, c, v, taps);
+    pack_taps(plan, &p->view, first, blocks, c, taps);
     float *panel = p->packed + (ptrdiff_t)first * v * in * points(plan);
     for (int32_t group = 0; group < groups(plan); group++) {
         const ptrdiff_t point = (ptrdiff_t)in * width;
@@ -213,10 +228,10 @@ static void fetch_rows(const ck_winograd_input *in, int32_t m, int32_t columns, 
 static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t b, int64_t origin, int64_t first,
                         int64_t end, float *v_buffer, float *scratch) {
     const ck_conv_desc *d = &plan->d;
-    const int32_t v = plan->block, m = plan->tile;
+    const int32_t v = plan->block, m = own(plan)->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)d->in_width * v;
     while (first < end) {
-        const ck_segment s = ck_segment_at(plan, first, end);
+        const ck_tile_run s = ck_tile_run_at(plan, own(plan)->tile, first, end);
         const float *picture =
             (const float *)args->src + ((ptrdiff_t)s.image * plan->in_blocks + b) * d->in_height * row_floats;
         ck_winograd_input in = {
@@ -225,7 +240,7 @@ static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int3
             const int32_t y = s.row * m - d->pad_height + r;
             in.rows[r] = y >= 0 && y < d->in_height ? picture + y * row_floats : NULL;
         }
-        in.dst = v_buffer + ((ptrdiff_t)b * plan->tiles_a_block + (first - origin)) * v;
+        in.dst = v_buffer + ((ptrdiff_t)b * own(plan)->tiles_a_block + (first - origin)) * v;
         in.dst_point = v_point(plan);
         if (b + 1 < plan->in_blocks) fetch_rows(&in, m, s.count * m + 2, d->in_height * row_floats, v);
         (m == 4 ? plan->kernels->winograd4_input : plan->kernels->winograd2_input)(&in);
@@ -236,10 +251,10 @@ static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int3
 /* The pixels that output_tiles will write, and the residuals it will read. */
 static void fetch_output(const ck_conv_plan *plan, const ck_conv_args *args, int32_t first, int32_t blocks,
                          int64_t begin, int64_t end) {
-    const int32_t v = plan->block, m = plan->tile;
+    const int32_t v = plan->block, m = own(plan)->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v;
     for (int64_t tile = begin; tile < end;) {
-        const ck_segment s = ck_segment_at(plan, tile, end);
+        const ck_tile_run s = ck_tile_run_at(plan, own(plan)->tile, tile, end);
         const int32_t left = plan->out_height - s.row * m, rows = left < m ? left : m, column = s.column * m;
         const int32_t columns = plan->out_width - column < s.count * m ? plan->out_width - column : s.count * m;
         for (int32_t b = 0; b < blocks; b++)
@@ -256,16 +271,17 @@ static void fetch_output(const ck_conv_plan *plan, const ck_conv_args *args, int
 /* Output blocks first...first+blocks of tiles begin...end; M holds tiles from `begin` on. */
 static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t first, int32_t blocks,
                          int64_t begin, int64_t end, const float *m_buffer) {
-    const int32_t v = plan->block, m = plan->tile;
+    const int32_t v = plan->block, m = own(plan)->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v;
     for (int64_t tile = begin; tile < end;) {
-        const ck_segment s = ck_segment_at(plan, tile, end);
+        const ck_tile_run s = ck_tile_run_at(plan, own(plan)->tile, tile, end);
         const int32_t left = plan->out_height - s.row * m;
         for (int32_t b = 0; b < blocks; b++) {
             const ptrdiff_t at =
                 (((ptrdiff_t)s.image * plan->out_blocks + first + b) * plan->out_height + s.row * m) * row_floats +
                 (ptrdiff_t)s.column * m * v;
-            const ck_winograd_output out = {.src = m_buffer + ((ptrdiff_t)b * plan->tiles_a_block + (tile - begin)) * v,
+            const ck_winograd_output out = {.src = m_buffer +
+                                                   ((ptrdiff_t)b * own(plan)->tiles_a_block + (tile - begin)) * v,
                                             .src_point = m_point(plan),
                                             .tiles = s.count,
                                             .rows = left < m ? left : m,
@@ -298,7 +314,7 @@ static void multiply(const ck_conv_plan *plan, int32_t first, int32_t count, con
                      int32_t from, int32_t depth, const float *u, ptrdiff_t u_stride, int32_t blocks, int32_t tiles,
                      float *m_buffer, stream *next) {
     const int32_t v = plan->block;
-    const ptrdiff_t plane = (ptrdiff_t)plan->tiles_a_block * v;
+    const ptrdiff_t plane = (ptrdiff_t)own(plan)->tiles_a_block * v;
     ck_panel p = {.outer = {depth, 1, 1},
                   .outer_stride = {plane, 0, 0},
                   .run = v,
@@ -308,7 +324,7 @@ static void multiply(const ck_conv_plan *plan, int32_t first, int32_t count, con
                   .dst_block = plane,
                   .accumulate = from > 0};
     for (int32_t e = 0; e < count; e++) {
-        p.src = v_buffer + (first + e) * v_point(plan) + ((ptrdiff_t)from * plan->tiles_a_block + skip) * v;
+        p.src = v_buffer + (first + e) * v_point(plan) + ((ptrdiff_t)from * own(plan)->tiles_a_block + skip) * v;
         p.weights = u + e * u_stride;
         p.dst = m_buffer + (first + e) * m_point(plan);
         if (next) fetch(next);
@@ -321,7 +337,7 @@ static void run_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int64_
     const buffers sizes = buffer_sizes(plan);
     float *v_buffer = buffer, *m_buffer = v_buffer + sizes.v, *scratch = m_buffer + sizes.m;
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), in = channels(plan);
-    const int64_t count = (end - begin + plan->tiles_a_block - 1) / plan->tiles_a_block;
+    const int64_t count = (end - begin + own(plan)->tiles_a_block - 1) / own(plan)->tiles_a_block;
     for (int64_t part = 0; part < count; part++) {
         int64_t first, last;
         ck_split(end - begin, part, count, &first, &last);
@@ -342,10 +358,10 @@ static void run_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int64_
 /* The same where transform and product are one: chunks of input channels whose taps stay in L1 over the six rows. */
 static void run_fused(const ck_conv_plan *plan, const ck_conv_args *args, int64_t begin, int64_t end, int64_t panel,
                       int64_t panel_end, const float *v_buffer, float *m_buffer) {
-    const int32_t v = plan->block, in = channels(plan), chunk = plan->chunk_blocks;
+    const int32_t v = plan->block, in = channels(plan), chunk = own(plan)->chunk_blocks;
     ck_winograd_fused f = {.tiles = (int32_t)(end - begin),
                            .v_point = v_point(plan),
-                           .v_block = (ptrdiff_t)plan->tiles_a_block * v,
+                           .v_block = (ptrdiff_t)own(plan)->tiles_a_block * v,
                            .dst_point = m_point(plan)};
     for (; panel < panel_end; panel++) {
         f.taps = (const float *)args->packed + panel * v * in * 9;
@@ -369,7 +385,7 @@ static void run_fused(const ck_conv_plan *plan, const ck_conv_args *args, int64_
 static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, int64_t origin, int64_t begin,
                            int64_t end, int64_t panel, int64_t panel_end, const float *v_buffer, float *m_buffer,
                            float *u_buffer) {
-    const int32_t v = plan->block, in = channels(plan), chunk = plan->chunk_blocks;
+    const int32_t v = plan->block, in = channels(plan), chunk = own(plan)->chunk_blocks;
     for (; panel < panel_end; panel++) {
         int32_t k, blocks;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &blocks);
@@ -468,7 +484,7 @@ static void run_shared(void *context, int64_t cell, int32_t worker) {
 
 static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *args, int64_t tiles) {
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
-    const int64_t count = (tiles + plan->tiles_a_block - 1) / plan->tiles_a_block;
+    const int64_t count = (tiles + own(plan)->tiles_a_block - 1) / own(plan)->tiles_a_block;
     const int64_t a_block = (tiles + count - 1) / count;
     const int64_t tile_groups = (a_block + plan->kernels->tile_pixels2 - 1) / plan->kernels->tile_pixels2;
     fly f = {plan, args, tiles, count, .sizes = buffer_sizes(plan)};
@@ -502,8 +518,8 @@ static void run_stored(void *context, int64_t part, int32_t worker) {
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
-    const int64_t tiles = ck_tile_count(plan, batch);
-    if (plan->on_the_fly) return run_by_panels(plan, args, tiles);
+    const int64_t tiles = count_tiles(plan, batch);
+    if (own(plan)->on_the_fly) return run_by_panels(plan, args, tiles);
     stored s = {plan, args, tiles, tiles < plan->threads ? tiles : plan->threads};
     ck_run_parts(plan->threads, s.parts, run_stored, &s);
     return CK_OK;
@@ -511,13 +527,33 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
     snprintf(text, size, " %dx%d, %d tiles a block, filters %s", ck_tile_pixels(plan->kernels, plan->panel_blocks),
-             plan->panel_blocks * plan->block, plan->tiles_a_block, plan->on_the_fly ? "on the fly" : "stored");
+             plan->panel_blocks * plan->block, own(plan)->tiles_a_block,
+             own(plan)->on_the_fly ? "on the fly" : "stored");
 }
 
-static void choose2(ck_conv_plan *plan) { plan->tile = 2, choose(plan); }
-static void choose4(ck_conv_plan *plan) { plan->tile = 4, choose(plan); }
+static int32_t packing_order(const ck_conv_plan *plan) { return own(plan)->on_the_fly; }
 
-const ck_conv_algorithm ck_conv_winograd2 = {CK_WINOGRAD_2,  applicable, choose2, cost,    packed_size,
-                                             workspace_size, pack,       run,     describe};
-const ck_conv_algorithm ck_conv_winograd4 = {CK_WINOGRAD_4,  applicable, choose4, cost,    packed_size,
-                                             workspace_size, pack,       run,     describe};
+const ck_conv_algorithm ck_conv_winograd2 = {.id = CK_WINOGRAD_2,
+                                             .name = "winograd f2x2",
+                                             .rounds = 1,
+                                             .applicable = applicable,
+                                             .choose = choose2,
+                                             .cost = cost,
+                                             .packed_size = packed_size,
+                                             .workspace_size = workspace_size,
+                                             .pack = pack,
+                                             .packing_order = packing_order,
+                                             .run = run,
+                                             .describe = describe};
+const ck_conv_algorithm ck_conv_winograd4 = {.id = CK_WINOGRAD_4,
+                                             .name = "winograd f4x4",
+                                             .rounds = 1,
+                                             .applicable = applicable,
+                                             .choose = choose4,
+                                             .cost = cost,
+                                             .packed_size = packed_size,
+                                             .workspace_size = workspace_size,
+                                             .pack = pack,
+                                             .packing_order = packing_order,
+                                             .run = run,
+                                             .describe = describe};

@@ -12,8 +12,4 @@ void ck_wisdom_key(const ck_conv_plan *plan, char key[CK_WISDOM_KEY]);
 ck_status ck_wisdom_find(const char *key, ck_algorithm *algorithm);
 ck_status ck_wisdom_add(const char *key, ck_algorithm algorithm);
 
-/* Seconds of one run of a plan, the median of a few, with the caches emptied before each: warm caches choose algorithms
- * that lose in a network, where every layer finds the last one's data. Negative if memory is short. */
-double ck_measure_plan(const ck_conv_plan *plan);
-
 #endif

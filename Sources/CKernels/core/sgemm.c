@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "core/sgemm.h"
 
 #include <stddef.h>

@@ -15,24 +15,12 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2,prfchw")
 #endif
-#include "isa/simd.inc"
-
-#include "isa/narrow.inc"
-#include "isa/norm.inc"
-#include "isa/ops.inc"
-#include "isa/outer.inc"
-#include "isa/panel.inc"
-#include "isa/rows.inc"
-#include "isa/stem.inc"
-#include "isa/training.inc"
-#include "isa/winograd.inc"
-#include "isa/winograd_gradient.inc"
+#include "isa/all.inc"
 
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
-#include "isa/table.inc"
 
 #endif
