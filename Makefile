@@ -2,7 +2,7 @@
 
 PREFIX ?= /usr/local
 SECONDS ?= 300
-PACKAGES = libopenblas-dev libomp-dev libturbojpeg0-dev libpng-dev zlib1g-dev
+PACKAGES = libopenblas-dev libomp-dev libturbojpeg0-dev libpng-dev libwebp-dev libgif-dev libtiff-dev zlib1g-dev
 CORE_PACKAGES = libopenblas-dev libomp-dev cmake make gcc g++ pkg-config
 # The Swift runtime goes into the program: it starts sooner and runs where no Swift is installed.
 RELEASE = -c release --static-swift-stdlib

@@ -8,7 +8,7 @@ same versions write the same bytes. The versions are in index.json.
 
     index.json      the cases; "offset" and "count" point into pixels.bin
     pixels.bin      expected pixels, raw bytes (H, W, C)
-    *.jpg, *.png    the files to decode
+    *.jpg, ...      the files to decode
 Where many results are compared but seldom looked at, index.json has their FNV-1a hash only, and their sources are
 patterns that the tests compute themselves (see `pattern`).
 """
@@ -26,6 +26,8 @@ import torchvision
 from PIL import Image, ImageEnhance, ImageOps
 from torchvision import transforms
 from torchvision.transforms import functional
+
+from picture_kinds import bmp_files, exif, gif_files, oriented_files, refused_files, saved, scene, tiff_files, webp_files
 
 OUT = Path(__file__).resolve().parent.parent / "Tests" / "Fixtures" / "pictures"
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -69,22 +71,6 @@ def image(array):
 def pixels(picture):
     array = np.asarray(picture)
     return array[..., None] if array.ndim == 2 else array
-
-
-def scene(height, width, rng):
-    """Smooth colors, an edge and a little noise: what a photograph is to a codec."""
-    y, x = np.mgrid[0:height, 0:width]
-    y, x = y / height, x / width
-    phase = rng.uniform(0, 6, 6)
-    planes = [
-        128 + 90 * np.sin(5 * x + phase[0]) * np.cos(4 * y + phase[1]),
-        128 + 90 * np.sin(7 * y + 3 * x + phase[2]) * np.cos(2 * x + phase[3]),
-        128 + 90 * np.cos(6 * x - 5 * y + phase[4]),
-    ]
-    rgb = np.stack(planes, -1)
-    disc = (x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.06
-    rgb[disc] = 255 - rgb[disc]
-    return np.clip(rgb + rng.normal(0, 4, rgb.shape), 0, 255).astype(np.uint8)
 
 
 # ---------------------------------------------------------------- resize
@@ -234,22 +220,6 @@ def turbojpeg_compress(array, pixel_format, sampling, quality=90, flags=0):
     return result
 
 
-def saved(picture, kind, **options):
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def tiff(orientation, order="<", kind=3, before=1):
-    """A TIFF block with an orientation of a given byte order and type, behind some other entries."""
-    entries = [struct.pack(order + "HHII", 0x0100 + i, 4, 1, 17) for i in range(before)]
-    value = {1: "BBBB", 3: "HH", 4: "I"}[kind]
-    fields = [orientation] + [0] * (len(value) - 1)
-    entries.append(struct.pack(order + "HHI" + value, 0x0112, kind, 1, *fields))
-    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
-    return head + struct.pack(order + "H", len(entries)) + b"".join(entries) + struct.pack(order + "I", 0)
-
-
 def jpeg_files(rng):
     color = Image.fromarray(scene(21, 34, rng))
     small = Image.fromarray(scene(11, 18, rng))
@@ -280,13 +250,13 @@ def jpeg_files(rng):
         order, kind = ("<", 3) if value % 2 else (">", 3)
         if value == 7:
             kind = 4
-        files[f"exif_{value}.jpg"] = saved(small, "JPEG", quality=80, exif=b"Exif\0\0" + tiff(value, order, kind, value % 3))
-    files["exif_absurd.jpg"] = saved(small, "JPEG", quality=80, exif=b"Exif\0\0" + tiff(9))
+        files[f"exif_{value}.jpg"] = saved(small, "JPEG", quality=80, exif=b"Exif\0\0" + exif(value, order, kind, value % 3))
+    files["exif_absurd.jpg"] = saved(small, "JPEG", quality=80, exif=b"Exif\0\0" + exif(9))
     plain = saved(small, "JPEG", quality=80)
     comment = b"\xff\xfe" + struct.pack(">H", 2 + 300) + bytes(300)
     xmp = b"http://ns.adobe.com/xap/1.0/\0<x/>"
     app1 = lambda payload: b"\xff\xe1" + struct.pack(">H", 2 + len(payload)) + payload
-    files["exif_behind_others.jpg"] = plain[:2] + comment + app1(xmp) + app1(b"Exif\0\0" + tiff(6)) + plain[2:]
+    files["exif_behind_others.jpg"] = plain[:2] + comment + app1(xmp) + app1(b"Exif\0\0" + exif(6)) + plain[2:]
     return files
 
 
@@ -362,8 +332,8 @@ def png_files(rng):
     files["interlaced_rgba16.png"] = png(wide, 16, 6, interlaced=True)
     files["interlaced_tiny.png"] = png(rgb[:3, :2], 8, 2, interlaced=True)
     for value in (3, 6):
-        files[f"exif_{value}.png"] = png(rgb[:7, :9], 8, 2, before=chunk(b"eXIf", tiff(value)))
-    files["exif_behind_8.png"] = png(rgb[:7, :9], 8, 2, after=chunk(b"eXIf", tiff(8, ">")))
+        files[f"exif_{value}.png"] = png(rgb[:7, :9], 8, 2, before=chunk(b"eXIf", exif(value)))
+    files["exif_behind_8.png"] = png(rgb[:7, :9], 8, 2, after=chunk(b"eXIf", exif(8, ">")))
     return files
 
 
@@ -373,17 +343,25 @@ def decode_cases(files, blob):
         (OUT / name).write_bytes(data)
         opened = Image.open(io.BytesIO(data))
         opened.load()
-        if opened.mode.startswith("I;16"):  # Pillow clips these; the documented rule is the high byte
+        # Pillow clips these; the documented rule is the high byte, unless all are 255 at most.
+        is_wide = opened.mode.startswith("I;16") and np.asarray(opened).max() > 255
+        if is_wide:
             upright = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
         else:
             upright = ImageOps.exif_transpose(opened)
         result = pixels(upright.convert("RGB"))
         case = {"file": name, "height": result.shape[0], "width": result.shape[1], **blob.add(result)}
-        if not opened.mode.startswith("I;16"):
+        if not is_wide:
             case["grayHash"] = fnv1a(upright.convert("RGB").convert("L"))
             case["storedHash"] = fnv1a(opened.convert("RGB"))
         cases.append(case)
     return cases
+
+
+def refused_cases(files):
+    for name, (data, _) in files.items():
+        (OUT / name).write_bytes(data)
+    return [{"file": name, "fault": fault} for name, (_, fault) in sorted(files.items())]
 
 
 def main():
@@ -391,6 +369,7 @@ def main():
     for old in OUT.iterdir():
         old.unlink()
     blob = Blob()
+    kinds = [webp_files, gif_files, bmp_files, tiff_files, lambda rng: oriented_files(rng, chunk)]
     index = {
         "versions": {
             "Pillow": PIL.__version__, "libjpeg_turbo": PIL.features.version("libjpeg_turbo"),
@@ -401,7 +380,9 @@ def main():
         "transformHashes": transform_hashes(),
         "pipeline": pipeline_case(np.random.default_rng(3), blob),
         "colorHashes": color_hashes(),
-        "decode": decode_cases({**jpeg_files(np.random.default_rng(4)), **png_files(np.random.default_rng(5))}, blob),
+        "decode": decode_cases({**jpeg_files(np.random.default_rng(4)), **png_files(np.random.default_rng(5))}, blob)
+        + [case for seed, files in enumerate(kinds) for case in decode_cases(files(np.random.default_rng(6 + seed)), blob)],
+        "refused": refused_cases(refused_files(np.random.default_rng(20))),
     }  # fmt: skip
     lines = []
     for key, value in index.items():

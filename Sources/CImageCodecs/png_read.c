@@ -10,6 +10,7 @@ typedef struct {
     ci_decoder *decoder;
     size_t at;
     int passes;
+    int is_wide; /* gray of 16 bits */
     png_trap trap;
 } png_reader;
 
@@ -23,7 +24,14 @@ static void take(png_structp png, png_bytep target, size_t count) {
     reader->at += count;
 }
 
-ci_status ci_png_open(ci_decoder *decoder) {
+static int recognizes(const uint8_t *bytes, size_t size) { return size >= 8 && !png_sig_cmp(bytes, 0, 8); }
+
+static size_t row_size(const ci_decoder *decoder) {
+    const png_reader *reader = decoder->state;
+    return (size_t)decoder->info.width * (size_t)decoder->info.channels * (reader->is_wide ? 2 : 1);
+}
+
+static ci_status reader_open(ci_decoder *decoder) {
     png_reader *reader = calloc(1, sizeof *reader);
     if (!reader) return CI_OUT_OF_MEMORY;
     decoder->state = reader;
@@ -49,22 +57,28 @@ ci_status ci_png_open(ci_decoder *decoder) {
     if (status != CI_OK) return status;
     if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
     if (color == PNG_COLOR_TYPE_GRAY && bits < 8) png_set_expand_gray_1_2_4_to_8(png);
-    if (bits == 16) png_set_strip_16(png);
+    reader->is_wide = color == PNG_COLOR_TYPE_GRAY && bits == 16;
+    if (bits == 16 && !reader->is_wide) png_set_strip_16(png);
     png_set_strip_alpha(png);
     reader->passes = png_set_interlace_handling(png);
     png_read_update_info(png, reader->info);
-    if (png_get_rowbytes(png, reader->info) != (size_t)decoder->info.width * (size_t)decoder->info.channels)
+    if (png_get_rowbytes(png, reader->info) != row_size(decoder))
         png_error(png, "the rows are not of the size the header says");
     return CI_OK;
 }
 
-ci_status ci_png_read(ci_decoder *decoder, uint8_t *pixels) {
-    png_reader *reader = decoder->state;
-    const size_t row = (size_t)decoder->info.width * (size_t)decoder->info.channels;
-    if (setjmp(reader->trap.escape)) return reader->trap.status;
-    /* libpng writes only some pixels of a row in the early passes of an interlaced picture. */
+/* libpng writes only some pixels of a row in the early passes of an interlaced picture. */
+static void read_passes(const ci_decoder *decoder, uint8_t *rows) {
+    const png_reader *reader = decoder->state;
+    const size_t row = row_size(decoder);
     for (int pass = 0; pass < reader->passes; pass++)
-        for (int32_t y = 0; y < decoder->info.height; y++) png_read_row(reader->png, pixels + (size_t)y * row, NULL);
+        for (int32_t y = 0; y < decoder->info.height; y++) png_read_row(reader->png, rows + (size_t)y * row, NULL);
+}
+
+static ci_status read_rows(ci_decoder *decoder, uint8_t *rows) {
+    png_reader *reader = decoder->state;
+    if (setjmp(reader->trap.escape)) return reader->trap.status;
+    read_passes(decoder, rows);
     /* All pixels are here; a fault behind them is a warning. */
     if (setjmp(reader->trap.escape)) {
         decoder->info.warnings++;
@@ -75,9 +89,30 @@ ci_status ci_png_read(ci_decoder *decoder, uint8_t *pixels) {
     return CI_OK;
 }
 
-void ci_png_close(ci_decoder *decoder) {
+/* The high 8 bits; the low ones where all high ones are 0: 8 bits that somebody stored as 16. */
+static void narrow(const uint8_t *wide, size_t count, uint8_t *pixels) {
+    int is_bright = 0;
+    for (size_t i = 0; i < count; i++) is_bright |= wide[2 * i];
+    for (size_t i = 0; i < count; i++) pixels[i] = wide[2 * i + (is_bright ? 0 : 1)];
+}
+
+static ci_status reader_read(ci_decoder *decoder, uint8_t *pixels) {
+    const png_reader *reader = decoder->state;
+    if (!reader->is_wide) return read_rows(decoder, pixels);
+    const size_t count = (size_t)decoder->info.height * (size_t)decoder->info.width;
+    uint8_t *wide = malloc(count * 2);
+    if (!wide) return CI_OUT_OF_MEMORY;
+    const ci_status status = read_rows(decoder, wide);
+    if (status == CI_OK) narrow(wide, count, pixels);
+    free(wide);
+    return status;
+}
+
+static void reader_close(ci_decoder *decoder) {
     png_reader *reader = decoder->state;
     if (!reader) return;
     if (reader->png) png_destroy_read_struct(&reader->png, &reader->info, NULL);
     free(reader);
 }
+
+const ci_reader ci_png_reader = {CI_PNG, recognizes, reader_open, reader_read, reader_close};

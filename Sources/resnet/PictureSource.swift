@@ -5,7 +5,7 @@ import Glibc
 import ResNetSwift
 
 struct PictureOptions: ParsableArguments {
-    @Argument(help: ArgumentHelp("Pictures (JPEG, PNG) or folders of them.", valueName: "image"))
+    @Argument(help: ArgumentHelp("Pictures (JPEG, PNG, WebP, GIF, BMP, TIFF) or folders of them.", valueName: "image"))
     var images: [String]
 
     @Option(
@@ -26,7 +26,7 @@ struct PictureOptions: ParsableArguments {
             }
             let found = try PictureFiles.list(in: image)
             guard !found.isEmpty else {
-                throw ToolError("\(image): expected a folder with JPEG or PNG pictures, found none")
+                throw ToolError("\(image): expected a folder with pictures, found none")
             }
             paths += found
         }

@@ -38,7 +38,7 @@ struct VerifyCommand: ParsableCommand {
         }
         progress.hide()
         guard check.count > 0 else {
-            throw ToolError("\(folder): expected a folder with JPEG or PNG pictures, found none")
+            throw ToolError("\(folder): expected a folder with pictures, found none")
         }
         for (state, findings) in [("broken", check.broken), ("damaged", check.damaged)] {
             for finding in findings {

@@ -64,7 +64,7 @@ final class DatasetTests: XCTestCase {
             assertFails("no folders", try Dataset.imageFolder(root))
             assertFails("No such file", try Dataset.imageFolder("\(root)/nowhere"))
             try write("", to: "\(root)/cat/readme.txt")
-            assertFails("\(root)/cat: expected JPEG or PNG files", try Dataset.imageFolder(root))
+            assertFails("\(root)/cat: expected pictures", try Dataset.imageFolder(root))
         }
     }
 
@@ -143,7 +143,7 @@ final class DatasetTests: XCTestCase {
             assertFails("line 1: expected a header", try dataset("1.jpg,cat\n2.jpg,dog\n"))
             assertFails("expected a column of paths and one of labels", try dataset("path\n1.jpg\n"))
             assertFails("line 3: expected a class, found an empty field", try dataset("path,label\n1.jpg,a\n2.jpg,\n"))
-            assertFails("line 2: expected the path of a JPEG or PNG", try dataset("path,label\nnumber one,a\n"))
+            assertFails("line 2: expected the path of a picture", try dataset("path,label\nnumber one,a\n"))
             assertFails("line 2: expected label numbers", try dataset("path,labels\n1.jpg,a b\n", .multiLabel()))
             assertFails("line 2: expected a picture", try dataset("path,label\n"))
             assertFails("nowhere.csv", try Dataset.csv("\(root)/nowhere.csv", labels: .classes))

@@ -10,6 +10,14 @@ struct PictureFixtures: Decodable {
         let height, width, offset, count: Int
         /// Of the picture as gray, and of the pixels as stored, without EXIF. Not for 16-bit gray.
         let grayHash, storedHash: String?
+
+        var isLossy: Bool {
+            file.hasSuffix(".jpg") || ["lossy.webp", "lossy_alpha.webp", "exif_6.webp"].contains(file)
+                || file.hasPrefix("jpeg")
+        }
+    }
+    struct Refused: Decodable {
+        let file, fault: String
     }
     struct Geometry: Decodable {
         let height, width, seed, resize, cropHeight, cropWidth: Int
@@ -28,6 +36,7 @@ struct PictureFixtures: Decodable {
         let grayHash: String?
     }
     let decode: [Decode]
+    let refused: [Refused]
     let transformHashes: [Geometry]
     let pipeline: Pipeline
     let colorHashes: [Color]

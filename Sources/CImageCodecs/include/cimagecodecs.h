@@ -1,7 +1,10 @@
-/* cimagecodecs.h: JPEG and PNG bytes to pixels and back, over libjpeg-turbo and libpng.
+/* cimagecodecs.h: the bytes of picture files to pixels, and pixels to PNG. JPEG and PNG through libjpeg-turbo and
+ * libpng; WebP, GIF and TIFF through libwebp, giflib and libtiff, which are loaded when the first such picture is met;
+ * BMP by itself.
  *
  * Nothing here prints, exits or jumps out: what the libraries would say or do is caught and comes back as a status and
- * a message. There is no global state. Pixels are bytes, (H, W, C), channels last and rows without gaps.
+ * a message. Pixels are bytes, (H, W, C), channels last and rows without gaps. Sizes are checked against the limit
+ * before memory for pixels is asked for.
  *
  *     ci_decoder *decoder;
  *     ci_info info;
@@ -23,15 +26,15 @@ extern "C" {
 typedef enum ci_status {
     CI_OK = 0,
     CI_INVALID_ARGUMENT = 1,
-    CI_UNKNOWN_FORMAT = 2, /* neither a JPEG nor a PNG by its first bytes */
+    CI_UNKNOWN_FORMAT = 2, /* none of the formats by its first bytes */
     CI_TRUNCATED = 3,      /* the file ends before the picture does */
     CI_CORRUPT = 4,        /* the decoder gave up */
-    CI_UNSUPPORTED = 5,    /* valid, but of a kind that is not read, such as lossless JPEG */
+    CI_UNSUPPORTED = 5,    /* valid, but of a kind that is not read, such as lossless JPEG; or its library is missing */
     CI_TOO_LARGE = 6,      /* more pixels than the caller allows */
     CI_OUT_OF_MEMORY = 7
 } ci_status;
 
-typedef enum ci_format { CI_JPEG = 1, CI_PNG = 2 } ci_format;
+typedef enum ci_format { CI_JPEG = 1, CI_PNG, CI_WEBP, CI_GIF, CI_BMP, CI_TIFF } ci_format;
 
 /* The default limit: a file of a few bytes may claim any size, and pixels cost memory. */
 #define CI_MAX_PIXELS 200000000
@@ -46,13 +49,22 @@ typedef struct ci_info {
 
 typedef struct ci_decoder ci_decoder;
 
+/* The format that the first bytes of a file announce, 0 if none; 18 bytes are enough. */
+ci_format ci_recognize(const uint8_t *bytes, size_t size);
+
 /* Tells the format and reads the header. `bytes` must stay until ci_close. `info` is always filled as far as known.
  * `decoder` is NULL unless the status is CI_OK. */
 ci_status ci_open(const uint8_t *bytes, size_t size, uint64_t max_pixels, ci_decoder **decoder, ci_info *info);
 
-/* Decodes all pixels; once per decoder. JPEG: full size, accurate DCT, smooth upsampling; CMYK and YCCK become RGB the
- * way Pillow does it (stored inverted, as Adobe writes them). PNG: palettes become RGB, alpha and transparency are
- * dropped, 16 bits become the high 8, fewer bits are spread over 0...255; no gamma or color profile is applied. */
+/* Decodes all pixels; once per decoder. No gamma or color profile is applied, alpha and transparency are dropped, 16
+ * bits become the high 8 (gray that is 255 at most in all of a picture keeps its value), fewer than 8 are spread over
+ * 0...255, palettes become RGB (gray, where BMP's and GIF's are).
+ *
+ *     JPEG   full size, accurate DCT, smooth upsampling; CMYK and YCCK become RGB the way Pillow does it (stored
+ * inverted, as Adobe writes them); at most 100 scans, and 2.5e9 pixels in all scans WebP   of an animation the first
+ * frame; what it does not cover is black GIF    the first frame on its screen TIFF   the first page; gray, palette,
+ * RGB, CMYK and YCbCr; premultiplied colors are divided by their alpha; samples of 32 bits, and signed ones of 16, only
+ * where they are 0...255 */
 ci_status ci_read(ci_decoder *decoder, uint8_t *pixels, ci_info *info);
 
 void ci_close(ci_decoder *decoder); /* NULL is fine */
@@ -62,6 +74,9 @@ void ci_close(ci_decoder *decoder); /* NULL is fine */
 ci_status ci_png_encode(const uint8_t *pixels, int32_t height, int32_t width, int32_t channels, uint8_t **bytes,
                         size_t *size, char *message);
 void ci_free(void *memory);
+
+/* Inflates a zlib stream into at most `capacity` bytes; CI_TOO_LARGE if there are more. */
+ci_status ci_inflate(const uint8_t *bytes, size_t size, uint8_t *target, size_t capacity, size_t *written);
 
 #ifdef __cplusplus
 }

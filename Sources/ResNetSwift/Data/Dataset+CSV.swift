@@ -33,7 +33,7 @@ extension Dataset {
             path, pathNames: ["path", "image", "file", "filename", "image_path", "id"],
             labelNames: ["label", "labels", "class", "target", "targets"])
         for (line, file, _) in table.rows.prefix(1) where !PictureFiles.hasPictureName(file) {
-            throw .line(path: path, line: line, expected: "the path of a JPEG or PNG file", found: "'\(file)'")
+            throw .line(path: path, line: line, expected: "the path of a picture file", found: "'\(file)'")
         }
         let folder = root ?? path.parentFolder
         let files = table.rows.map { $0.file.hasPrefix("/") ? $0.file : "\(folder)/\($0.file)" }

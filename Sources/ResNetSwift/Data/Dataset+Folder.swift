@@ -9,7 +9,7 @@ import Glibc
 extension Dataset {
     /// Pictures in a folder for each class: torchvision's ImageFolder.
     /// - Parameters:
-    ///   - root: a folder with a folder of JPEG and PNG files, at any depth, for each class.
+    ///   - root: a folder with a folder of pictures, at any depth, for each class.
     ///   - classNames: the classes in the order of a network's logits; nil means those of the folders, sorted byte by
     ///     byte.
     /// - Throws: `DatasetError` for a folder without classes, a class without pictures, or one that is not in `classNames`.
@@ -29,12 +29,12 @@ extension Dataset {
         for (label, name) in names.enumerated() where folders.contains(name) {
             let found = try pictures(in: "\(root)/\(name)", recursively: true)
             guard !found.isEmpty || classNames != nil else {
-                throw .layout(path: "\(root)/\(name)", expected: "JPEG or PNG files", found: "none")
+                throw .layout(path: "\(root)/\(name)", expected: "pictures", found: "none")
             }
             paths += found
             labels += Array(repeating: label, count: found.count)
         }
-        guard !paths.isEmpty else { throw .layout(path: root, expected: "JPEG or PNG files", found: "none") }
+        guard !paths.isEmpty else { throw .layout(path: root, expected: "pictures", found: "none") }
         let stray = try pictures(in: root, recursively: false)
         return Dataset(
             classNames: names, labels: .classes(labels), source: .files(paths),

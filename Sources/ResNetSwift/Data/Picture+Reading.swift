@@ -1,4 +1,4 @@
-// A picture from a file. JPEG and PNG, told by content; the extension is never looked at.
+// A picture from a file. The format is told by content; the extension is never looked at.
 
 import CImageCodecs
 import Glibc
@@ -9,14 +9,15 @@ extension Picture {
     /// The longest file that is read, in bytes.
     public static let fileLimit = 1 << 30
 
-    /// Reads a JPEG or PNG file.
+    /// Reads a JPEG, PNG, WebP, GIF, BMP or TIFF file; of several frames or pages the first.
     ///
     /// Pixels equal those of Pillow's `Image.open(path).convert("RGB")` (`channels: 3`) or `.convert("L")` (1): palettes
-    /// become colors, alpha is dropped, CMYK and YCCK are taken to be inverted as Adobe writes them, no color profile
-    /// is applied, and 16 bits become the high 8. One exception: Pillow clips 16-bit gray to 255 and loses the picture;
-    /// here it becomes its high 8 bits like 16-bit color does.
+    /// become colors, alpha is dropped, a JPEG's CMYK and YCCK are taken to be inverted as Adobe writes them, no color
+    /// profile is applied, and 16 bits become the high 8. One exception: Pillow clips gray of 16 bits to 255 and loses the
+    /// picture; here it becomes its high 8 bits like color of 16 bits does, unless all of it is 255 at most. Gray TIFFs of
+    /// 32 bits are read where all of it is 0 to 255.
     /// - Parameters:
-    ///   - path: a file of any name; whether it is JPEG or PNG, its bytes tell.
+    ///   - path: a file of any name; its bytes tell the format.
     ///   - exif: whether the EXIF orientation is applied, as `PIL.ImageOps.exif_transpose` does.
     ///   - channels: 3 for RGB, 1 for gray, nil for what the file holds.
     /// - Throws: `PictureError`, which names the file and the fault. Damage that the decoder got over is no error:
@@ -25,23 +26,28 @@ extension Picture {
         try self.init(bytes: try Self.bytes(of: path), name: path, exif: exif, channels: channels)
     }
 
-    /// Reads a JPEG or PNG that is in memory; `name` stands for the path in errors.
+    /// Reads a picture file that is in memory; `name` stands for the path in errors.
+    /// - Parameter pixelLimit: the most pixels that are decoded.
     public init(
-        bytes: [UInt8], name: String, exif: ExifPolicy = .apply, channels: Int? = 3
+        bytes: [UInt8], name: String, exif: ExifPolicy = .apply, channels: Int? = 3,
+        pixelLimit: Int = Picture.pixelLimit
     ) throws(PictureError) {
         precondition(channels == nil || channels == 1 || channels == 3, "files are read as gray (1) or RGB (3)")
         if bytes.isEmpty { throw PictureError(path: name, fault: .empty) }
         var stored = try bytes.withUnsafeBufferPointer { (buffer) throws(PictureError) -> Picture in
-            try Self.decode(buffer, name: name)
+            try Self.decode(buffer, name: name, limit: pixelLimit)
         }
         if let channels { stored = stored.converted(toChannels: channels)! }  // 1 <-> 3 always exists
-        self = exif == .apply ? stored.oriented(ExifOrientation(inFile: bytes)) : stored
+        let isApplied = exif == .apply || PictureFormat(ofFile: bytes) == .tiff
+        self = isApplied ? stored.oriented(ExifOrientation(inFile: bytes)) : stored
     }
 
-    private static func decode(_ bytes: UnsafeBufferPointer<UInt8>, name: String) throws(PictureError) -> Picture {
+    private static func decode(
+        _ bytes: UnsafeBufferPointer<UInt8>, name: String, limit: Int
+    ) throws(PictureError) -> Picture {
         var decoder: OpaquePointer?
         var info = ci_info()
-        let status = ci_open(bytes.baseAddress, bytes.count, UInt64(pixelLimit), &decoder, &info)
+        let status = ci_open(bytes.baseAddress, bytes.count, UInt64(max(limit, 0)), &decoder, &info)
         guard status == CI_OK else { throw PictureError(path: name, fault: fault(status, info, bytes)) }
         defer { ci_close(decoder) }
         var picture = try Picture(height: Int(info.height), width: Int(info.width), channels: Int(info.channels)) {
@@ -61,30 +67,13 @@ extension Picture {
         _ status: ci_status, _ info: ci_info, _ bytes: UnsafeBufferPointer<UInt8>
     ) -> PictureError.Fault {
         switch status {
-        case CI_UNKNOWN_FORMAT: .unknownFormat(looksLike(bytes))
+        case CI_UNKNOWN_FORMAT: .unknownFormat(PictureFormat.looksLike(bytes))
         case CI_TRUNCATED: .truncated(message(info))
         case CI_UNSUPPORTED: .unsupported(message(info))
         case CI_TOO_LARGE: .tooLarge(message(info))
         case CI_OUT_OF_MEMORY: .outOfMemory
         default: .corrupt(message(info))
         }
-    }
-
-    /// A guess for people who hold a file that is no picture of ours.
-    private static func looksLike(_ bytes: UnsafeBufferPointer<UInt8>) -> String {
-        let start = bytes.prefix(64)
-        func begins(_ text: String, at offset: Int = 0) -> Bool { start.dropFirst(offset).starts(with: text.utf8) }
-        if begins("GIF8") { return "it is a GIF: convert it first" }
-        if begins("RIFF") && begins("WEBP", at: 8) { return "it is a WebP: convert it first" }
-        if begins("BM") { return "it may be a BMP: convert it first" }
-        if begins("II*\0") || begins("MM\0*") { return "it is a TIFF: convert it first" }
-        if begins("ftyp", at: 4) { return "it is a HEIC, AVIF or video file: convert it first" }
-        if begins("%PDF") { return "it is a PDF" }
-        if begins("version https://git-lfs") { return "it is a Git-LFS pointer: run git lfs pull" }
-        if begins("<") || begins("\u{feff}<") { return "it is an HTML or XML page, perhaps a failed download" }
-        if bytes.count < 8 { return "it has only \(bytes.count) bytes" }
-        let hexadecimal = start.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
-        return "it begins with the bytes \(hexadecimal.joined(separator: " "))"
     }
 
     /// The whole file. Read, not mapped: a file that shrinks while it is mapped kills the process.

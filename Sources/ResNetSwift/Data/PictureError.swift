@@ -12,7 +12,7 @@ public struct PictureError: Error, Sendable, Hashable, CustomStringConvertible {
         case unreadable(String)
         /// No bytes.
         case empty
-        /// Neither JPEG nor PNG; what it looks like instead.
+        /// Of no format that is read; what it looks like instead.
         case unknownFormat(String)
         /// The file ends before the picture does; the decoder's words.
         case truncated(String)
@@ -48,7 +48,7 @@ extension PictureError.Fault: CustomStringConvertible {
         case .notAFile: "is a folder or a device, not a picture file"
         case .unreadable(let why): "cannot be read: \(why)"
         case .empty: "the file is empty"
-        case .unknownFormat(let what): "is not a JPEG or PNG picture; \(what)"
+        case .unknownFormat(let what): "is not a \(PictureFormat.list) picture; \(what)"
         case .truncated(let why): "the picture is cut off: \(why)"
         case .corrupt(let why): "the picture is damaged: \(why)"
         case .unsupported(let why): "this kind of picture is not supported: \(why)"

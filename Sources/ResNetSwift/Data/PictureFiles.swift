@@ -6,7 +6,7 @@ import Glibc
 public enum PictureFiles {
     /// How a file is recognized as a picture.
     public enum Criterion: Sendable, Hashable {
-        /// Extension jpg, jpeg, jpe, jfif or png, in any case. Opens no file, and finds damaged pictures too.
+        /// The extension, in any case. Opens no file, and finds damaged pictures too.
         case name
         /// The first bytes: opens every file, and finds pictures whatever they are called.
         case content
@@ -71,16 +71,15 @@ public enum PictureFiles {
             let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
             guard descriptor >= 0 else { return false }
             defer { close(descriptor) }
-            var start = [UInt8](repeating: 0, count: 8)
-            let count = read(descriptor, &start, 8)
-            return count >= 3 && start.starts(with: [0xff, 0xd8, 0xff])
-                || count == 8 && start == [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
+            var start = [UInt8](repeating: 0, count: 18)
+            let count = read(descriptor, &start, start.count)
+            return PictureFormat(ofFile: start.prefix(max(count, 0))) != nil
         }
     }
 
-    /// Extension jpg, jpeg, jpe, jfif or png, in any case.
+    /// An extension of pictures that are read, in any case.
     static func hasPictureName(_ path: String) -> Bool {
         guard let dot = path.utf8.lastIndex(of: UInt8(ascii: ".")) else { return false }
-        return ["jpg", "jpeg", "jpe", "jfif", "png"].contains(path[dot...].dropFirst().lowercased())
+        return PictureFormat.extensions.contains(path[dot...].dropFirst().lowercased())
     }
 }
