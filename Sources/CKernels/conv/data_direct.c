@@ -132,12 +132,21 @@ static ptrdiff_t phase_offset(const ck_conv_plan *plan, int32_t y, int32_t x) {
     return steps * plan->out_blocks * plan->block;
 }
 
-static void pack_phase(const ck_conv_plan *plan, const ck_filter_view *view, int32_t y, int32_t x, int32_t g,
-                       int32_t first, int32_t count, float *dst) {
+typedef struct packing {
+    const ck_conv_plan *plan;
+    ck_filter_view view;
+    float *packed;
+} packing;
+
+/* Phase (y, x) of the panel of output blocks first...first+count of group g. */
+static void pack_phase(const packing *p, int32_t y, int32_t x, int32_t g, int32_t first, int32_t count) {
+    const ck_conv_plan *plan = p->plan;
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, width = count * v, channels = in_blocks(plan) * v;
     const int32_t rows = phase_taps(d->kernel_height, d->stride_height, y);
     const int32_t cols = phase_taps(d->kernel_width, d->stride_width, x);
+    float *dst =
+        p->packed + phase_offset(plan, y, x) + ((ptrdiff_t)g * out_blocks(plan) + first) * v * phase_steps(plan, y, x);
     for (int32_t b = 0; b < channels; b += v)
         for (int32_t r = rows - 1; r >= 0; r--)
             for (int32_t q = cols - 1; q >= 0; q--) {
@@ -145,15 +154,9 @@ static void pack_phase(const ck_conv_plan *plan, const ck_filter_view *view, int
                 const int32_t i = d->kernel_height - 1 - (y + d->stride_height * r);
                 const int32_t j = d->kernel_width - 1 - (x + d->stride_width * q);
                 for (int32_t c = b; c < b + v; c++, dst += width)
-                    ck_pack_outputs(view, (ck_filter_place){g, first * v, c, i, j}, width, dst);
+                    ck_pack_outputs(&p->view, (ck_filter_place){g, first * v, c, i, j}, width, dst);
             }
 }
-
-typedef struct packing {
-    const ck_conv_plan *plan;
-    ck_filter_view view;
-    float *packed;
-} packing;
 
 static void pack_part(void *context, int64_t part, int32_t worker) {
     const packing *p = context;
@@ -163,10 +166,7 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
     (void)worker;
     ck_panel_at(out_blocks(plan), plan->panel_blocks, (int32_t)(part % panels), &first, &count);
     for (int32_t y = 0; y < plan->d.stride_height; y++)
-        for (int32_t x = 0; x < plan->d.stride_width; x++)
-            pack_phase(plan, &p->view, y, x, g, first, count,
-                       p->packed + phase_offset(plan, y, x) +
-                           ((ptrdiff_t)g * out_blocks(plan) + first) * plan->block * phase_steps(plan, y, x));
+        for (int32_t x = 0; x < plan->d.stride_width; x++) pack_phase(p, y, x, g, first, count);
 }
 
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
@@ -188,51 +188,74 @@ static void deal_out(const ck_conv_plan *plan, const float *scratch, ptrdiff_t p
     }
 }
 
-static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t group, int32_t y,
-                     int32_t count, int64_t begin, int64_t end, float *buffer) {
+/* Rows y...y+count of dx of one image and group, panels panel...panel_end. */
+typedef struct stretch {
+    int32_t image, group, y, count;
+    int64_t panel, panel_end;
+} stretch;
+
+/* Rows of dy with zeros around, (in block, row from `first` on, column from `left` on, V), and scratch behind them. */
+typedef struct rows_of_dy {
+    const float *buffer;
+    float *scratch; /* (phase, panel block, pixel, V), then one row of dx */
+    int32_t first, count, left;
+    ptrdiff_t wide; /* floats of a row */
+} rows_of_dy;
+
+/* All phases of row `r` of a panel, whose first output block is `block`, to scratch. */
+static void run_phases(const ck_conv_plan *plan, const float *packed, const rows_of_dy *from, int32_t r,
+                       ptrdiff_t block, int32_t blocks) {
+    const ck_conv_desc *d = &plan->d;
+    const int32_t v = plan->block, down = (r + d->pad_height) % d->stride_height;
+    const int32_t base = (r + d->pad_height) / d->stride_height;
+    const ptrdiff_t block_stride = (ptrdiff_t)phase_pixels(plan) * v;
+    ck_panel p = {.outer = {in_blocks(plan), phase_taps(d->kernel_height, d->stride_height, down), 1},
+                  .outer_stride = {from->count * from->wide, from->wide, 0},
+                  .pixel_stride = v,
+                  .blocks = blocks,
+                  .dst = from->scratch,
+                  .dst_block = block_stride};
+    for (int32_t x = 0; x < d->stride_width; x++, p.dst += blocks * block_stride) {
+        const phase across = column_phase(plan, x);
+        p.pixels = across.pixels;
+        p.run = across.taps * v;
+        if (p.pixels == 0) continue;
+        if (p.outer[1] == 0 || p.run == 0) {
+            memset(p.dst, 0, (size_t)(blocks * block_stride) * 4);
+            continue;
+        }
+        p.src = from->buffer + (base - p.outer[1] + 1 - from->first) * from->wide +
+                (ptrdiff_t)(across.source - from->left) * v;
+        p.weights = packed + phase_offset(plan, down, x) + block * v * phase_steps(plan, down, x);
+        plan->kernels->panel(&p);
+    }
+}
+
+static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, const stretch *s, float *buffer) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block;
-    const ptrdiff_t wide = (ptrdiff_t)row_floats(plan), out_row = (ptrdiff_t)plan->out_width * v;
-    int32_t first_row, end_row, left, right;
-    source_rows(plan, y, count, &first_row, &end_row);
-    columns(plan, &left, &right);
+    const ptrdiff_t out_row = (ptrdiff_t)plan->out_width * v, block_stride = (ptrdiff_t)phase_pixels(plan) * v;
+    const ptrdiff_t plane = (ptrdiff_t)d->in_height * d->in_width * v;
+    rows_of_dy from = {.buffer = buffer, .scratch = buffer + buffer_floats(plan), .wide = (ptrdiff_t)row_floats(plan)};
+    int32_t end, right;
+    source_rows(plan, s->y, s->count, &from.first, &end);
+    columns(plan, &from.left, &right);
+    from.count = end - from.first;
     ck_pad_rows(plan,
-                (const float *)args->src + ((ptrdiff_t)image * plan->in_blocks + (ptrdiff_t)group * in_blocks(plan)) *
-                                               d->in_height * d->in_width * v,
-                first_row, end_row - first_row, -left, (int32_t)(wide / v), buffer);
-    float *scratch = buffer + buffer_floats(plan);
-    const ptrdiff_t block_stride = (ptrdiff_t)phase_pixels(plan) * v;
-    ck_panel p = {.outer = {in_blocks(plan), 0, 1},
-                  .outer_stride = {(end_row - first_row) * wide, wide, 0},
-                  .pixel_stride = v,
-                  .dst_block = block_stride};
-    for (int64_t panel = begin; panel < end; panel++) {
-        int32_t first;
-        ck_panel_at(out_blocks(plan), plan->panel_blocks, (int32_t)panel, &first, &p.blocks);
-        const ptrdiff_t block = (ptrdiff_t)group * out_blocks(plan) + first, phase_stride = p.blocks * block_stride;
-        float *row = scratch + d->stride_width * phase_stride;
-        for (int32_t r = y; r < y + count; r++) {
-            const int32_t down = (r + d->pad_height) % d->stride_height, base = (r + d->pad_height) / d->stride_height;
-            p.outer[1] = phase_taps(d->kernel_height, d->stride_height, down);
-            for (int32_t x = 0; x < d->stride_width; x++) {
-                const phase across = column_phase(plan, x);
-                p.dst = scratch + x * phase_stride;
-                p.pixels = across.pixels;
-                p.run = across.taps * v;
-                if (p.pixels == 0) continue;
-                if (p.outer[1] == 0 || p.run == 0) {
-                    memset(p.dst, 0, (size_t)phase_stride * 4);
-                    continue;
-                }
-                p.src = buffer + (base - p.outer[1] + 1 - first_row) * wide + (ptrdiff_t)(across.source - left) * v;
-                p.weights =
-                    (const float *)args->packed + phase_offset(plan, down, x) + block * v * phase_steps(plan, down, x);
-                plan->kernels->panel(&p);
-            }
-            for (int32_t b = 0; b < p.blocks; b++) {
+                (const float *)args->src +
+                    ((ptrdiff_t)s->image * plan->in_blocks + (ptrdiff_t)s->group * in_blocks(plan)) * plane,
+                from.first, from.count, -from.left, (int32_t)(from.wide / v), buffer);
+    for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
+        int32_t first, blocks;
+        ck_panel_at(out_blocks(plan), plan->panel_blocks, (int32_t)panel, &first, &blocks);
+        const ptrdiff_t block = (ptrdiff_t)s->group * out_blocks(plan) + first, phase_stride = blocks * block_stride;
+        float *row = from.scratch + d->stride_width * phase_stride;
+        for (int32_t r = s->y; r < s->y + s->count; r++) {
+            run_phases(plan, args->packed, &from, r, block, blocks);
+            for (int32_t b = 0; b < blocks; b++) {
                 const ptrdiff_t at =
-                    (((ptrdiff_t)image * plan->out_blocks + block + b) * plan->out_height + r) * out_row;
-                deal_out(plan, scratch + b * block_stride, phase_stride, args->residual ? row : args->dst + at);
+                    (((ptrdiff_t)s->image * plan->out_blocks + block + b) * plan->out_height + r) * out_row;
+                deal_out(plan, from.scratch + b * block_stride, phase_stride, args->residual ? row : args->dst + at);
                 if (!args->residual) continue;
                 const ck_addition sum = {
                     .a = row, .b = args->residual + at, .y = args->dst + at, .count = (size_t)out_row};
@@ -255,16 +278,20 @@ static void run_part(void *context, int64_t part, int32_t worker) {
     const int32_t stride = plan->d.stride_height, height = plan->out_height, units = (height + stride - 1) / stride;
     const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), most = rows_a_run(plan) / stride;
     float *buffer = (float *)j->args->workspace + worker * thread_floats(plan);
-    int64_t item, end, panel, panel_end;
+    int64_t item, end;
+    stretch s;
     ck_split(j->items, part / j->grid.deep, j->grid.across, &item, &end);
-    ck_split(panels, part % j->grid.deep, j->grid.deep, &panel, &panel_end);
+    ck_split(panels, part % j->grid.deep, j->grid.deep, &s.panel, &s.panel_end);
     while (item < end) {
-        const int32_t unit = (int32_t)(item % units), y = unit * stride, plane = (int32_t)(item / units);
+        const int32_t unit = (int32_t)(item % units), plane = (int32_t)(item / units);
         int64_t count = units - unit;
         if (count > end - item) count = end - item;
         if (count > most) count = most;
-        const int32_t rows = y + count * stride < height ? (int32_t)count * stride : height - y;
-        run_rows(plan, j->args, plane / plan->groups, plane % plan->groups, y, rows, panel, panel_end, buffer);
+        s.image = plane / plan->groups;
+        s.group = plane % plan->groups;
+        s.y = unit * stride;
+        s.count = s.y + count * stride < height ? (int32_t)count * stride : height - s.y;
+        run_rows(plan, j->args, &s, buffer);
         item += count;
     }
 }

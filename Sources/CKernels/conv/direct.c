@@ -106,15 +106,33 @@ void ck_pad_rows(const ck_conv_plan *plan, const float *src, int32_t first, int3
         }
 }
 
-/* What run_rows hands to the kernels: where a run's first input row is, and how rows lie apart. */
+/* Rows row...row+count of y of one image and group, panels panel...panel_end. */
+typedef struct stretch {
+    int32_t image, group, row, count;
+    int64_t panel, panel_end;
+} stretch;
+
+/* The input rows of a stretch, padding included: (in block, row, column, V) with these strides in floats. */
 typedef struct source {
     const float *first;
-    ptrdiff_t row_stride;
+    ptrdiff_t row_stride, block_stride;
 } source;
 
-/* Rows row...row+count of one image and channel block of narrow groups. */
-static void run_narrow(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t block, int32_t row,
-                       int32_t count, source from) {
+/* From the picture, or from a copy with zeros around. */
+static source find_source(const ck_conv_plan *plan, const ck_conv_args *args, const stretch *s, float *buffer) {
+    const ck_conv_desc *d = &plan->d;
+    const ptrdiff_t row = (ptrdiff_t)d->in_width * plan->block, plane = d->in_height * row;
+    const ptrdiff_t block =
+        (ptrdiff_t)s->image * plan->in_blocks + (ptrdiff_t)s->group * (plan->in_blocks / plan->groups);
+    const float *src = (const float *)args->src + block * plane;
+    if (!needs_copy(plan)) return (source){src + (ptrdiff_t)s->row * d->stride_height * row, row, plane};
+    const int32_t rows = rows_for(plan, s->count), wide = padded_width(plan);
+    ck_pad_rows(plan, src, s->row * d->stride_height - d->pad_height, rows, d->pad_width, wide, buffer);
+    return (source){buffer, (ptrdiff_t)wide * plan->block, (ptrdiff_t)rows * wide * plan->block};
+}
+
+/* A channel block of narrow groups, which is a group of its own here. */
+static void run_narrow(const ck_conv_plan *plan, const ck_conv_args *args, const stretch *s, source from) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block;
     const ptrdiff_t weights = (ptrdiff_t)d->kernel_height * d->kernel_width * own(plan)->narrow * v;
@@ -125,11 +143,11 @@ static void run_narrow(const ck_conv_plan *plan, const ck_conv_args *args, int32
                          .row_stride = d->dilation_height * from.row_stride,
                          .column_stride = (ptrdiff_t)d->dilation_width * v,
                          .pixel_stride = (ptrdiff_t)d->stride_width * v,
-                         .weights = (const float *)args->packed + block * weights,
-                         .bias = args->bias ? args->bias + (ptrdiff_t)block * v : NULL,
+                         .weights = (const float *)args->packed + s->group * weights,
+                         .bias = args->bias ? args->bias + (ptrdiff_t)s->group * v : NULL,
                          .relu = !!(d->epilogue & CK_RELU)};
-    for (int32_t r = 0; r < count; r++) {
-        const ptrdiff_t line = ((ptrdiff_t)image * plan->out_blocks + block) * plan->out_height + row + r;
+    for (int32_t r = 0; r < s->count; r++) {
+        const ptrdiff_t line = ((ptrdiff_t)s->image * plan->out_blocks + s->group) * plan->out_height + s->row + r;
         const ptrdiff_t at = line * plan->out_width * v;
         job.src = from.first + (ptrdiff_t)r * d->stride_height * from.row_stride;
         job.dst = args->dst + at;
@@ -138,56 +156,33 @@ static void run_narrow(const ck_conv_plan *plan, const ck_conv_args *args, int32
     }
 }
 
-/* Rows row...row+count of one image and group; panels begin...end. */
-static void run_rows(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t group, int32_t row,
-                     int32_t count, int64_t begin, int64_t end, float *buffer) {
+static void run_panels(const ck_conv_plan *plan, const ck_conv_args *args, const stretch *s, source from) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, in_blocks = plan->in_blocks / plan->groups,
                   out_blocks = plan->out_blocks / plan->groups;
-    const ptrdiff_t plane = (ptrdiff_t)d->in_height * d->in_width * v,
-                    out_plane = (ptrdiff_t)plan->out_height * plan->out_width * v;
-    const float *src =
-        (const float *)args->src + ((ptrdiff_t)image * plan->in_blocks + (ptrdiff_t)group * in_blocks) * plane;
-    ck_panel p = {.pixels = plan->out_width, .pixel_stride = d->stride_width * v, .dst_block = out_plane};
-    p.outer[0] = in_blocks;
-    p.outer[1] = d->kernel_height;
-    ptrdiff_t row_stride;
-    if (needs_copy(plan)) {
-        const int32_t rows = rows_for(plan, count);
-        ck_pad_rows(plan, src, row * d->stride_height - d->pad_height, rows, d->pad_width, padded_width(plan), buffer);
-        src = buffer;
-        row_stride = (ptrdiff_t)padded_width(plan) * v;
-        p.outer_stride[0] = rows * row_stride;
-    } else {
-        row_stride = (ptrdiff_t)d->in_width * v;
-        src += (ptrdiff_t)row * d->stride_height * row_stride;
-        p.outer_stride[0] = plane;
-    }
-    if (own(plan)->narrow) {
-        run_narrow(plan, args, image, group, row, count, (source){src, row_stride});
-        return;
-    }
-    p.outer_stride[1] = d->dilation_height * row_stride;
-    if (d->dilation_width == 1) { /* the kernel's columns are adjacent: one long run */
-        p.outer[2] = 1;
-        p.run = d->kernel_width * v;
-    } else {
+    const ptrdiff_t out_row = (ptrdiff_t)plan->out_width * v, out_plane = plan->out_height * out_row;
+    const ptrdiff_t steps = (ptrdiff_t)in_blocks * v * d->kernel_height * d->kernel_width;
+    ck_panel p = {.outer = {in_blocks, d->kernel_height, 1},
+                  .outer_stride = {from.block_stride, d->dilation_height * from.row_stride, 0},
+                  .run = d->kernel_width * v, /* the kernel's columns are adjacent: one long run */
+                  .pixels = plan->out_width,
+                  .pixel_stride = d->stride_width * v,
+                  .dst_block = out_plane,
+                  .relu = !!(d->epilogue & CK_RELU)};
+    if (d->dilation_width > 1) {
         p.outer[2] = d->kernel_width;
         p.outer_stride[2] = (ptrdiff_t)d->dilation_width * v;
         p.run = v;
     }
-    const ptrdiff_t steps = (ptrdiff_t)in_blocks * v * d->kernel_height * d->kernel_width;
-    for (int64_t panel = begin; panel < end; panel++) {
+    for (int64_t panel = s->panel; panel < s->panel_end; panel++) {
         int32_t first;
         ck_panel_at(out_blocks, plan->panel_blocks, (int32_t)panel, &first, &p.blocks);
-        const ptrdiff_t block = (ptrdiff_t)group * out_blocks + first;
+        const ptrdiff_t block = (ptrdiff_t)s->group * out_blocks + first;
         p.weights = (const float *)args->packed + block * v * steps;
         p.bias = args->bias ? args->bias + block * v : NULL;
-        p.relu = !!(d->epilogue & CK_RELU);
-        for (int32_t r = 0; r < count; r++) {
-            const ptrdiff_t at =
-                ((ptrdiff_t)image * plan->out_blocks + block) * out_plane + (ptrdiff_t)(row + r) * plan->out_width * v;
-            p.src = src + (ptrdiff_t)r * d->stride_height * row_stride;
+        for (int32_t r = 0; r < s->count; r++) {
+            const ptrdiff_t at = ((ptrdiff_t)s->image * plan->out_blocks + block) * out_plane + (s->row + r) * out_row;
+            p.src = from.first + (ptrdiff_t)r * d->stride_height * from.row_stride;
             p.dst = args->dst + at;
             p.residual = args->residual ? args->residual + at : NULL;
             plan->kernels->panel(&p);
@@ -212,16 +207,23 @@ static void run_part(void *context, int64_t part, int32_t worker) {
     const int32_t most = rows_a_run(plan), units = together(plan);
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
     float *buffer = (float *)j->args->workspace + worker * buffer_floats(plan);
-    int64_t row, end, panel, panel_end;
+    int64_t row, end;
+    stretch s;
     ck_split(j->rows, part / j->grid.deep, j->grid.across, &row, &end);
-    ck_split(panels, part % j->grid.deep, j->grid.deep, &panel, &panel_end);
+    ck_split(panels, part % j->grid.deep, j->grid.deep, &s.panel, &s.panel_end);
     while (row < end) {
         const int32_t y = (int32_t)(row % plan->out_height), unit = (int32_t)(row / plan->out_height) * units;
         int64_t count = plan->out_height - y;
         if (count > end - row) count = end - row;
         if (count > most) count = most;
-        for (int32_t i = unit; i < unit + units; i++)
-            run_rows(plan, j->args, i / plan->groups, i % plan->groups, y, (int32_t)count, panel, panel_end, buffer);
+        s.row = y;
+        s.count = (int32_t)count;
+        for (int32_t i = unit; i < unit + units; i++) {
+            s.image = i / plan->groups;
+            s.group = i % plan->groups;
+            const source from = find_source(plan, j->args, &s, buffer);
+            (own(plan)->narrow ? run_narrow : run_panels)(plan, j->args, &s, from);
+        }
         row += count;
     }
 }

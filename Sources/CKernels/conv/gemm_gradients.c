@@ -23,12 +23,19 @@ static int32_t chunk_at(int64_t pixels, int64_t first) {
     return pixels - first < CHUNK ? (int32_t)(pixels - first) : CHUNK;
 }
 
-/* Channels begin...end, pixels first...first+count of one blocked image, to rows of count floats. */
-static void gather(const float *image, int32_t v, int64_t pixels, int32_t begin, int32_t end, int64_t first,
-                   int32_t count, float *rows) {
-    for (int32_t k = begin; k < end; k++, rows += count) {
-        const float *src = image + ((ptrdiff_t)(k / v) * pixels + first) * v + k % v;
-        for (int32_t i = 0; i < count; i++) rows[i] = src[(ptrdiff_t)i * v];
+/* A blocked image (C/V, pixels, V), and pixels first...first+count of it. */
+typedef struct pixel_chunk {
+    const float *image;
+    int32_t v;
+    int64_t pixels, first;
+    int32_t count;
+} pixel_chunk;
+
+/* Channels begin...end of a chunk to rows (end - begin, count). */
+static void gather(pixel_chunk from, int32_t begin, int32_t end, float *rows) {
+    for (int32_t k = begin; k < end; k++, rows += from.count) {
+        const float *src = from.image + ((ptrdiff_t)(k / from.v) * from.pixels + from.first) * from.v + k % from.v;
+        for (int32_t i = 0; i < from.count; i++) rows[i] = src[(ptrdiff_t)i * from.v];
     }
 }
 
@@ -104,7 +111,7 @@ static void data_part(void *context, int64_t part, int32_t worker) {
     const float *filters = (const float *)args->packed + (ptrdiff_t)group * k * depth;
     for (int64_t first = 0; first < pixels; first += CHUNK) {
         const int32_t count = chunk_at(pixels, first);
-        gather(dy, v, pixels, group * k, (group + 1) * k, first, count, rows);
+        gather((pixel_chunk){dy, v, pixels, first, count}, group * k, (group + 1) * k, rows);
         ck_sgemm(1, 0, (int)depth, count, k, filters, (int)depth, rows, count, 0, column, count);
         col2im(plan, column, group, first, count, dx);
     }
@@ -171,10 +178,10 @@ static void weight_part(void *context, int64_t part, int32_t worker) {
         const int32_t image = (int32_t)(begin / chunks(plan));
         const int64_t first = begin % chunks(plan) * CHUNK;
         const int32_t count = chunk_at(pixels, first);
+        const float *dy = args->grad + (ptrdiff_t)image * plan->out_blocks * pixels * v;
         for (int32_t group = 0; group < groups; group++) {
             ck_im2col(plan, args, image, group, first, count, column);
-            gather(args->grad + (ptrdiff_t)image * plan->out_blocks * pixels * v, v, pixels, group * own,
-                   (group + 1) * own, first, count, rows);
+            gather((pixel_chunk){dy, v, pixels, first, count}, group * own, (group + 1) * own, rows);
             ck_sgemm(0, 1, own, (int)depth, count, rows, count, column, count, 1, dw + (ptrdiff_t)group * own * depth,
                      (int)depth);
         }

@@ -47,25 +47,24 @@ static void fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t ima
 }
 
 /* One output row, all panels. */
-static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, float *planes, int32_t index, int32_t rows,
-                    float *dst, const float *residual, ptrdiff_t block_stride) {
+static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, const ck_stem_row *row) {
     const int32_t v = plan->block, wide = ck_stem_width(plan),
                   panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
-    ck_panel p = {.src = planes + (ptrdiff_t)index * plan->d.stride_height * wide,
+    ck_panel p = {.src = row->memory + (ptrdiff_t)row->index * plan->d.stride_height * wide,
                   .outer = {plan->d.in_channels, plan->d.kernel_height, 1},
-                  .outer_stride = {(ptrdiff_t)rows * wide, wide, 0},
+                  .outer_stride = {(ptrdiff_t)row->rows * wide, wide, 0},
                   .run = plan->d.kernel_width,
                   .pixel_stride = plan->d.stride_width,
                   .pixels = plan->out_width,
-                  .dst_block = block_stride,
+                  .dst_block = row->block_stride,
                   .relu = !!(plan->d.epilogue & CK_RELU)};
     for (int32_t panel = 0; panel < panels; panel++) {
         int32_t first;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &first, &p.blocks);
         p.weights = (const float *)args->packed + (ptrdiff_t)first * v * steps(plan);
         p.bias = args->bias ? args->bias + (ptrdiff_t)first * v : NULL;
-        p.dst = dst + first * block_stride;
-        p.residual = residual ? residual + first * block_stride : NULL;
+        p.dst = row->dst + first * row->block_stride;
+        p.residual = row->residual ? row->residual + first * row->block_stride : NULL;
         plan->kernels->panel(&p);
     }
 }

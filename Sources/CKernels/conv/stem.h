@@ -18,6 +18,15 @@ static inline int ck_stem_pooled(const ck_conv_plan *plan) { return !!(plan->d.e
 void ck_stem_fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t first, int32_t count,
                   int32_t wide, float *planes);
 
+/* One output row, `index` of those that the filling of `rows` input rows gives, for all channels. */
+typedef struct ck_stem_row {
+    float *memory;
+    int32_t index, rows;
+    float *dst;             /* block b at dst + b * block_stride, (W, V) there */
+    const float *residual;  /* laid out as dst, or NULL */
+    ptrdiff_t block_stride; /* floats */
+} ck_stem_row;
+
 /* How an algorithm makes the convolution's rows; `memory` is a thread's own. */
 typedef struct ck_stem_method {
     int32_t rows_a_run;                         /* rows made of one filling */
@@ -25,10 +34,7 @@ typedef struct ck_stem_method {
     /* Takes input rows first...first+rows, of which some may lie outside the picture. */
     void (*fill)(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t first, int32_t rows,
                  float *memory);
-    /* Output row `index` of those that the filling of `rows` gives, all channels, `block_stride` floats between blocks.
-     */
-    void (*row)(const ck_conv_plan *plan, const ck_conv_args *args, float *memory, int32_t index, int32_t rows,
-                float *dst, const float *residual, ptrdiff_t block_stride);
+    void (*row)(const ck_conv_plan *plan, const ck_conv_args *args, const ck_stem_row *row);
 } ck_stem_method;
 
 size_t ck_stem_workspace(const ck_conv_plan *plan, const ck_stem_method *method);

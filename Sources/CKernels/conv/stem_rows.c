@@ -62,9 +62,19 @@ void ck_stem_fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t im
         }
 }
 
+typedef struct job {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    const ck_stem_method *method;
+    int64_t rows; /* of dst, of all images */
+    int32_t height, parts;
+} job;
+
 /* Output rows y...end of one image. */
-static void run_plain(const ck_conv_plan *plan, const ck_stem_method *method, const ck_conv_args *args, int32_t image,
-                      int32_t y, int32_t end, float *memory) {
+static void run_plain(const job *j, int32_t image, int32_t y, int32_t end, float *memory) {
+    const ck_conv_plan *plan = j->plan;
+    const ck_stem_method *method = j->method;
+    const ck_conv_args *args = j->args;
     const ptrdiff_t row = (ptrdiff_t)plan->out_width * plan->block, plane = plan->out_height * row;
     while (y < end) {
         const int32_t count = end - y < method->rows_a_run ? end - y : method->rows_a_run;
@@ -72,15 +82,18 @@ static void run_plain(const ck_conv_plan *plan, const ck_stem_method *method, co
                      memory);
         for (int32_t r = 0; r < count; r++, y++) {
             const ptrdiff_t at = image * plan->out_blocks * plane + y * row;
-            method->row(plan, args, memory, r, ck_stem_rows(plan, count), args->dst + at,
-                        args->residual ? args->residual + at : NULL, plane);
+            const float *residual = args->residual ? args->residual + at : NULL;
+            const ck_stem_row made = {memory, r, ck_stem_rows(plan, count), args->dst + at, residual, plane};
+            method->row(plan, args, &made);
         }
     }
 }
 
 /* Pooled rows y...end of one image: convolution rows 2y - 1...2y + 1 give row y. */
-static void run_pooled(const ck_conv_plan *plan, const ck_stem_method *method, const ck_conv_args *args, int32_t image,
-                       int32_t y, int32_t end, float *memory, float *ring) {
+static void run_pooled(const job *j, int32_t image, int32_t y, int32_t end, float *memory, float *ring) {
+    const ck_conv_plan *plan = j->plan;
+    const ck_stem_method *method = j->method;
+    const ck_conv_args *args = j->args;
     const int32_t v = plan->block, out_width = pooled_size(plan->out_width);
     const ptrdiff_t row_floats = (ptrdiff_t)plan->out_width * v, slot = plan->out_blocks * row_floats;
     const ptrdiff_t plane = (ptrdiff_t)pooled_size(plan->out_height) * out_width * v;
@@ -96,7 +109,8 @@ static void run_pooled(const ck_conv_plan *plan, const ck_stem_method *method, c
                 rows = ck_stem_rows(plan, filled_to - filled_from);
                 method->fill(plan, args, image, next * plan->d.stride_height - plan->d.pad_height, rows, memory);
             }
-            method->row(plan, args, memory, next - filled_from, rows, ring + next % 3 * slot, NULL, row_floats);
+            const ck_stem_row made = {memory, next - filled_from, rows, ring + next % 3 * slot, NULL, row_floats};
+            method->row(plan, args, &made);
         }
         for (int32_t b = 0; b < plan->out_blocks; b++) {
             const float *sources[3];
@@ -115,14 +129,6 @@ static void run_pooled(const ck_conv_plan *plan, const ck_stem_method *method, c
     }
 }
 
-typedef struct job {
-    const ck_conv_plan *plan;
-    const ck_conv_args *args;
-    const ck_stem_method *method;
-    int64_t rows; /* of dst, of all images */
-    int32_t height, parts;
-} job;
-
 static void run_part(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const ck_conv_plan *plan = j->plan;
@@ -134,9 +140,9 @@ static void run_part(void *context, int64_t part, int32_t worker) {
         const int32_t image = (int32_t)(row / j->height), y = (int32_t)(row % j->height);
         const int32_t last = end - row < j->height - y ? y + (int32_t)(end - row) : j->height;
         if (ck_stem_pooled(plan))
-            run_pooled(plan, j->method, j->args, image, y, last, memory, memory + own);
+            run_pooled(j, image, y, last, memory, memory + own);
         else
-            run_plain(plan, j->method, j->args, image, y, last, memory);
+            run_plain(j, image, y, last, memory);
         row += last - y;
     }
 }

@@ -131,13 +131,11 @@ static void fill(const ck_conv_plan *plan, const ck_conv_args *args, int32_t ima
         }
 }
 
-static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, float *memory, int32_t index, int32_t rows,
-                    float *dst, const float *residual, ptrdiff_t block_stride) {
-    (void)rows;
+static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, const ck_stem_row *row) {
     const parts sizes_ = sizes(plan);
     const int32_t v = plan->block, panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
-    const float *source = memory + sizes_.planes + index * plan->d.stride_height * v_row(plan);
-    float *m = memory + sizes_.planes + sizes_.v + sizes_.scratch;
+    const float *source = row->memory + sizes_.planes + row->index * plan->d.stride_height * v_row(plan);
+    float *m = row->memory + sizes_.planes + sizes_.v + sizes_.scratch;
     ck_panel p = {.outer = {plan->d.in_channels, plan->d.kernel_height, 1},
                   .outer_stride = {POINTS * v_point(plan), v_row(plan), 0},
                   .pixel_stride = 2,
@@ -157,12 +155,12 @@ static void run_row(const ck_conv_plan *plan, const ck_conv_args *args, float *m
             p.weights += (ptrdiff_t)point_steps(plan, point) * p.blocks * v;
         }
         for (int32_t b = 0; b < p.blocks; b++) {
-            const ptrdiff_t at = (first + b) * block_stride;
+            const ptrdiff_t at = (first + b) * row->block_stride;
             const ck_stem_output out = {.src = m + b * m_block(plan),
                                         .src_point = m_point,
                                         .width = plan->out_width,
-                                        .dst = dst + at,
-                                        .residual = residual ? residual + at : NULL,
+                                        .dst = row->dst + at,
+                                        .residual = row->residual ? row->residual + at : NULL,
                                         .relu = !!(plan->d.epilogue & CK_RELU)};
             plan->kernels->stem_output(&out);
         }

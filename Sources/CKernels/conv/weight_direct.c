@@ -45,7 +45,13 @@ static int flat(const ck_conv_plan *plan) {
 /* Images n0...n1, output rows y0...y1 and columns x0...x1. With `flat`, all pixels are columns of row 0. */
 typedef struct chunk {
     int32_t n0, n1, y0, y1, x0, x1;
+    int32_t accumulate; /* to the sums of earlier chunks */
 } chunk;
+
+/* What a part computes: images, panels (over all groups), input blocks. */
+typedef struct share {
+    int64_t n, n_end, panel, panel_end, block, block_end;
+} share;
 
 /* The outputs begin...end of low...high whose input at tap `tap` lies inside 0...in - 1. */
 static void clip(int32_t low, int32_t high, int32_t stride, int32_t offset, int32_t in, int32_t *begin, int32_t *end) {
@@ -56,8 +62,11 @@ static void clip(int32_t low, int32_t high, int32_t stride, int32_t offset, int3
     if (*end < *begin) *end = *begin;
 }
 
-static void run_cell(const ck_conv_plan *plan, const ck_conv_args *args, const chunk *at, int32_t group, int32_t panel,
-                     int32_t block, int32_t accumulate, float *sums) {
+/* One chunk of one panel (over all groups) and input block. */
+static void run_cell(const ck_conv_job *job, const chunk *at, int64_t index, int32_t block, float *sums) {
+    const ck_conv_plan *plan = job->plan;
+    const ck_conv_args *args = job->args;
+    const int32_t group = (int32_t)(index / ck_weight_panels(plan)), panel = (int32_t)(index % ck_weight_panels(plan));
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, real = d->in_channels - (group * ck_weight_blocks(plan) + block) * v;
     const int32_t in_width = flat(plan) ? d->in_height * d->in_width : d->in_width;
@@ -78,7 +87,7 @@ static void run_cell(const ck_conv_plan *plan, const ck_conv_args *args, const c
                   .rows = real < v ? real : v,
                   .blocks = count,
                   .dy_block = dy_plane,
-                  .accumulate = accumulate};
+                  .accumulate = at->accumulate};
     for (int32_t i = 0; i < d->kernel_height; i++)
         for (int32_t j = 0; j < d->kernel_width; j++, dst += (ptrdiff_t)v * count * v) {
             const int32_t down = i * d->dilation_height - d->pad_height, right = j * d->dilation_width - d->pad_width;
@@ -96,10 +105,8 @@ static void run_cell(const ck_conv_plan *plan, const ck_conv_args *args, const c
         }
 }
 
-/* Images n...end, one share of the panels (over all groups) and of the blocks. */
-static void run_images(const ck_conv_plan *plan, const ck_conv_args *args, int64_t n, int64_t end, int64_t panel,
-                       int64_t panel_end, int64_t block, int64_t block_end, float *sums) {
-    const int32_t panels = ck_weight_panels(plan);
+static void run_images(const ck_conv_job *job, const share *s, float *sums) {
+    const ck_conv_plan *plan = job->plan;
     const int32_t width = flat(plan) ? plan->out_height * plan->out_width : plan->out_width;
     const int32_t height = flat(plan) ? 1 : plan->out_height;
     const int64_t pixels = (int64_t)width * height;
@@ -107,21 +114,17 @@ static void run_images(const ck_conv_plan *plan, const ck_conv_args *args, int64
     const int32_t row_parts = (int32_t)((pixels + CHUNK_PIXELS - 1) / CHUNK_PIXELS);
     const int32_t rows = row_parts < height ? row_parts : height;
     const int32_t columns = (width + CHUNK_PIXELS - 1) / CHUNK_PIXELS;
-    int32_t accumulate = 0;
-    for (; n < end; n += images)
-        for (int32_t r = 0; r < rows; r++)
-            for (int32_t c = 0; c < columns; c++, accumulate = 1) {
-                int64_t y0, y1, x0, x1;
-                ck_split(height, r, rows, &y0, &y1);
-                ck_split(width, c, columns, &x0, &x1);
-                const chunk at = {(int32_t)n,  (int32_t)(n + images < end ? n + images : end),
-                                  (int32_t)y0, (int32_t)y1,
-                                  (int32_t)x0, (int32_t)x1};
-                for (int64_t p = panel; p < panel_end; p++)
-                    for (int64_t b = block; b < block_end; b++)
-                        run_cell(plan, args, &at, (int32_t)(p / panels), (int32_t)(p % panels), (int32_t)b, accumulate,
-                                 sums);
-            }
+    chunk at = {0};
+    for (int64_t n = s->n; n < s->n_end; n += images)
+        for (int32_t cut = 0; cut < rows * columns; cut++, at.accumulate = 1) {
+            int64_t y0, y1, x0, x1;
+            ck_split(height, cut / columns, rows, &y0, &y1);
+            ck_split(width, cut % columns, columns, &x0, &x1);
+            at.n0 = (int32_t)n, at.n1 = (int32_t)(n + images < s->n_end ? n + images : s->n_end);
+            at.y0 = (int32_t)y0, at.y1 = (int32_t)y1, at.x0 = (int32_t)x0, at.x1 = (int32_t)x1;
+            for (int64_t p = s->panel; p < s->panel_end; p++)
+                for (int64_t b = s->block; b < s->block_end; b++) run_cell(job, &at, p, (int32_t)b, sums);
+        }
 }
 
 static int32_t copies(const ck_conv_plan *plan, int32_t batch) {
@@ -129,17 +132,17 @@ static int32_t copies(const ck_conv_plan *plan, int32_t batch) {
 }
 
 static void run_part(void *context, int64_t part, int32_t worker) {
-    const ck_conv_job *j = context;
-    const ck_conv_plan *plan = j->plan;
-    const ck_weight_split s = own(plan)->split;
-    const int64_t copy = part / (s.panels * s.blocks);
-    int64_t n, end, panel, panel_end, block, block_end;
+    const ck_conv_job *job = context;
+    const ck_conv_plan *plan = job->plan;
+    const ck_weight_split split = own(plan)->split;
+    const int64_t copy = part / (split.panels * split.blocks);
+    share s;
     (void)worker;
-    ck_split(j->batch, copy, copies(plan, j->batch), &n, &end);
-    ck_split((int64_t)plan->groups * ck_weight_panels(plan), part / s.blocks % s.panels, s.panels, &panel, &panel_end);
-    ck_split(ck_weight_blocks(plan), part % s.blocks, s.blocks, &block, &block_end);
-    run_images(plan, j->args, n, end, panel, panel_end, block, block_end,
-               (float *)j->args->workspace + copy * copy_floats(plan));
+    ck_split(job->batch, copy, copies(plan, job->batch), &s.n, &s.n_end);
+    ck_split((int64_t)plan->groups * ck_weight_panels(plan), part / split.blocks % split.panels, split.panels, &s.panel,
+             &s.panel_end);
+    ck_split(ck_weight_blocks(plan), part % split.blocks, split.blocks, &s.block, &s.block_end);
+    run_images(job, &s, (float *)job->args->workspace + copy * copy_floats(plan));
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {

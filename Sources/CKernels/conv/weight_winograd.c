@@ -98,23 +98,38 @@ static void fetch_rows(const float *const *rows, int32_t count, ptrdiff_t plane,
         for (ptrdiff_t i = 0; rows[r] && i < floats; i += 16) __builtin_prefetch(rows[r] + plane + from + i, 0, 2);
 }
 
-/* Tiles first...end of input blocks block...block_end to V. */
-static void transform_x(const ck_conv_plan *plan, const float *x, int64_t first, int64_t end, int64_t block,
-                        int64_t block_end, float *v, float *scratch) {
+/* What a part computes: tiles, panels, input blocks. */
+typedef struct part {
+    int64_t tile, tile_end, panel, panel_end, block, block_end;
+    float *memory, *sums;
+} part;
+
+/* A part's transformed data. */
+typedef struct transforms {
+    float *v;          /* (36 points, input block, tile, V) */
+    float *w;          /* (36 points, output block from first_out on, tile, V) */
+    float *m;          /* (36 points, V input channels, panel width * V): one cell */
+    int32_t first_out; /* output block */
+} transforms;
+
+/* Tiles first...end of the part's input blocks of x (N, C/V, H, W, V) to V. */
+static void transform_x(const ck_conv_plan *plan, const float *x, const part *p, int64_t first, int64_t end, float *v,
+                        float *scratch) {
     const ck_conv_desc *d = &plan->d;
     const ptrdiff_t row = (ptrdiff_t)d->in_width * plan->block, plane = d->in_height * row;
     for (int64_t tile = first; tile < end;) {
         const ck_tile_run s = ck_tile_run_at(plan, TILE, tile, end);
-        for (int64_t b = block; b < block_end; b++) {
+        for (int64_t b = p->block; b < p->block_end; b++) {
             ck_winograd_input in = {.width = d->in_width,
                                     .x0 = s.column * TILE - d->pad_width,
                                     .tiles = s.count,
-                                    .dst = v + ((b - block) * own(plan)->tiles_a_block + (tile - first)) * plan->block,
+                                    .dst =
+                                        v + ((b - p->block) * own(plan)->tiles_a_block + (tile - first)) * plan->block,
                                     .dst_point = v_point(plan),
                                     .scratch = scratch};
             take_rows(x + ((ptrdiff_t)s.image * plan->in_blocks + b) * plane, s.row * TILE - d->pad_height, TILE + 2,
                       d->in_height, row, in.rows);
-            if (b + 1 < block_end)
+            if (b + 1 < p->block_end)
                 fetch_rows(in.rows, TILE + 2, plane, (ptrdiff_t)s.column * TILE * plan->block,
                            (ptrdiff_t)(s.count == ck_tile_columns(plan, TILE) ? d->in_width : s.count) * plan->block);
             plan->kernels->winograd4_input(&in);
@@ -148,47 +163,43 @@ static void transform_dy(const ck_conv_plan *plan, const float *dy, int64_t firs
     }
 }
 
-typedef struct part {
-    int64_t tile, tile_end, panel, panel_end, block, block_end;
-    float *memory, *sums;
-} part;
-
-static void multiply(const ck_conv_plan *plan, const part *p, const float *v, const float *w, float *m, int32_t tiles,
-                     int32_t first_out, int32_t accumulate) {
+/* The products of a block of `tiles` tiles; accumulate: to the sums of earlier blocks. */
+static void multiply(const ck_conv_plan *plan, const part *p, const transforms *t, int32_t tiles, int32_t accumulate) {
     for (int64_t panel = p->panel; panel < p->panel_end; panel++)
         for (int64_t b = p->block; b < p->block_end; b++) {
             int32_t first, count;
             float *dst = p->sums + ck_weight_cell(plan, 0, (int32_t)panel, (int32_t)b, &first, &count);
             const ptrdiff_t point = (ptrdiff_t)plan->block * count * plan->block;
-            ck_outer o = {.x = v + (b - p->block) * own(plan)->tiles_a_block * plan->block,
-                          .dy = w + (ptrdiff_t)(first - first_out) * own(plan)->tiles_a_block * plan->block,
+            ck_outer o = {.x = t->v + (b - p->block) * own(plan)->tiles_a_block * plan->block,
+                          .dy = t->w + (ptrdiff_t)(first - t->first_out) * own(plan)->tiles_a_block * plan->block,
                           .trips = {1, 1},
                           .pixels = tiles,
                           .pixel_stride = plan->block,
                           .rows = plan->block,
                           .blocks = count,
                           .dy_block = (ptrdiff_t)own(plan)->tiles_a_block * plan->block,
-                          .dst = m};
+                          .dst = t->m};
             for (int32_t e = 0; e < POINTS; e++, o.x += v_point(plan), o.dy += w_point(plan), o.dst += point)
                 plan->kernels->outer(&o);
             const ck_winograd_taps taps = {
-                .src = m, .dst = dst, .point = point, .vectors = plan->block * count, .accumulate = accumulate};
+                .src = t->m, .dst = dst, .point = point, .vectors = plan->block * count, .accumulate = accumulate};
             plan->kernels->winograd4_taps(&taps);
         }
 }
 
 static void run_tiles(const ck_conv_plan *plan, const ck_conv_args *args, const part *p) {
-    float *v = p->memory, *w = v + POINTS * v_point(plan), *m = w + POINTS * w_point(plan);
-    float *scratch = m + cell_floats(plan);
-    int32_t out, last, count;
-    ck_panel_at(plan->out_blocks, CK_WEIGHT_PANEL, (int32_t)p->panel, &out, &count);
+    transforms t = {.v = p->memory};
+    t.w = t.v + POINTS * v_point(plan);
+    t.m = t.w + POINTS * w_point(plan);
+    int32_t last, count;
+    ck_panel_at(plan->out_blocks, CK_WEIGHT_PANEL, (int32_t)p->panel, &t.first_out, &count);
     ck_panel_at(plan->out_blocks, CK_WEIGHT_PANEL, (int32_t)p->panel_end - 1, &last, &count);
     for (int64_t tile = p->tile; tile < p->tile_end; tile += own(plan)->tiles_a_block) {
         const int64_t end =
             tile + own(plan)->tiles_a_block < p->tile_end ? tile + own(plan)->tiles_a_block : p->tile_end;
-        transform_x(plan, args->src, tile, end, p->block, p->block_end, v, scratch);
-        transform_dy(plan, args->grad, tile, end, out, last + count, w);
-        multiply(plan, p, v, w, m, (int32_t)(end - tile), out, tile > p->tile);
+        transform_x(plan, args->src, p, tile, end, t.v, t.m + cell_floats(plan));
+        transform_dy(plan, args->grad, tile, end, t.first_out, last + count, t.w);
+        multiply(plan, p, &t, (int32_t)(end - tile), tile > p->tile);
     }
 }
 

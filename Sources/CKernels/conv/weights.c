@@ -41,91 +41,105 @@ ck_weight_split ck_split_weights(const ck_conv_plan *plan, int32_t images) {
     return best;
 }
 
+/* From the sums to dw (K, C/groups, KH, KW). */
+typedef struct storing {
+    const ck_conv_plan *plan;
+    const ck_conv_args *args;
+    const float *sums; /* (copy, cell, tap, V input channels, panel width * V), copies `stride` floats apart */
+    int32_t copies;
+    size_t stride;
+} storing;
+
+/* The sums of one panel (its first output block in the group, and how many) and input block: `sums` is their first
+ * copy. */
+typedef struct cell {
+    int32_t group, first, count, block;
+    const float *sums;
+} cell;
+
 enum { ROW_MOST = 144 }; /* 16 channels of a 3x3 kernel */
 
-/* Channels c...c+channels, taps tap...tap+count of one cell, to dw: `columns` filters, turned round in a buffer,
- * because a filter's values lie a panel apart in the sums, and a filter apart in dw. */
-static void store_piece(const ck_conv_plan *plan, const float *sums, int32_t width, int32_t columns, int32_t channels,
-                        int32_t count, int32_t copies, size_t stride, ptrdiff_t filter, int32_t accumulate, float *dw) {
+/* Some channels and taps of a cell, which are adjacent in dw. */
+typedef struct piece {
+    const float *sums;       /* (taps, V input channels, width) */
+    int32_t width, columns;  /* of the panel: all, and those that are no surplus */
+    int32_t channels, count; /* count: of taps */
+} piece;
+
+/* `columns` filters, turned round in a buffer, because a filter's values lie a panel apart in the sums, and a filter
+ * apart in dw. */
+static void store_piece(const storing *s, piece p, float *dw) {
+    const ptrdiff_t filter = (ptrdiff_t)s->plan->d.in_channels * taps(s->plan);
     float buffer[CK_WEIGHT_PANEL * 16][ROW_MOST];
-    for (int32_t i = 0; i < channels; i++)
-        for (int32_t t = 0; t < count; t++) {
-            const float *from = sums + ((ptrdiff_t)t * plan->block + i) * width;
-            for (int32_t k = 0; k < columns; k++) buffer[k][i * count + t] = from[k];
-            for (int32_t copy = 1; copy < copies; copy++)
-                for (int32_t k = 0; k < columns; k++) buffer[k][i * count + t] += from[k + copy * stride];
+    for (int32_t i = 0; i < p.channels; i++)
+        for (int32_t t = 0; t < p.count; t++) {
+            const float *from = p.sums + ((ptrdiff_t)t * s->plan->block + i) * p.width;
+            for (int32_t k = 0; k < p.columns; k++) buffer[k][i * p.count + t] = from[k];
+            for (int32_t copy = 1; copy < s->copies; copy++)
+                for (int32_t k = 0; k < p.columns; k++) buffer[k][i * p.count + t] += from[k + copy * s->stride];
         }
-    for (int32_t k = 0; k < columns; k++, dw += filter) {
-        if (accumulate)
-            for (int32_t i = 0; i < channels * count; i++) dw[i] += buffer[k][i];
+    for (int32_t k = 0; k < p.columns; k++, dw += filter) {
+        if (s->args->accumulate)
+            for (int32_t i = 0; i < p.channels * p.count; i++) dw[i] += buffer[k][i];
         else
-            memcpy(dw, buffer[k], (size_t)channels * count * sizeof(float));
+            memcpy(dw, buffer[k], (size_t)p.channels * p.count * sizeof(float));
     }
 }
 
-/* One panel and input block without groups. */
-static void store_cell(const ck_conv_plan *plan, int32_t first, int32_t count, int32_t block, const float *sums,
-                       int32_t copies, size_t stride, int32_t accumulate, float *dw) {
-    const ck_conv_desc *d = &plan->d;
-    const int32_t v = plan->block, width = count * v, k0 = first * v, c0 = block * v;
-    const int32_t columns = d->out_channels - k0 < width ? d->out_channels - k0 : width;
-    const int32_t channels = d->in_channels - c0 < v ? d->in_channels - c0 : v;
-    const int32_t most = ROW_MOST / taps(plan) > 1 ? ROW_MOST / taps(plan) : 1;
-    const ptrdiff_t filter = (ptrdiff_t)d->in_channels * taps(plan);
-    for (int32_t c = 0; c < channels; c += most)
-        for (int32_t tap = 0; tap < taps(plan); tap += ROW_MOST)
-            store_piece(plan, sums + ((ptrdiff_t)tap * v + c) * width, width, columns,
-                        channels - c < most ? channels - c : most,
-                        taps(plan) - tap < ROW_MOST ? taps(plan) - tap : ROW_MOST, copies, stride, filter, accumulate,
-                        dw + k0 * filter + (ptrdiff_t)(c0 + c) * taps(plan) + tap);
+/* A cell without groups. */
+static void store_cell(const storing *s, const cell *c) {
+    const ck_conv_desc *d = &s->plan->d;
+    const int32_t v = s->plan->block, all = taps(s->plan), k0 = c->first * v, c0 = c->block * v;
+    const int32_t most = ROW_MOST / all > 1 ? ROW_MOST / all : 1, channels = d->in_channels - c0;
+    piece p = {.width = c->count * v, .columns = d->out_channels - k0};
+    if (p.columns > p.width) p.columns = p.width;
+    for (int32_t i = 0; i < v && i < channels; i += most)
+        for (int32_t tap = 0; tap < all; tap += ROW_MOST) {
+            const int32_t left = (channels < v ? channels : v) - i;
+            p.sums = c->sums + ((ptrdiff_t)tap * v + i) * p.width;
+            p.channels = left < most ? left : most;
+            p.count = all - tap < ROW_MOST ? all - tap : ROW_MOST;
+            store_piece(s, p, s->args->dst + ((ptrdiff_t)k0 * d->in_channels + c0 + i) * all + tap);
+        }
 }
 
-/* One panel and input block of a merged group: only pairs of channels that belong to the same real group count. */
-static void store_grouped_cell(const ck_conv_plan *plan, int32_t group, int32_t first, int32_t count, int32_t block,
-                               const float *sums, int32_t copies, size_t stride, int32_t accumulate, float *dw) {
+/* A cell of a merged group: only pairs of channels that belong to the same real group count. */
+static void store_grouped_cell(const storing *s, const cell *at) {
+    const ck_conv_plan *plan = s->plan;
     const ck_conv_desc *d = &plan->d;
-    const int32_t v = plan->block, width = count * v, merge = d->groups / plan->groups;
+    const int32_t v = plan->block, width = at->count * v, merge = d->groups / plan->groups;
     const int32_t own_k = d->out_channels / d->groups, own_c = d->in_channels / d->groups;
     for (int32_t column = 0; column < width; column++) {
-        const int32_t k = first * v + column; /* in the merged group */
+        const int32_t k = at->first * v + column; /* in the merged group */
         if (k >= own_k * merge) break;
         for (int32_t i = 0; i < v; i++) {
-            const int32_t c = block * v + i;
+            const int32_t c = at->block * v + i;
             if (c >= own_c * merge) break;
             if (k / own_k != c / own_c) continue;
-            float *to = dw + ((ptrdiff_t)(group * merge * own_k + k) * own_c + c % own_c) * taps(plan);
+            float *to = s->args->dst + ((ptrdiff_t)(at->group * merge * own_k + k) * own_c + c % own_c) * taps(plan);
             for (int32_t tap = 0; tap < taps(plan); tap++) {
-                const float *from = sums + ((ptrdiff_t)tap * v + i) * width + column;
+                const float *from = at->sums + ((ptrdiff_t)tap * v + i) * width + column;
                 float sum = *from;
-                for (int32_t copy = 1; copy < copies; copy++) sum += from[copy * stride];
-                to[tap] = accumulate ? to[tap] + sum : sum;
+                for (int32_t copy = 1; copy < s->copies; copy++) sum += from[copy * s->stride];
+                to[tap] = s->args->accumulate ? to[tap] + sum : sum;
             }
         }
     }
 }
 
-typedef struct storing {
-    const ck_conv_plan *plan;
-    const ck_conv_args *args;
-    const float *sums;
-    int32_t copies;
-    size_t stride;
-} storing;
-
 /* Cells are counted (group, panel, input block). */
-static void store_cells(void *context, int64_t cell, int64_t end) {
+static void store_cells(void *context, int64_t index, int64_t end) {
     const storing *s = context;
     const ck_conv_plan *plan = s->plan;
-    const int32_t panels = ck_weight_panels(plan), blocks = ck_weight_blocks(plan), add = s->args->accumulate;
-    for (; cell < end; cell++) {
-        const int32_t block = (int32_t)(cell % blocks), panel = (int32_t)(cell / blocks % panels);
-        const int32_t group = (int32_t)(cell / blocks / panels);
-        int32_t first, count;
-        const float *at = s->sums + ck_weight_cell(plan, group, panel, block, &first, &count);
+    const int32_t panels = ck_weight_panels(plan), blocks = ck_weight_blocks(plan);
+    for (; index < end; index++) {
+        const int32_t panel = (int32_t)(index / blocks % panels);
+        cell c = {.group = (int32_t)(index / blocks / panels), .block = (int32_t)(index % blocks)};
+        c.sums = s->sums + ck_weight_cell(plan, c.group, panel, c.block, &c.first, &c.count);
         if (plan->d.groups == 1)
-            store_cell(plan, first, count, block, at, s->copies, s->stride, add, s->args->dst);
+            store_cell(s, &c);
         else
-            store_grouped_cell(plan, group, first, count, block, at, s->copies, s->stride, add, s->args->dst);
+            store_grouped_cell(s, &c);
     }
 }
 

@@ -224,9 +224,15 @@ static void fetch_rows(const ck_winograd_input *in, int32_t m, int32_t columns, 
         if (in->rows[r]) fetch_read(in->rows[r] + plane + (ptrdiff_t)left * v, (ptrdiff_t)(right - left) * v);
 }
 
-/* Tiles first...end of input block b; V holds tiles from `origin` on. */
-static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t b, int64_t origin, int64_t first,
-                        int64_t end, float *v_buffer, float *scratch) {
+/* A block of transformed tiles: (point, in block, tile from `origin` on, V). */
+typedef struct transformed {
+    float *v;
+    int64_t origin;
+} transformed;
+
+/* Tiles first...end of input block b to V. */
+static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int32_t b, int64_t first, int64_t end,
+                        transformed to, float *scratch) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, m = own(plan)->tile;
     const ptrdiff_t row_floats = (ptrdiff_t)d->in_width * v;
@@ -240,7 +246,7 @@ static void input_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int3
             const int32_t y = s.row * m - d->pad_height + r;
             in.rows[r] = y >= 0 && y < d->in_height ? picture + y * row_floats : NULL;
         }
-        in.dst = v_buffer + ((ptrdiff_t)b * own(plan)->tiles_a_block + (first - origin)) * v;
+        in.dst = to.v + ((ptrdiff_t)b * own(plan)->tiles_a_block + (first - to.origin)) * v;
         in.dst_point = v_point(plan);
         if (b + 1 < plan->in_blocks) fetch_rows(&in, m, s.count * m + 2, d->in_height * row_floats, v);
         (m == 4 ? plan->kernels->winograd4_input : plan->kernels->winograd2_input)(&in);
@@ -309,24 +315,37 @@ static void fetch(stream *s) {
     s->at += s->step;
 }
 
-/* For points first...first+count: M = or += V x U over input blocks from...from+depth. U starts at point `first`. */
-static void multiply(const ck_conv_plan *plan, int32_t first, int32_t count, const float *v_buffer, int64_t skip,
-                     int32_t from, int32_t depth, const float *u, ptrdiff_t u_stride, int32_t blocks, int32_t tiles,
-                     float *m_buffer, stream *next) {
+/* Tiles begin...end of a block of transformed tiles, panels panel...panel_end. */
+typedef struct cell {
+    transformed from;
+    int64_t begin, end, panel, panel_end;
+} cell;
+
+/* One panel's filters for some points and input blocks. */
+typedef struct filters {
+    const float *u;       /* (point from `first` on, input channel, blocks * V), points `stride` floats apart */
+    ptrdiff_t stride;     /* floats */
+    int32_t first, count; /* points */
+    int32_t blocks;       /* output blocks */
+    int32_t from, depth;  /* input blocks */
+} filters;
+
+/* M (point, out block, tile, V) = or, after the first input blocks, += V x U for the tiles of a cell. */
+static void multiply(const ck_conv_plan *plan, const cell *c, const filters *f, float *m_buffer, stream *next) {
     const int32_t v = plan->block;
     const ptrdiff_t plane = (ptrdiff_t)own(plan)->tiles_a_block * v;
-    ck_panel p = {.outer = {depth, 1, 1},
+    ck_panel p = {.outer = {f->depth, 1, 1},
                   .outer_stride = {plane, 0, 0},
                   .run = v,
                   .pixel_stride = v,
-                  .pixels = tiles,
-                  .blocks = blocks,
+                  .pixels = (int32_t)(c->end - c->begin),
+                  .blocks = f->blocks,
                   .dst_block = plane,
-                  .accumulate = from > 0};
-    for (int32_t e = 0; e < count; e++) {
-        p.src = v_buffer + (first + e) * v_point(plan) + ((ptrdiff_t)from * own(plan)->tiles_a_block + skip) * v;
-        p.weights = u + e * u_stride;
-        p.dst = m_buffer + (first + e) * m_point(plan);
+                  .accumulate = f->from > 0};
+    for (int32_t e = 0; e < f->count; e++) {
+        p.src = c->from.v + (f->first + e) * v_point(plan) + f->from * plane + (c->begin - c->from.origin) * v;
+        p.weights = f->u + e * f->stride;
+        p.dst = m_buffer + (f->first + e) * m_point(plan);
         if (next) fetch(next);
         plan->kernels->panel(&p);
     }
@@ -338,78 +357,81 @@ static void run_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int64_
     float *v_buffer = buffer, *m_buffer = v_buffer + sizes.v, *scratch = m_buffer + sizes.m;
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks), in = channels(plan);
     const int64_t count = (end - begin + own(plan)->tiles_a_block - 1) / own(plan)->tiles_a_block;
+    filters f = {.count = points(plan), .depth = plan->in_blocks};
     for (int64_t part = 0; part < count; part++) {
-        int64_t first, last;
-        ck_split(end - begin, part, count, &first, &last);
-        first += begin, last += begin;
-        for (int32_t b = 0; b < plan->in_blocks; b++) input_tiles(plan, args, b, first, first, last, v_buffer, scratch);
+        cell c;
+        ck_split(end - begin, part, count, &c.begin, &c.end);
+        c.begin += begin, c.end += begin;
+        c.from = (transformed){v_buffer, c.begin};
+        for (int32_t b = 0; b < plan->in_blocks; b++) input_tiles(plan, args, b, c.begin, c.end, c.from, scratch);
         for (int32_t panel = 0; panel < panels; panel++) {
-            int32_t k, blocks;
-            ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &k, &blocks);
-            fetch_output(plan, args, k, blocks, first, last);
-            const float *u = (const float *)args->packed + (ptrdiff_t)k * plan->block * in * points(plan);
-            multiply(plan, 0, points(plan), v_buffer, 0, 0, plan->in_blocks, u, (ptrdiff_t)in * blocks * plan->block,
-                     blocks, (int32_t)(last - first), m_buffer, NULL);
-            output_tiles(plan, args, k, blocks, first, last, m_buffer);
+            int32_t k;
+            ck_panel_at(plan->out_blocks, plan->panel_blocks, panel, &k, &f.blocks);
+            fetch_output(plan, args, k, f.blocks, c.begin, c.end);
+            f.u = (const float *)args->packed + (ptrdiff_t)k * plan->block * in * points(plan);
+            f.stride = (ptrdiff_t)in * f.blocks * plan->block;
+            multiply(plan, &c, &f, m_buffer, NULL);
+            output_tiles(plan, args, k, f.blocks, c.begin, c.end, m_buffer);
         }
     }
 }
 
-/* The same where transform and product are one: chunks of input channels whose taps stay in L1 over the six rows. */
-static void run_fused(const ck_conv_plan *plan, const ck_conv_args *args, int64_t begin, int64_t end, int64_t panel,
-                      int64_t panel_end, const float *v_buffer, float *m_buffer) {
+/* The same where transform and product are one: chunks of input channels whose taps stay in L1 over the six rows. The
+ * cell has all tiles of its block. */
+static void run_fused(const ck_conv_plan *plan, const ck_conv_args *args, const cell *c, float *m_buffer) {
     const int32_t v = plan->block, in = channels(plan), chunk = own(plan)->chunk_blocks;
-    ck_winograd_fused f = {.tiles = (int32_t)(end - begin),
+    ck_winograd_fused f = {.tiles = (int32_t)(c->end - c->begin),
                            .v_point = v_point(plan),
                            .v_block = (ptrdiff_t)own(plan)->tiles_a_block * v,
                            .dst_point = m_point(plan)};
-    for (; panel < panel_end; panel++) {
+    for (int64_t panel = c->panel; panel < c->panel_end; panel++) {
         f.taps = (const float *)args->packed + panel * v * in * 9;
-        fetch_output(plan, args, (int32_t)panel, 1, begin, end);
+        fetch_output(plan, args, (int32_t)panel, 1, c->begin, c->end);
         for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
             f.blocks = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
             f.next = f.taps + (ptrdiff_t)f.blocks * v * 9 * v;
             f.accumulate = from > 0;
             for (f.row = 0; f.row < 6; f.row++) {
-                f.v = v_buffer + f.row * 6 * f.v_point + from * f.v_block;
+                f.v = c->from.v + (c->begin - c->from.origin) * v + f.row * 6 * f.v_point + from * f.v_block;
                 f.dst = m_buffer + f.row * 6 * f.dst_point;
                 plan->kernels->winograd4_fused(&f);
             }
             f.taps = f.next;
         }
-        output_tiles(plan, args, (int32_t)panel, 1, begin, end, m_buffer);
+        output_tiles(plan, args, (int32_t)panel, 1, c->begin, c->end, m_buffer);
     }
 }
 
-/* Tiles begin...end of the block that starts at tile `origin`, panels panel...panel_end. */
-static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, int64_t origin, int64_t begin,
-                           int64_t end, int64_t panel, int64_t panel_end, const float *v_buffer, float *m_buffer,
+/* One panel of a cell: the filters of a chunk of input blocks, a group of points at a time, to U; then their product.
+ */
+static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, const cell *c, float *m_buffer,
                            float *u_buffer) {
-    const int32_t v = plan->block, in = channels(plan), chunk = own(plan)->chunk_blocks;
-    for (; panel < panel_end; panel++) {
-        int32_t k, blocks;
-        ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &blocks);
-        const int32_t width = blocks * v;
-        const float *taps = (const float *)args->packed + (ptrdiff_t)k * v * in * 9;
-        fetch_output(plan, args, k, blocks, begin, end);
-        for (int32_t from = 0; from < plan->in_blocks; from += chunk) {
-            const int32_t depth = from + chunk < plan->in_blocks ? chunk : plan->in_blocks - from;
-            const ptrdiff_t chunk_floats = (ptrdiff_t)depth * v * 9 * width;
-            const float *src = taps + (ptrdiff_t)from * v * 9 * width;
+    const int32_t v = plan->block, in = channels(plan), chunk = own(plan)->chunk_blocks, count = group_points(plan);
+    for (int64_t panel = c->panel; panel < c->panel_end; panel++) {
+        filters f = {.u = u_buffer, .stride = u_point(plan), .count = count};
+        int32_t k;
+        ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &f.blocks);
+        const int32_t width = f.blocks * v;
+        const float *src = (const float *)args->packed + (ptrdiff_t)k * v * in * 9;
+        fetch_output(plan, args, k, f.blocks, c->begin, c->end);
+        for (; f.from < plan->in_blocks; f.from += chunk) {
+            f.depth = f.from + chunk < plan->in_blocks ? chunk : plan->in_blocks - f.from;
+            const ptrdiff_t chunk_floats = (ptrdiff_t)f.depth * v * 9 * width;
             stream next = {(const char *)(src + chunk_floats), (chunk_floats * 4 / points(plan) + 63) / 64 * 64};
             for (int32_t group = 0; group < groups(plan); group++) {
-                const ck_winograd_filter f = {.group = group,
-                                              .src = src,
-                                              .channels = depth * v,
-                                              .n = width,
-                                              .dst = u_buffer,
-                                              .dst_point = u_point(plan)};
-                filter_transform(plan, &f);
-                multiply(plan, group * group_points(plan), group_points(plan), v_buffer, begin - origin, from, depth,
-                         u_buffer, u_point(plan), blocks, (int32_t)(end - begin), m_buffer, &next);
+                const ck_winograd_filter transform = {.group = group,
+                                                      .src = src,
+                                                      .channels = f.depth * v,
+                                                      .n = width,
+                                                      .dst = u_buffer,
+                                                      .dst_point = u_point(plan)};
+                filter_transform(plan, &transform);
+                f.first = group * count;
+                multiply(plan, c, &f, m_buffer, &next);
             }
+            src += chunk_floats;
         }
-        output_tiles(plan, args, k, blocks, begin, end, m_buffer);
+        output_tiles(plan, args, k, f.blocks, c->begin, c->end, m_buffer);
     }
 }
 
@@ -424,14 +446,13 @@ typedef struct fly {
     int64_t first, last; /* the block whose shared V is filled; unused where threads own theirs */
 } fly;
 
-/* Items begin...end of V for tiles first...last, which are counted (input block, tile). */
-static void fill_input(const fly *f, int64_t first, int64_t last, int64_t item, int64_t end, float *v_buffer,
-                       float *scratch) {
+/* Items item...end of V for the block of tiles to.origin...last, which are counted (input block, tile). */
+static void fill_input(const fly *f, int64_t last, int64_t item, int64_t end, transformed to, float *scratch) {
+    const int64_t tiles = last - to.origin;
     while (item < end) {
-        const int64_t begin = item % (last - first), most = last - first - begin, wanted = end - item;
-        const int64_t now = wanted < most ? wanted : most;
-        input_tiles(f->plan, f->args, (int32_t)(item / (last - first)), first, first + begin, first + begin + now,
-                    v_buffer, scratch);
+        const int64_t begin = item % tiles, wanted = end - item, now = wanted < tiles - begin ? wanted : tiles - begin;
+        const int64_t first = to.origin + begin;
+        input_tiles(f->plan, f->args, (int32_t)(item / tiles), first, first + now, to, scratch);
         item += now;
     }
 }
@@ -443,30 +464,30 @@ static float *memory_of(const fly *f, int32_t worker) {
     return (float *)f->args->workspace + (own ? 0 : f->sizes.v) + worker * each;
 }
 
-/* One cell of the block of tiles first...last, with V at hand. */
-static void run_cell(const fly *f, int64_t first, int64_t last, int64_t cell, const float *v_buffer, float *memory) {
+/* Cell `index` of the block of tiles from.origin...last. */
+static void run_cell(const fly *f, transformed from, int64_t last, int64_t index, float *memory) {
     const ck_conv_plan *plan = f->plan;
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
-    int64_t begin, end, panel, panel_end;
-    ck_split(last - first, cell / f->grid.deep, f->grid.across, &begin, &end);
-    ck_split(panels, cell % f->grid.deep, f->grid.deep, &panel, &panel_end);
-    if (begin >= end) return;
+    cell c = {.from = from};
+    ck_split(last - from.origin, index / f->grid.deep, f->grid.across, &c.begin, &c.end);
+    ck_split(panels, index % f->grid.deep, f->grid.deep, &c.panel, &c.panel_end);
+    if (c.begin >= c.end) return;
+    c.begin += from.origin, c.end += from.origin;
     if (is_fused(plan))
-        run_fused(plan, f->args, begin + first, end + first, panel, panel_end, v_buffer, memory);
+        run_fused(plan, f->args, &c, memory);
     else
-        run_on_the_fly(plan, f->args, first, first + begin, first + end, panel, panel_end, v_buffer, memory,
-                       memory + f->sizes.m + f->sizes.scratch);
+        run_on_the_fly(plan, f->args, &c, memory, memory + f->sizes.m + f->sizes.scratch);
 }
 
 /* Part (cell, block of tiles) with a V of the worker's own. */
 static void run_alone(void *context, int64_t part, int32_t worker) {
     const fly *f = context;
-    float *memory = memory_of(f, worker), *scratch = memory + f->sizes.m,
-          *v_buffer = scratch + f->sizes.scratch + f->sizes.u;
-    int64_t first, last;
-    ck_split(f->tiles, part % f->blocks, f->blocks, &first, &last);
-    fill_input(f, first, last, 0, f->plan->in_blocks * (last - first), v_buffer, scratch);
-    run_cell(f, first, last, part / f->blocks, v_buffer, memory);
+    float *memory = memory_of(f, worker), *scratch = memory + f->sizes.m;
+    transformed to = {.v = scratch + f->sizes.scratch + f->sizes.u};
+    int64_t last;
+    ck_split(f->tiles, part % f->blocks, f->blocks, &to.origin, &last);
+    fill_input(f, last, 0, f->plan->in_blocks * (last - to.origin), to, scratch);
+    run_cell(f, to, last, part / f->blocks, memory);
 }
 
 /* A share of the V that all workers read. */
@@ -474,12 +495,12 @@ static void fill_shared(void *context, int64_t part, int32_t worker) {
     const fly *f = context;
     int64_t item, end;
     ck_split(f->plan->in_blocks * (f->last - f->first), part, f->plan->threads, &item, &end);
-    fill_input(f, f->first, f->last, item, end, f->args->workspace, memory_of(f, worker) + f->sizes.m);
+    fill_input(f, f->last, item, end, (transformed){f->args->workspace, f->first}, memory_of(f, worker) + f->sizes.m);
 }
 
-static void run_shared(void *context, int64_t cell, int32_t worker) {
+static void run_shared(void *context, int64_t index, int32_t worker) {
     const fly *f = context;
-    run_cell(f, f->first, f->last, cell, f->args->workspace, memory_of(f, worker));
+    run_cell(f, (transformed){f->args->workspace, f->first}, f->last, index, memory_of(f, worker));
 }
 
 static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *args, int64_t tiles) {

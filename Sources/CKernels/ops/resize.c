@@ -185,10 +185,20 @@ static void vertical_pass(pass p, int32_t rows, int32_t threads) {
     ck_run_ranges(threads, rows, (int64_t)p.row * p.axis->size, vertical_rows, &p);
 }
 
+/* A picture (H, W, C) and what it becomes, (out_height, out_width, C). */
+typedef struct resizing {
+    const uint8_t *src;
+    size_t src_stride;
+    int32_t height, width, channels;
+    uint8_t *dst;
+    int32_t out_height, out_width, threads;
+} resizing;
+
 /* Both passes, the result of the first in memory of its own. */
-static ck_status resize_both(const uint8_t *src, size_t src_stride, const axis_filter *across, const axis_filter *down,
-                             int32_t channels, uint8_t *dst, int32_t out_height, int32_t out_width, int vertical_first,
-                             int32_t threads) {
+static ck_status resize_both(const resizing *r, const axis_filter *across, const axis_filter *down) {
+    const int vertical_first =
+        r->out_height < r->height && (int64_t)r->height - r->out_height > 2 * ((int64_t)r->width - r->out_width);
+    const int32_t out_height = r->out_height, out_width = r->out_width, channels = r->channels;
     /* The part of the source that the output reads. */
     const int32_t left = across->first[0], top = down->first[0];
     const int32_t columns = across->first[out_width - 1] + across->count[out_width - 1] - left;
@@ -198,13 +208,13 @@ static ck_status resize_both(const uint8_t *src, size_t src_stride, const axis_f
     uint8_t *between = row <= SIZE_MAX / (size_t)height ? malloc((size_t)height * row) : NULL;
     if (!between) return CK_OUT_OF_MEMORY;
     if (vertical_first) {
-        const uint8_t *from = src + (size_t)left * (size_t)channels;
-        vertical_pass((pass){from, src_stride, 0, down, .row = row, .dst = between}, out_height, threads);
-        horizontal_pass((pass){between, row, left, across, out_width, channels, .dst = dst}, out_height, threads);
+        const uint8_t *from = r->src + (size_t)left * (size_t)channels;
+        vertical_pass((pass){from, r->src_stride, 0, down, .row = row, .dst = between}, out_height, r->threads);
+        horizontal_pass((pass){between, row, left, across, out_width, channels, .dst = r->dst}, out_height, r->threads);
     } else {
-        const uint8_t *from = src + (size_t)top * src_stride;
-        horizontal_pass((pass){from, src_stride, 0, across, out_width, channels, .dst = between}, rows, threads);
-        vertical_pass((pass){between, row, top, down, .row = out_row, .dst = dst}, out_height, threads);
+        const uint8_t *from = r->src + (size_t)top * r->src_stride;
+        horizontal_pass((pass){from, r->src_stride, 0, across, out_width, channels, .dst = between}, rows, r->threads);
+        vertical_pass((pass){between, row, top, down, .row = out_row, .dst = r->dst}, out_height, r->threads);
     }
     free(between);
     return CK_OK;
@@ -243,10 +253,8 @@ ck_status ck_resize_u8(const uint8_t *src, int32_t height, int32_t width, int32_
         } else if (!vertical) {
             horizontal_pass((pass){src, src_stride, 0, &across, out_width, channels, .dst = dst}, height, threads);
         } else {
-            const int vertical_first =
-                out_height < height && (int64_t)height - out_height > 2 * ((int64_t)width - out_width);
-            status = resize_both(src, src_stride, &across, &down, channels, dst, out_height, out_width, vertical_first,
-                                 threads);
+            const resizing r = {src, src_stride, height, width, channels, dst, out_height, out_width, threads};
+            status = resize_both(&r, &across, &down);
         }
     }
     axis_destroy(&down);

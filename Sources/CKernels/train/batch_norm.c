@@ -116,10 +116,11 @@ static void run(passes p, int32_t threads) {
     if (p.apply) ck_run_ranges(threads, planes, floats, apply_planes, &p);
 }
 
-/* y = x scale + shift, from floats alone, so that backward finds the mask of forward to the last bit. Surplus channels
- * get zeros. */
+/* The coefficients 0 and 1 of a channel, y = x scale + shift, from floats alone, so that backward finds the mask of
+ * forward to the last bit. Surplus channels get zeros. */
 static void affine(const layout *l, const float *gamma, const float *beta, const float *mean, const float *invstd,
-                   int32_t channel, float *scale, float *shift) {
+                   int32_t channel) {
+    float *scale = l->coefficients[0], *shift = l->coefficients[1];
     scale[channel] = shift[channel] = 0;
     if (channel >= l->channels) return;
     const double factor = (gamma ? gamma[channel] : 1.0) * invstd[channel];
@@ -173,7 +174,7 @@ static void forward_finish(const passes *p, int32_t block) {
         invstd[c] = (float)(1 / sqrt(variance + d->eps));
         if (a->mean) a->mean[c] = mean[c];
         if (a->invstd) a->invstd[c] = invstd[c];
-        affine(l, a->gamma, a->beta, mean, invstd, c, scale, shift);
+        affine(l, a->gamma, a->beta, mean, invstd, c);
     }
 }
 
@@ -245,8 +246,7 @@ ck_status ck_bn_forward_apply(const ck_bn_desc *desc, const ck_bn_forward_args *
     if (bad_forward(args) || !args->x || !args->y || !args->mean || !args->invstd || bad_range(desc, 0, count))
         return CK_INVALID_ARGUMENT;
     const layout l = lay_out(desc, args->workspace);
-    for (int32_t c = 0; c < l.blocks * l.block; c++)
-        affine(&l, args->gamma, args->beta, args->mean, args->invstd, c, l.coefficients[0], l.coefficients[1]);
+    for (int32_t c = 0; c < l.blocks * l.block; c++) affine(&l, args->gamma, args->beta, args->mean, args->invstd, c);
     const forward_job job = {desc, args};
     const passes p = {.l = &l, .kernels = ck_active(&status), .job = &job, .count = count, .apply = forward_apply};
     run(p, desc->threads);
@@ -293,7 +293,7 @@ static void backward_prepare(const passes *p) {
     const layout *l = p->l;
     const ck_bn_backward_args *a = ((const backward_job *)p->job)->a;
     for (int32_t c = 0; c < l->blocks * l->block; c++) {
-        affine(l, a->gamma, a->beta, a->mean, a->invstd, c, l->coefficients[0], l->coefficients[1]);
+        affine(l, a->gamma, a->beta, a->mean, a->invstd, c);
         l->coefficients[2][c] = c < l->channels ? a->mean[c] : 0;
         l->coefficients[3][c] = l->coefficients[4][c] = 0;
     }

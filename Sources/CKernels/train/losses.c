@@ -13,16 +13,22 @@ static void log_sum(const float *x, int32_t n, double *top, double *log_of_sum) 
     *log_of_sum = log(sum);
 }
 
-/* One row against the shares t(j): minus the sum of t log p; and, times scale, dx = p sum(t) - t. label is the index of
- * a single one or -1; targets the distribution or NULL. */
-static double row_loss(const float *x, int32_t n, int32_t label, const float *targets, const float *class_weights,
-                       double smoothing, double scale, float *dx) {
+/* What a row is compared with: one label, or (n) shares; (n) weights or NULL. */
+typedef struct target {
+    int32_t label; /* -1: none */
+    const float *shares, *class_weights;
+    double smoothing;
+} target;
+
+/* One row against the shares t(j): minus the sum of t log p; and, times scale, dx = p sum(t) - t. */
+static double row_loss(const float *x, int32_t n, target t, double scale, float *dx) {
     double top, log_of_sum, loss = 0, mass = 0;
     log_sum(x, n, &top, &log_of_sum);
     for (int pass = 0; pass < (dx ? 2 : 1); pass++)
         for (int32_t j = 0; j < n; j++) {
-            const double hard = targets ? targets[j] : j == label;
-            const double share = ((1 - smoothing) * hard + smoothing / n) * (class_weights ? class_weights[j] : 1);
+            const double hard = t.shares ? t.shares[j] : j == t.label;
+            const double share =
+                ((1 - t.smoothing) * hard + t.smoothing / n) * (t.class_weights ? t.class_weights[j] : 1);
             const double log_p = x[j] - top - log_of_sum;
             if (pass == 0) {
                 mass += share;
@@ -54,7 +60,7 @@ ck_status ck_cross_entropy(const float *x, const int32_t *labels, int32_t rows, 
             for (int32_t j = 0; to && j < n; j++) to[j] = 0;
             continue;
         }
-        sum += row_loss(x + (int64_t)i * n, n, labels[i], NULL, class_weights, smoothing, scale / weight, to);
+        sum += row_loss(x + (int64_t)i * n, n, (target){labels[i], NULL, class_weights, smoothing}, scale / weight, to);
     }
     *loss = (ck_loss){weight == 0 ? (double)NAN : sum / weight, weight};
     return CK_OK;
@@ -66,7 +72,8 @@ ck_status ck_soft_cross_entropy(const float *x, const float *targets, int32_t ro
     double sum = 0;
     for (int32_t i = 0; i < rows; i++) {
         const int64_t at = (int64_t)i * n;
-        sum += row_loss(x + at, n, -1, targets + at, class_weights, smoothing, scale / rows, dx ? dx + at : NULL);
+        sum += row_loss(x + at, n, (target){-1, targets + at, class_weights, smoothing}, scale / rows,
+                        dx ? dx + at : NULL);
     }
     *loss = (ck_loss){sum / rows, rows};
     return CK_OK;
