@@ -22,11 +22,21 @@ help: ## Shows this list.
 demo: build ## Builds, trains on handwritten digits, reads 20 of them, times a ResNet-50. Works offline once built.
 	@demo/run.sh .build/release/resnet
 
-test: deps ## Builds and runs all tests.
+test: deps deps-core ## Builds and runs all tests.
+	$(MAKE) test-core
 	swift build --build-tests
 	swift test --skip-build --disable-swift-testing
 
-test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (leaks aside: XCTest and libomp have some).
+test-core: deps-core ## The C core alone: every kernel of every instruction set of this machine against the reference.
+	cmake -S . -B .build/core-tests -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
+	cmake --build .build/core-tests -j
+	.build/core-tests/Tests/CoreTests/check_core
+
+test-asan: deps deps-core ## The kernels' tests under AddressSanitizer and UBSan (leaks aside: XCTest and libomp have some).
+	cmake -S . -B .build/core-asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON \
+		-DCMAKE_C_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+	cmake --build .build/core-asan -j --target check_core
+	ASAN_OPTIONS=detect_leaks=0 .build/core-asan/Tests/CoreTests/check_core
 	swift build --build-tests --sanitize=address -Xcc -fsanitize=undefined --scratch-path .build/asan
 	ASAN_OPTIONS=detect_leaks=0 swift test --skip-build --disable-swift-testing --sanitize=address \
 		--scratch-path .build/asan --filter CKernelsTests
@@ -105,4 +115,4 @@ deps-neon:
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench docs format install libresnet install-tool deps deps-core deps-neon clean
+.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench docs format install libresnet install-tool deps deps-core deps-neon clean

@@ -1,9 +1,7 @@
 /* harness.h: what the C tests of the core share. No Swift and no XCTest, so that the same program checks every build:
  * gcc and clang, with and without OpenMP and OpenBLAS, natively and under qemu for another CPU.
  *
- * The tests of Tests/CKernelsTests go further (guard pages, each field refused); these run every kernel of every
- * instruction set.
- */
+ * Every kernel of every instruction set runs against CReference. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
@@ -23,7 +21,8 @@ void check_close(const float *actual, const double *expected, size_t count, cons
                  double absolute, const char *what);
 void check_equal(const float *actual, const double *expected, size_t count, const char *what);
 
-/* Memory that lives until release_all; 64-byte aligned. Floats start as NaN, doubles as 0. */
+/* Memory that lives until release_all and ends at a page that may not be touched; aligned as far as its size is a
+ * multiple of 64 bytes. Floats start as NaN, doubles as 0. */
 void *allocate(size_t bytes);
 float *floats(size_t count);
 double *doubles(size_t count);

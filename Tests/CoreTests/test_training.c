@@ -44,7 +44,7 @@ static void batch_norm(bn_case o, uint64_t seed) {
     }
     float *got_mean = floats(c), *invstd = floats(c), *dgamma = floats(c), *dbeta = floats(c);
     float *blocked_x = blocked(x, o.n, c, plane), *dst = poisoned(o.n, c, plane);
-    void *workspace = allocate(ck_bn_workspace_size(&d));
+    void *workspace = allocate((ck_bn_workspace_size(&d) + 63) / 64 * 64);
     const ck_bn_forward_args forward = {.x = blocked_x,
                                         .gamma = gamma,
                                         .beta = beta,
