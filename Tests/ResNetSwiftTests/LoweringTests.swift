@@ -39,19 +39,21 @@ final class LoweringTests: XCTestCase {
     }
 
     private func lower(
-        _ graph: Graph, taps: [String] = [], size: Int = 32, accepts: @escaping (ConvStep) -> Bool = { _ in true }
-    ) throws -> PlanProgram {
+        _ graph: Graph, taps: [String] = [], isForced: Bool = false, size: Int = 32,
+        accepts: @escaping (Convolution) -> Bool = { _ in true }
+    ) throws -> Program {
         let shapes = try graph.shapes(input: ImageShape(channels: 3, height: size, width: size))
-        let taps = taps.map { name in graph.nodes.firstIndex { $0.name == name }! }
-        return try Lowering.program(graph: graph, shapes: shapes, taps: taps, accepts: accepts)
+        let wishes = Lowering.Wishes(
+            taps: taps.map { name in graph.nodes.firstIndex { $0.name == name }! }, hasForcedAlgorithm: isForced)
+        return try Lowering.program(graph: graph, shapes: shapes, wishes: wishes, block: 8, accepts: accepts)
     }
 
     /// Steps as `conv1+bn1+relu`.
-    private func text(_ program: PlanProgram, _ graph: Graph) -> [String] {
+    private func text(_ program: Program, _ graph: Graph) -> [String] {
         program.steps.map { step in
-            switch step.kind {
-            case .export(let port): "export \(program.ports[port].name)"
-            case .importPicture: "import"
+            switch step.operation {
+            case is Export: "export \(program.values[step.outputs[0]].name)"
+            case is ToBlocked: "import"
             default: step.nodes.map { graph.nodes[$0].name }.joined(separator: "+")
             }
         }
@@ -66,7 +68,10 @@ final class LoweringTests: XCTestCase {
                 "conv1+bn1+relu+maxpool", "conva1+bna1+a.relu", "convads+bnads", "conva2+bna2+a.add+a.relu_1",
                 "convb1+bnb1+b.relu", "convb2+bnb2+b.add+b.relu_1+avgpool", "export flatten", "fc",
             ])
-        XCTAssertTrue(program.ports[0].isDirect, "the linear layer writes the logits where the caller wants them")
+        XCTAssertEqual(
+            program.steps.last?.outputs, [program.ports[0].value],
+            "the linear layer writes the logits where the caller wants them")
+        XCTAssertEqual(program.values[program.ports[0].value].home, .output(port: 0))
     }
 
     func testWhatKernelsDeclineBecomesAStepOfItsOwn() throws {
@@ -96,13 +101,10 @@ final class LoweringTests: XCTestCase {
 
     func testAForcedAlgorithmIsTriedFirst() throws {
         let graph = smallResNet()
-        let shapes = try graph.shapes(input: ImageShape(channels: 3, height: 32, width: 32))
-        let program = try Lowering.program(graph: graph, shapes: shapes, taps: [], hasForcedAlgorithm: true) {
+        let program = try lower(graph, isForced: true) {
             $0.isForced ? $0.spec.kernel == 3 && $0.pool == .none && !$0.readsPicture : true
         }
-        let forced = program.steps.compactMap { step -> Bool? in
-            if case .conv(let conv) = step.kind { conv.isForced } else { nil }
-        }
+        let forced = program.steps.compactMap { ($0.operation as? Convolution)?.isForced }
         XCTAssertEqual(forced, [false, true, false, true, true, true])
     }
 
@@ -135,9 +137,9 @@ final class LoweringTests: XCTestCase {
             let graph = random.graph
             let shapes = try graph.shapes(input: random.image)
             var decline = SplitMix(state: seed ^ 77)
-            let program = try Lowering.program(graph: graph, shapes: shapes, taps: random.taps) {
-                $0.pool == .none && !$0.readsPicture || decline.chance(60)
-            }
+            let program = try Lowering.program(
+                graph: graph, shapes: shapes, wishes: Lowering.Wishes(taps: random.taps), block: 8
+            ) { $0.pool == .none && !$0.readsPicture || decline.chance(60) }
             var meaning: [UInt64] = []
             for node in graph.nodes { meaning.append(expression(node, node.inputs.map { meaning[$0] })) }
 
@@ -147,14 +149,14 @@ final class LoweringTests: XCTestCase {
                 return known[value]!
             }
             for step in program.steps {
-                guard let output = step.output else { continue }
+                let output = step.outputs[0]
                 XCTAssertNil(known[output], "seed \(seed): a value is made twice")
-                if step.kind == .importPicture {
+                if step.operation is ToBlocked || step.operation is Export {
                     known[output] = read(step.inputs[0])
                     continue
                 }
-                var inputs = step.inputs.map(read)
-                let residual = step.residual == nil ? nil : inputs.removeLast()
+                var inputs = step.inputs.filter { program.values[$0].home != .constant }.map(read)
+                let residual = (step.operation as? Convolution)?.addsResidual == true ? inputs.removeLast() : nil
                 for (position, node) in step.nodes.enumerated() {
                     if position > 0, graph.nodes[node].operation == .add { inputs.append(residual!) }
                     inputs = [expression(graph.nodes[node], inputs)]

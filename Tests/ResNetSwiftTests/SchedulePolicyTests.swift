@@ -20,14 +20,14 @@ final class SchedulePolicyTests: XCTestCase {
         XCTAssertEqual(
             segments,
             [
-                PlanSegment(steps: 0..<2, chunk: 1), PlanSegment(steps: 2..<4, chunk: 4),
-                PlanSegment(steps: 4..<6, chunk: 32),
+                Segment(steps: 0..<2, chunk: 1), Segment(steps: 2..<4, chunk: 4),
+                Segment(steps: 4..<6, chunk: 32),
             ])
     }
 
     func testABatchOfOneIsOneSegment() {
         let policy = SchedulePolicy()
-        XCTAssertEqual(policy.segments([step(9000), step(1)], batch: 1), [PlanSegment(steps: 0..<2, chunk: 1)])
+        XCTAssertEqual(policy.segments([step(9000), step(1)], batch: 1), [Segment(steps: 0..<2, chunk: 1)])
     }
 
     func testNoSegmentStartsWhereSeveralBuffersLive() {
@@ -38,7 +38,7 @@ final class SchedulePolicyTests: XCTestCase {
         ]
         XCTAssertEqual(
             policy.segments(traffic, batch: 8),
-            [PlanSegment(steps: 0..<3, chunk: 1), PlanSegment(steps: 3..<4, chunk: 8)])
+            [Segment(steps: 0..<3, chunk: 1), Segment(steps: 3..<4, chunk: 8)])
     }
 
     /// Parting two steps puts the whole batch between them through memory, which may cost more than it saves.
@@ -52,6 +52,46 @@ final class SchedulePolicyTests: XCTestCase {
         }
         XCTAssertEqual(segments(aliveKiB: 10), 2)
         XCTAssertEqual(segments(aliveKiB: 900), 1)
+    }
+
+    /// A run of training is one segment: as many images as the cache holds, more where weights outweigh them, evenly.
+    func testARunThatIsNotCutFillsTheCacheEvenly() {
+        let policy = SchedulePolicy(cuts: false, activationBudget: 1000 << 10)
+        let light = [step(100), step(40)]
+        XCTAssertEqual(policy.chunk(light, together: 130 << 10, batch: 32), 7, "7 images fit: five chunks, evenly")
+        XCTAssertEqual(policy.chunk(light, together: 130 << 10, batch: 4), 4)
+        XCTAssertEqual(policy.chunk(light, together: 5000 << 10, batch: 32), 1)
+        let heavy = [step(100), step(40, weightKiB: 40 * 20)]
+        XCTAssertEqual(policy.chunk(heavy, together: 130 << 10, batch: 32), 16, "20 images outweigh the weights")
+    }
+
+    /// What each operation says decides: whole-batch steps are segments of their own, and small ones move up.
+    func testHoistedStepsDoNotCutARun() {
+        var program = Program()
+        func image() -> Int {
+            program.add(
+                Value(name: "x", shape: ImageShape(channels: 8, height: 1, width: 1), storage: .blocked))
+        }
+        func whole() -> Int {
+            program.add(
+                Value(name: "s", shape: ImageShape(channels: 8, height: 1, width: 1), storage: .whole(elements: 4)))
+        }
+        let (a, b, c, packed, sums) = (image(), image(), image(), whole(), whole())
+        let shape = NormShape(map: ImageShape(channels: 8, height: 1, width: 1))
+        program.steps = [
+            Step(operation: Relu(), nodes: [], inputs: [a], outputs: [b]),
+            Step(operation: PackFilters(), nodes: [], inputs: [], outputs: [packed]),
+            Step(operation: NormSums(shape: shape), nodes: [], inputs: [b], outputs: [sums]),
+            Step(
+                operation: NormFinish(shape: shape, usesBatch: true), nodes: [], inputs: [], outputs: [],
+                updates: [sums]),
+            Step(operation: Relu(), nodes: [], inputs: [b, sums, packed], outputs: [c]),
+        ]
+        let segments = program.schedule(SchedulePolicy(cuts: false), batch: 4, block: 8)
+        XCTAssertEqual(
+            program.steps.map(\.operation.text), ["pack", "relu", "bn sums", "bn finish", "relu"])
+        XCTAssertEqual(segments.map(\.steps), [0..<1, 1..<3, 3..<4, 4..<5])
+        XCTAssertEqual(segments.map(\.chunk), [4, 4, 4, 4])
     }
 
     /// The segments found are the best of all ways to cut and to choose chunks, by exhaustion.

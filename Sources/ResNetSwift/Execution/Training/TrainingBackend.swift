@@ -9,16 +9,6 @@
 
 import ResNetGraph
 
-/// What is minimized. Both are means as PyTorch takes them.
-public enum Loss: Sendable, Hashable {
-    /// Softmax cross-entropy of `.classes` or `.probabilities`: torch.nn.CrossEntropyLoss. With class weights and class
-    /// indices the mean is weighted: sum(w[y] * l) / sum(w[y]); with probabilities it is divided by N.
-    case crossEntropy(labelSmoothing: Float = 0, classWeights: [Float]? = nil, ignoreIndex: Int32 = -100)
-    /// Sigmoid and binary cross-entropy of `.multiHot`, the mean over samples and labels: torch.nn.BCEWithLogitsLoss.
-    /// A weight for each label multiplies the term of its positives.
-    case binaryCrossEntropy(positiveWeights: [Float]? = nil)
-}
-
 /// How a gradient changes a parameter; formulas and defaults of torch.optim.
 public enum Optimizer: Sendable, Hashable {
     /// Weight decay is added to the gradient.

@@ -1,0 +1,387 @@
+// Graph -> program, for inference: which nodes become one pass through memory.
+//
+//     conv -> batchNorm [-> add] [-> relu] [-> maxPool 3x3/2 | globalAveragePool]     one convolution
+//     linear [-> batchNorm] [-> relu],  batchNorm [-> relu],  add [-> relu]           one step each
+//
+// A node is fused into the one before it only if nobody else reads what lies between, and no output taps it. Of the two
+// convolutions that may end in an addition, the deeper one takes it: the projection shortcut runs first, right after the
+// value it shares with the block's first convolution, and its result is the residual.
+
+import ResNetGraph
+
+struct Lowering {
+    /// What the caller wants besides the graph.
+    struct Wishes {
+        var input = InputKind.floatNCHW
+        /// Nodes whose values are wanted besides logits and features.
+        var taps: [Int] = []
+        var hasForcedAlgorithm = false
+        /// Maps go to the outputs blocked, as they are made.
+        var keepsBlocked = false
+    }
+
+    private let flow: DataFlow
+    private let wishes: Wishes
+    private let block: Int
+    /// Tries a convolution: true if a kernel does all of it.
+    private let accepts: (Convolution) -> Bool
+    /// By node: convolutions on the longest path from the picture.
+    private let depth: [Int]
+    /// Additions by the conv (or its batch norm) that computes them in its epilogue.
+    private let additionAfter: [Int: Int]
+
+    private var graph: Graph { flow.graph }
+
+    /// One step before values are numbered.
+    private struct Draft {
+        var operation: any StepOperation
+        var nodes: [Int]
+        /// Source nodes read, a residual last.
+        var operands: [Int]
+        /// (node position, turn among those at one position, index)
+        var order = (0, 0, 0)
+
+        var tail: Int { nodes[nodes.count - 1] }
+    }
+
+    static func program(
+        graph: Graph, shapes: [NodeShape], wishes: Wishes, block: Int, accepts: @escaping (Convolution) -> Bool
+    ) throws(GraphError) -> Program {
+        let lowering = Lowering(graph, shapes, wishes, block, accepts)
+        var emitter = Emitter(lowering)
+        return try emitter.program(lowering.drafts())
+    }
+
+    /// Logits first, then h if the model has it.
+    static func outputs(of graph: Graph) -> [Int] { [graph.logits] + (graph.features.map { [$0] } ?? []) }
+
+    private init(
+        _ graph: Graph, _ shapes: [NodeShape], _ wishes: Wishes, _ block: Int,
+        _ accepts: @escaping (Convolution) -> Bool
+    ) {
+        let flow = DataFlow(
+            graph: graph, shapes: shapes, outputs: Self.outputs(of: graph) + wishes.taps, skipsDropout: true
+        ) { if case .input = graph.nodes[$0].operation { true } else { false } }
+        self.flow = flow
+        self.wishes = wishes
+        self.block = block
+        self.accepts = accepts
+        var depth: [Int] = []
+        for node in graph.nodes {
+            var isConv = 0
+            if case .conv = node.operation { isConv = 1 }
+            depth.append((node.inputs.map { depth[$0] }.max() ?? 0) + isConv)
+        }
+        self.depth = depth
+        additionAfter = flow.additions(rank: { Rank(depth: depth[$0], node: $0) }) { operand in
+            guard !flow.isVector(operand) else { return false }
+            switch flow.operation(operand) {
+            case .conv: return true
+            case .batchNorm:
+                let before = flow.operands(operand)[0]
+                guard case .conv = flow.operation(before) else { return false }
+                return flow.soleReader(before) == operand
+            default: return false
+            }
+        }
+    }
+
+    private struct Rank: Comparable {
+        let depth: Int
+        let node: Int
+        static func < (a: Self, b: Self) -> Bool { (a.depth, a.node) < (b.depth, b.node) }
+    }
+
+    // MARK: - Choosing steps
+
+    private func drafts() throws(GraphError) -> [Draft] {
+        var drafts: [Draft] = []
+        var isFused: Set<Int> = []
+        for node in flow.live where !isFused.contains(node) {
+            let draft = try draft(node)
+            isFused.formUnion(draft.nodes)
+            drafts.append(draft)
+        }
+        return ordered(drafts)
+    }
+
+    private func draft(_ index: Int) throws(GraphError) -> Draft {
+        var nodes = [index]
+        func fuse(_ next: Int?) -> Bool {
+            if let next { nodes.append(next) }
+            return next != nil
+        }
+        func fuseRelu() -> Bool { fuse(flow.fusableRelu(nodes[nodes.count - 1])) }
+        let operation: any StepOperation
+        switch flow.operation(index) {
+        case .conv(let spec): return convolution(index, spec)
+        case .linear(let inFeatures, let outFeatures, let bias):
+            let isNormed = fuse(flow.fusableBatchNorm(index))
+            operation = Linear(
+                inFeatures: inFeatures, outFeatures: outFeatures, hasBias: bias || isNormed, isNormed: isNormed,
+                relu: fuseRelu())
+        case .batchNorm:
+            guard !flow.isVector(index) else {
+                throw GraphError(
+                    node: flow.name(index), expected: "a feature map, or a linear layer just before", found: "a vector")
+            }
+            operation = ScaleShift(relu: fuseRelu())
+        case .add: operation = Add(relu: fuseRelu())
+        case .concat:
+            guard !flow.isVector(index) else {
+                throw GraphError(node: flow.name(index), expected: "feature maps to join", found: "vectors")
+            }
+            operation = Concat()
+        case .flatten: operation = Flatten()
+        default:
+            guard let plain = flow.operation(index).plainLayer else {
+                preconditionFailure("\(flow.name(index)) is given, not computed")
+            }
+            operation = plain.forward
+        }
+        return Draft(operation: operation, nodes: nodes, operands: flow.operands(index))
+    }
+
+    /// The convolution `node` with as much of what follows as a kernel takes: the picture read as it is and the pool
+    /// fused if possible. A forced algorithm is tried first, and left aside where it does not apply.
+    private func convolution(_ node: Int, _ spec: ConvSpec) -> Draft {
+        var step = Convolution(spec: spec, input: flow.map(flow.operands(node)[0]))
+        var draft = Draft(operation: step, nodes: [node], operands: flow.operands(node))
+        if let batchNorm = flow.fusableBatchNorm(node) {
+            step.isNormed = true
+            draft.nodes.append(batchNorm)
+        }
+        if let addition = additionAfter[draft.tail] {
+            guard let residual = flow.operands(addition).first(where: { $0 != draft.tail }) else {
+                preconditionFailure("an addition of a value to itself is no residual")
+            }
+            step.addsResidual = true
+            draft.nodes.append(addition)
+            draft.operands.append(residual)
+        }
+        if let relu = flow.fusableRelu(draft.tail) {
+            step.relu = true
+            draft.nodes.append(relu)
+        }
+
+        var pools: [(FusedPool, Int?)] = [(.none, nil)]
+        if let next = flow.soleReader(draft.tail) {
+            switch flow.operation(next) {
+            case .maxPool(PoolSpec(kernel: 3, stride: 2, padding: 1)): pools.insert((.max, next), at: 0)
+            case .globalAveragePool: pools.insert((.globalAverage, next), at: 0)
+            default: break
+            }
+        }
+        let isPicture = flow.boundary.contains(draft.operands[0])
+        for isForced in wishes.hasForcedAlgorithm ? [true, false] : [false] {
+            for source in isPicture ? [wishes.input.storage, .blocked] : [.blocked] {
+                for (pool, poolNode) in pools {
+                    step.isForced = isForced
+                    step.source = source
+                    step.pool = pool
+                    guard accepts(step) else { continue }
+                    draft.operation = step
+                    if let poolNode { draft.nodes.append(poolNode) }
+                    return draft
+                }
+            }
+        }
+        // Nothing was accepted: leave the plainest form; making its plan reports why.
+        draft.operation = step
+        return draft
+    }
+
+    /// Each step where its last node stands, but projection shortcuts just before the step that adds them.
+    private func ordered(_ drafts: [Draft]) -> [Draft] {
+        var position: [Int: Int] = [:]
+        for draft in drafts { for node in draft.nodes { position[node] = draft.tail } }
+        func addsResidual(_ draft: Draft) -> Bool { (draft.operation as? Convolution)?.addsResidual == true }
+        let residualTails = Set(drafts.filter(addsResidual).compactMap(\.operands.last))
+        return drafts.enumerated().map { index, draft in
+            var draft = draft
+            draft.order = (draft.tail, 0, index)
+            if draft.operation is Convolution, !addsResidual(draft), residualTails.contains(draft.tail),
+                let addition = flow.soleReader(draft.tail), let adder = position[addition]
+            {
+                draft.order = (adder, -1, index)
+            }
+            return draft
+        }.sorted { $0.order < $1.order }
+    }
+
+    // MARK: - Numbering values
+
+    /// Turns drafts into steps over values.
+    private struct Emitter {
+        let lowering: Lowering
+        let outputs: [Int]
+        var program = Program()
+        var valueOfNode: [Int: Int] = [:]
+        var imported: [Int: Int] = [:]
+        /// Scale and shift of byte pictures.
+        var pictureConstants: [Int] = []
+
+        private var flow: DataFlow { lowering.flow }
+        private var graph: Graph { lowering.graph }
+
+        init(_ lowering: Lowering) {
+            self.lowering = lowering
+            outputs = Lowering.outputs(of: lowering.graph) + lowering.wishes.taps
+        }
+
+        mutating func program(_ drafts: [Draft]) throws(GraphError) -> Program {
+            program.ports = outputs.map { OutputPort(name: flow.name($0), shape: flow.shapes[$0], value: -1) }
+            if case .bytesNHWC(let scale, let shift) = lowering.wishes.input {
+                for contents in [scale, shift] {
+                    let padding = roundedUp(contents.count, to: lowering.block) - contents.count
+                    pictureConstants.append(
+                        program.constant(contents + Array(repeating: 0, count: padding), "picture"))
+                }
+            }
+            try takePicture()
+            for draft in drafts { emit(draft) }
+            return program
+        }
+
+        private mutating func takePicture() throws(GraphError) {
+            for (index, node) in graph.nodes.enumerated() {
+                guard case .input = node.operation else { continue }
+                guard valueOfNode.isEmpty else {
+                    throw GraphError(node: node.name, expected: "one input, the picture", found: "a second one")
+                }
+                let kind = lowering.wishes.input
+                valueOfNode[index] = program.add(
+                    Value(
+                        name: node.name, shape: flow.map(index), storage: kind.storage, element: kind.element,
+                        home: .picture))
+                export(index)
+            }
+        }
+
+        private mutating func newValue(_ node: Int, _ storage: ValueStorage, viewOf: Int? = nil) -> Int {
+            program.add(Value(name: flow.name(node), shape: flow.map(node), storage: storage, viewOf: viewOf))
+        }
+
+        /// The value of `node`, not as a picture; that is converted once, when first needed so.
+        private mutating func operand(_ node: Int) -> Int {
+            guard flow.boundary.contains(node) else { return valueOfNode[node]! }
+            if let value = imported[node] { return value }
+            let value = newValue(node, .blocked)
+            append(ToBlocked(), [node], [valueOfNode[node]!] + pictureConstants, value)
+            imported[node] = value
+            return value
+        }
+
+        private mutating func append(_ operation: any StepOperation, _ nodes: [Int], _ inputs: [Int], _ output: Int) {
+            let weights = nodes.flatMap(graph.parameters(of:)).reduce(0) { $0 + $1.count * 4 }
+            program.append(
+                Step(operation: operation, nodes: nodes, inputs: inputs, outputs: [output], weightBytes: weights),
+                block: lowering.block)
+        }
+
+        /// Exports the value of `node` to every output that takes it, right after it is made: what later overwrites the
+        /// buffer does not matter. A linear layer, and whatever makes a map that stays blocked, writes to its first output
+        /// directly.
+        private mutating func export(_ node: Int) {
+            let made = program.steps.last
+            var isDirect = lowering.wishes.keepsBlocked && !flow.isVector(node) || made?.operation is Linear
+            if made?.outputs.first != valueOfNode[node] { isDirect = false }
+            for (port, output) in outputs.enumerated() where flow.source[output] == node {
+                let value = operand(node)
+                if isDirect {
+                    program.values[value].home = .output(port: port)
+                    program.ports[port].value = value
+                } else {
+                    program.ports[port].value = program.add(
+                        Value(
+                            name: program.ports[port].name, shape: flow.map(node), storage: .planes,
+                            home: .output(port: port)))
+                    append(Export(), [], [value], program.ports[port].value)
+                }
+                isDirect = false
+            }
+        }
+
+        private mutating func emit(_ draft: Draft) {
+            var inputs: [Int] = []
+            for node in draft.operands {
+                let isRead = inputs.isEmpty && (draft.operation as? Convolution)?.readsPicture == true
+                inputs.append(isRead ? valueOfNode[node]! : operand(node))
+            }
+            var view: Int?
+            if draft.operation is Flatten {
+                let value = program.values[inputs[0]]
+                if value.storage != .blocked || (value.shape.height == 1 && value.shape.width == 1) { view = inputs[0] }
+            }
+            let tail = draft.tail
+            let storage = flow.isVector(tail) ? ValueStorage.rows(stride: flow.map(tail).channels) : .blocked
+            let value = newValue(tail, storage, viewOf: view)
+            valueOfNode[tail] = value
+            if view == nil { append(draft.operation, draft.nodes, withConstants(draft, inputs), value) }
+            export(tail)
+        }
+
+        // MARK: Constants
+
+        /// The inputs of a step, with those that hold its parameters, folded and packed.
+        private mutating func withConstants(_ draft: Draft, _ inputs: [Int]) -> [Int] {
+            switch draft.operation {
+            case let conv as Convolution:
+                let fold = fold(draft, conv.spec.outChannels, conv.spec.bias)
+                let packed = constants(
+                    draft, PackFilters(fold: fold), [nil] + (fold == nil ? [] : [wholeBlocks(conv.spec.outChannels)]))
+                return [inputs[0]] + packed + inputs.dropFirst() + (conv.source == .pixels ? pictureConstants : [])
+            case let linear as Linear:
+                let fold = fold(draft, linear.outFeatures, lowering.hasOwnBias(draft.nodes[0]))
+                let operation = FoldLinear(
+                    inFeatures: linear.inFeatures, outFeatures: linear.outFeatures, fold: fold)
+                let sizes = [linear.inFeatures * linear.outFeatures] + (fold == nil ? [] : [linear.outFeatures])
+                return inputs + constants(draft, operation, sizes)
+            case is ScaleShift:
+                guard case .batchNorm(let channels, let eps, _) = flow.operation(draft.nodes[0]) else { return inputs }
+                let operation = FoldBatchNorm(channels: channels, eps: eps)
+                return inputs + constants(draft, operation, [wholeBlocks(channels), wholeBlocks(channels)])
+            default: return inputs
+            }
+        }
+
+        private func wholeBlocks(_ channels: Int) -> Int { roundedUp(channels, to: lowering.block) }
+
+        /// Makes constants of so many floats out of the parameters of the draft's nodes.
+        private mutating func constants(_ draft: Draft, _ operation: any StepOperation, _ sizes: [Int?]) -> [Int] {
+            let name = flow.name(draft.nodes[0])
+            let nodes = draft.nodes.filter { !graph.parameters(of: $0).isEmpty }
+            let parameters = nodes.flatMap(graph.parameters(of:)).map { program.parameter($0) }
+            let values = sizes.map { program.constant(name, count: $0) }
+            program.setup.append(Step(operation: operation, nodes: nodes, inputs: parameters, outputs: values))
+            return values
+        }
+
+        /// What goes into a layer besides its weights; nil for nothing.
+        private func fold(_ draft: Draft, _ channels: Int, _ hasBias: Bool) -> LayerFold? {
+            var fold = LayerFold(channels: channels, hasBias: hasBias)
+            for node in draft.nodes { if case .batchNorm(_, let eps, _) = flow.operation(node) { fold.eps = eps } }
+            return fold.hasBias || fold.eps != nil ? fold : nil
+        }
+    }
+
+    private func hasOwnBias(_ node: Int) -> Bool {
+        if case .linear(_, _, let bias) = flow.operation(node) { bias } else { false }
+    }
+}
+
+extension InputKind {
+    var storage: ValueStorage {
+        switch self {
+        case .floatNCHW: .planes
+        case .bytesNHWC: .pixels
+        }
+    }
+
+    var element: ValueElement {
+        switch self {
+        case .floatNCHW: .float32
+        case .bytesNHWC: .uint8
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// Nodes of the graph that are one step forward and one backward, without parameters and fused with nothing. What both
+// front ends need to know of such a node is here; the steps are in Operations.
+
+import ResNetGraph
+
+struct PlainLayer {
+    enum Operand { case input, result, saved }
+
+    let forward: any StepOperation
+    /// From what `gradientReads` names, in that order, and the gradient of the result to that of the input.
+    let gradient: any StepOperation
+    var gradientReads: [Operand] = []
+    /// Elements of a second result of the forward step, of the result's shape, which the gradient reads.
+    var saves: ValueElement?
+}
+
+extension Operation {
+    /// nil for what has parameters, several inputs or steps of more kinds.
+    var plainLayer: PlainLayer? {
+        switch self {
+        case .relu: PlainLayer(forward: Relu(), gradient: ReluGradient(), gradientReads: [.result])
+        case .sigmoid: PlainLayer(forward: Sigmoid(), gradient: SigmoidGradient(), gradientReads: [.result])
+        case .maxPool(let spec):
+            PlainLayer(
+                forward: MaxPool(spec: spec), gradient: MaxPoolGradient(spec: spec), gradientReads: [.saved],
+                saves: .int32)
+        case .averagePool(let spec):
+            PlainLayer(forward: AveragePool(spec: spec), gradient: AveragePool(spec: spec, isGradient: true))
+        case .globalAveragePool:
+            PlainLayer(forward: GlobalAveragePool(), gradient: GlobalAveragePool(isGradient: true))
+        case .input, .conv, .batchNorm, .add, .flatten, .linear, .concat, .dropout: nil
+        }
+    }
+}

@@ -1,0 +1,343 @@
+// A model compiled for training on batches of pictures of one size: forward, backward, update.
+//
+//     pictures -> FrozenPart -> Differentiator's program: forward, loss, backward -> ParameterStore: clip, update
+//
+// The frozen set decides what is compiled; changing it compiles anew before the next step. One thread computes everything.
+// Nothing is allocated in a step but what it returns.
+import CKernels
+import ResNetGraph
+import ResNetSupport
+import Synchronization
+
+/// What a caller may choose about a training plan.
+public struct TrainingOptions: Sendable, Hashable {
+    /// Threads of a step; 0 means the physical cores this process may use.
+    public var threads: Int
+    /// Whether Winograd may be used, forward and backward.
+    public var accuracy: Accuracy
+    /// What is kept between the forward and the backward pass. The same bits come out whatever it says.
+    public var checkpointing: Checkpointing
+    /// Activations that a few images take on their way through a segment: they should stay in the cache.
+    var activationBudget = 6 << 20
+
+    public init(threads: Int = 0, accuracy: Accuracy = .default, checkpointing: Checkpointing = .none) {
+        self.threads = threads
+        self.accuracy = accuracy
+        self.checkpointing = checkpointing
+    }
+}
+
+/// A model compiled for training on batches of pictures of one size: forward, loss, backward, update. Its parameters
+/// change with every step. One caller at a time; nothing is allocated in a step but what it returns.
+public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
+    // Unchecked: calls that overlap stop the program (`exclusively`).
+
+    public let graph: Graph
+    public let plan: OptimizationPlan
+    /// The size of the pictures.
+    public let input: ImageShape
+    public let batchLimit: Int
+    /// As given.
+    public let options: TrainingOptions
+    /// Threads of a step.
+    public let threads: Int
+
+    let shapes: [NodeShape]
+    private let thread: ComputeThread
+    private let isa: ck_isa
+    private let isBusy = Atomic<Bool>(false)
+
+    private var wantedFrozen: Set<String>
+    private var compiledFrozen: Set<String>
+    private var store: ParameterStore
+    private var programs: [ProgramKind: TrainingProgram] = [:]
+    private var frozenPart: FrozenPart?
+    private var arena: AlignedBuffer?
+    private var scratch: AlignedBuffer?
+    private var spare: AlignedBuffer?
+
+    struct ProgramKind: Hashable {
+        var mode: Differentiator.Mode
+        var start: TrainingScope.Start
+    }
+
+    /// Compiles `model`; what it names frozen is frozen here at first.
+    ///
+    /// - Parameters:
+    ///   - model: What training starts from.
+    ///   - input: The pictures' size; the channels must be the model's.
+    ///   - batchLimit: The most samples of a batch.
+    ///   - plan: Loss, optimizer and parameter groups.
+    ///   - options: Threads, accuracy, what is kept between the passes.
+    /// - Precondition: every trainable parameter of the graph is in one group of `plan`.
+    /// - Throws: `ExecutionError`: `graph` where the model does not run on such pictures, `outOfMemory`, `noThread`.
+    public init(
+        model: Model, input: ImageShape, batchLimit: Int, plan: OptimizationPlan,
+        options: TrainingOptions = TrainingOptions()
+    ) throws(ExecutionError) {
+        precondition(batchLimit >= 1, "a batch has at least one sample, not \(batchLimit)")
+        precondition(options.threads >= 0, "a plan runs on at least one thread, not \(options.threads)")
+        precondition(model.graph.nodes.indices.contains(model.graph.logits), "the graph has no output")
+        let parameters = model.graph.parameters
+        precondition(
+            plan.groups.flatMap(\.parameters).sorted() == parameters.filter { !$0.role.isBuffer }.map(\.name).sorted(),
+            "every trainable parameter of the graph is in exactly one group")
+        try check(ck_init(), "choosing the instruction set")
+        isa = ck_isa_active()
+        threads = options.threads > 0 ? options.threads : Int(ck_default_threads())
+        graph = model.graph
+        self.plan = plan
+        self.input = input
+        self.batchLimit = batchLimit
+        self.options = options
+        do throws(GraphError) { shapes = try graph.shapes(input: input) } catch { throw .graph(error) }
+        thread = try ComputeThread()
+        wantedFrozen = model.frozen
+        compiledFrozen = model.frozen
+        let scope: TrainingScope
+        do throws(GraphError) { scope = try TrainingScope(graph: graph, shapes: shapes, frozen: model.frozen) } catch {
+            throw .graph(error)
+        }
+        store = try ParameterStore(
+            specs: parameters, parameters: model.parameters, state: [:], trainable: Set(scope.trainable),
+            frozen: model.frozen, plan: plan)
+    }
+
+    public var computing: [String: String] {
+        [
+            "threads": "\(threads)", "accuracy": options.accuracy.rawValue,
+            "instruction set": String(cString: ck_isa_name(isa)),
+        ]
+    }
+
+    /// Keys that do not change; see `TrainingBackend.frozen`.
+    public var frozen: Set<String> {
+        get { wantedFrozen }
+        set { exclusively { wantedFrozen = newValue } }
+    }
+
+    // MARK: - Steps
+
+    public func train(_ batch: TrainingBatch, _ settings: StepSettings) throws(ExecutionError) -> StepResult {
+        precondition(
+            settings.learningRates.count == plan.groups.count, "a step has a learning rate for each group of the plan")
+        return try exclusively { () throws(ExecutionError) in
+            try refreeze()
+            var result = try pass(
+                batch.input, batch.labels, mode: .training, dropoutSeed: settings.step,
+                gradientScale: Double(settings.gradientScale))
+            store.hasGradients = true
+            guard settings.updates else { return result }
+            let threads = Int32(threads)
+            let store = store
+            result.gradientNorm = try thread.perform { () throws(ExecutionError) in
+                let norm = try store.clip(threads: threads)
+                try store.update(settings, threads: threads)
+                return norm
+            }
+            store.hasGradients = false
+            return result
+        }
+    }
+
+    public func evaluate(_ batch: TrainingBatch) throws(ExecutionError) -> StepResult {
+        try exclusively { () throws(ExecutionError) in
+            try refreeze()
+            return try pass(batch.input, batch.labels, mode: .inference, dropoutSeed: 0, gradientScale: 1)
+        }
+    }
+
+    public func features(_ input: BatchInput) throws(ExecutionError) -> Tensor {
+        guard let features = graph.features else {
+            throw .graph(GraphError(node: graph.modelName, expected: "a features node", found: "none"))
+        }
+        return try exclusively { () throws(ExecutionError) in
+            try refreeze()
+            let scope = try scope(.pictures)
+            precondition(scope.isFrozen[features], "features of a network whose trunk trains change with every step")
+            try checkInput(input)
+            let part = part(of: graph, boundary: [features])
+            let count = shapes[features].count
+            return try withSource(input) { (source) throws(ExecutionError) in
+                let pointer = try part.run(source, images: input.count)[0].assumingMemoryBound(to: Float.self)
+                return Tensor(
+                    shape: [input.count, count],
+                    storage: FloatStorage(count: input.count * count) { target in
+                        _ = target.initialize(from: UnsafeBufferPointer(start: pointer, count: target.count))
+                    })
+            }
+        }
+    }
+
+    // MARK: - State
+
+    public func exportParameters() -> [String: Tensor] { exclusively { store.exportParameters() } }
+
+    public func exportState() -> TrainingState {
+        exclusively {
+            TrainingState(parameters: store.exportParameters(), optimizer: store.exportOptimizer())
+        }
+    }
+
+    public func importState(_ state: TrainingState) throws(ExecutionError) {
+        try exclusively { () throws(ExecutionError) in
+            try refreeze()
+            try store.checkState(state)
+            try rebuild(parameters: state.parameters, optimizer: state.optimizer)
+        }
+    }
+
+    /// The gradients that the last steps without an update have left, or zeros; by parameter.
+    public func exportGradients() -> [String: Tensor] { exclusively { store.exportGradients() } }
+
+    /// Recompiles if the frozen set has changed.
+    private func refreeze() throws(ExecutionError) {
+        guard wantedFrozen != compiledFrozen else { return }
+        let optimizer = store.exportOptimizer()
+        try rebuild(parameters: store.exportParameters(), optimizer: optimizer)
+    }
+
+    private func rebuild(parameters: [String: Tensor], optimizer: [String: Tensor]) throws(ExecutionError) {
+        let scope: TrainingScope
+        do throws(GraphError) { scope = try TrainingScope(graph: graph, shapes: shapes, frozen: wantedFrozen) } catch {
+            throw .graph(error)
+        }
+        let rebuilt = try ParameterStore(
+            specs: graph.parameters, parameters: parameters, state: optimizer, trainable: Set(scope.trainable),
+            frozen: wantedFrozen, plan: plan)
+        programs = [:]
+        frozenPart = nil
+        store = rebuilt
+        compiledFrozen = wantedFrozen
+    }
+
+    // MARK: - Compiling
+
+    private func scope(_ start: TrainingScope.Start) throws(ExecutionError) -> TrainingScope {
+        do throws(GraphError) {
+            return try TrainingScope(graph: graph, shapes: shapes, frozen: compiledFrozen, start: start)
+        } catch { throw .graph(error) }
+    }
+
+    /// A program, and the constants that it reads.
+    struct TrainingProgram {
+        let compiled: CompiledProgram
+        let constants: AlignedBuffer
+    }
+
+    private func program(_ kind: ProgramKind) throws(ExecutionError) -> TrainingProgram {
+        if let program = programs[kind] { return program }
+        let layout = try layout(kind)
+        let compiled = CompiledProgram(layout, parameters: store)
+        let constants = try AlignedBuffer(bytes: layout.constantBytes, for: "constants")
+        try compiled.setUp(constants.base, from: store)
+        try reserve(&arena, layout.memory.arenaBytes, "activations")
+        try reserve(&scratch, layout.scratchBytes, "convolutions")
+        let program = TrainingProgram(compiled: compiled, constants: constants)
+        programs[kind] = program
+        return program
+    }
+
+    private func layout(_ kind: ProgramKind) throws(ExecutionError) -> ProgramLayout {
+        let scope = try scope(kind.start)
+        if kind.start == .features, let features = graph.features, !(try self.scope(.pictures)).isFrozen[features] {
+            throw .input(expected: "pictures, as something before the features trains", found: "features")
+        }
+        let settings = KernelSettings(
+            batch: batchLimit, threads: threads, block: Int(ck_block()), accuracy: options.accuracy)
+        let program: Program
+        do throws(GraphError) {
+            program = try Differentiator.program(
+                scope: scope, mode: kind.mode, loss: plan.loss, checkpointing: options.checkpointing,
+                block: settings.block
+            ) { spec, input in
+                // One picture and all that may follow: whether there are such kernels at all.
+                var forward = Convolution(spec: spec, input: input, source: .planes).description(batch: 1, settings)
+                forward.epilogue = UInt32(CK_BIAS | CK_RELU)
+                let gradient = ConvolutionWeightGradient(spec: spec, input: input, source: .planes)
+                return ConvPlan.isSupported(forward)
+                    && ConvPlan.isSupported(gradient.description(batch: 1, settings))
+            }
+        } catch { throw .graph(error) }
+        let policy = SchedulePolicy(cuts: false, activationBudget: options.activationBudget)
+        return try ProgramLayout(program, graph: graph, settings: settings, policy: policy)
+    }
+
+    /// Programs do not run at the same time, so they share the memory of the largest.
+    private func reserve(_ buffer: inout AlignedBuffer?, _ bytes: Int, _ purpose: String) throws(ExecutionError) {
+        if let buffer, buffer.bytes >= bytes { return }
+        buffer = nil
+        buffer = try AlignedBuffer(bytes: bytes, for: purpose)
+    }
+
+    private func part(of graph: Graph, boundary: [Int]) -> FrozenPart {
+        if let frozenPart, frozenPart.boundary == boundary { return frozenPart }
+        let part = FrozenPart(
+            graph: graph, boundary: boundary, parameters: store.exportParameters(), input: input, batch: batchLimit,
+            options: options, thread: thread)
+        frozenPart = part
+        return part
+    }
+
+    // MARK: - A pass
+
+    private func pass(
+        _ input: BatchInput, _ labels: BatchLabels, mode: Differentiator.Mode, dropoutSeed: Int, gradientScale: Double
+    ) throws(ExecutionError) -> StepResult {
+        precondition(ck_isa_active() == isa, "the plan was made for another instruction set than the active one")
+        var kind = ProgramKind(mode: mode, start: .pictures)
+        if case .features = input { kind.start = .features }
+        try checkInput(input)
+        try checkLabels(labels, count: input.count)
+        let program = try program(kind)
+        let steps = program.compiled.program
+        if mode == .training { try checkStatistics(steps, images: input.count) }
+        let spare = mode == .training && store.hasGradients ? try spareGradient() : nil
+        guard let arena, let scratch else { preconditionFailure("a program without memory") }
+        let classes = shapes[graph.logits].count
+        return try withSource(input) { (source) throws(ExecutionError) in
+            var boundary: [UnsafeRawPointer] = []
+            if !steps.boundary.isEmpty {
+                boundary = try part(of: graph, boundary: steps.boundary).run(source, images: input.count)
+            }
+            return try withTarget(labels) { (target) throws(ExecutionError) in
+                let pass = TrainingPass(
+                    source: source, target: target, logits: input.count * classes, spare: spare,
+                    dropoutSeed: CounterRandom(seed: plan.seed, stream: UInt64(bitPattern: Int64(dropoutSeed))),
+                    gradientScale: gradientScale)
+                let run = Run(
+                    images: input.count, threads: Int32(threads), arena: arena.base, scratch: scratch.base,
+                    constants: program.constants.base, boundary: boundary, pass: pass)
+                try program.compiled.execute(run, on: thread)
+                return StepResult(
+                    loss: pass.loss.mean, weight: pass.loss.weight,
+                    logits: Tensor(shape: [input.count, classes], values: pass.logits))
+            }
+        }
+    }
+
+    /// Room for the largest gradients that one kernel makes, where they are to be added to others.
+    private func spareGradient() throws(ExecutionError) -> UnsafeMutablePointer<Float> {
+        // A linear layer makes two at once, a batch norm too.
+        let floats = graph.nodes.indices.map { node in
+            graph.parameters(of: node).reduce(0) { $0 + ($1.count + 15) / 16 * 16 }
+        }
+        try reserve(&spare, (floats.max() ?? 0) * 4, "gradients to add")
+        return spare!.floats(at: 0)
+    }
+
+    /// One call at a time.
+    private func exclusively<R>(_ body: () throws(ExecutionError) -> R) throws(ExecutionError) -> R {
+        let (isFree, _) = isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring)
+        precondition(isFree, "a training plan computes one step at a time")
+        defer { isBusy.store(false, ordering: .releasing) }
+        return try body()
+    }
+
+    private func exclusively<R>(_ body: () -> R) -> R {
+        let (isFree, _) = isBusy.compareExchange(expected: false, desired: true, ordering: .acquiring)
+        precondition(isFree, "a training plan computes one step at a time")
+        defer { isBusy.store(false, ordering: .releasing) }
+        return body()
+    }
+}
