@@ -95,8 +95,8 @@ static const struct {
               {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimizers", test_optimizers},
               {"refusals", test_refusals}};
 
-/* Caches to plan for: the machine's, and some so small or so large that every block size is another. CK_CACHES holds the
- * test to its own. */
+/* Caches to plan for: the machine's, and some so small or so large that every block size is another. CK_CACHES holds
+ * the test to its own. */
 static const ck_caches pretended[] = {{.l1 = {4 << 10, 1}, .l2 = {24 << 10, 1}, .l3 = {0, 1}},
                                       {.l1 = {2 << 20, 1}, .l2 = {256 << 20, 1}, .l3 = {(size_t)4 << 30, 2}}};
 

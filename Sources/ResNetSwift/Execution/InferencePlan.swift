@@ -61,7 +61,8 @@ public final class InferencePlan: Sendable {
         didConsume: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(ExecutionError) {
         try self.init(
-            model: model, input: input, batch: batch, options: options, thread: ComputeThread(), didConsume: didConsume)
+            model: model, input: input, batch: batch, options: options,
+            thread: ComputeThread(threads: options.threads), didConsume: didConsume)
     }
 
     /// The first workspace runs on `thread`, which may be shared with others that do not run at the same time.
@@ -77,7 +78,6 @@ public final class InferencePlan: Sendable {
             model: model, program: parts.program, convPlans: parts.convPlans, layout: parts.constantLayout,
             options: options, base: buffer.base, didConsume: didConsume)
         try thread.perform { () throws(ExecutionError) in
-            ck_spread_threads(Int32(parts.threads))
             try writer.writeAll()
         }
         try self.init(
@@ -131,8 +131,8 @@ public final class InferencePlan: Sendable {
         }
         if let core { return core }
         return try WorkspaceCore(
-            thread: ComputeThread(), memoryBytes: memory.arenaBytes + scratchBytes, outputBytes: outputBytes,
-            batch: batch)
+            thread: ComputeThread(threads: threads), memoryBytes: memory.arenaBytes + scratchBytes,
+            outputBytes: outputBytes, batch: batch)
     }
 
     private func workspace(_ core: WorkspaceCore) -> Workspace {
@@ -216,7 +216,6 @@ public final class InferencePlan: Sendable {
 
     /// On the workspace's thread: every segment, chunk by chunk.
     private func execute(_ job: inout RunJob) {
-        ck_spread_threads(Int32(threads))
         for segment in segments {
             var start = 0
             while start < job.images {

@@ -293,6 +293,6 @@ extension InferencePlan {
         } else {
             constants = ConstantMemory(base: mapped, bytes: size, owner: packed.owner)
         }
-        try self.init(parts: parts, constants: constants, thread: ComputeThread())
+        try self.init(parts: parts, constants: constants, thread: ComputeThread(threads: parts.threads))
     }
 }

@@ -91,7 +91,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         self.batchLimit = batchLimit
         self.options = options
         do throws(GraphError) { shapes = try graph.shapes(input: input) } catch { throw .graph(error) }
-        thread = try ComputeThread()
+        thread = try ComputeThread(threads: threads)
         wantedFrozen = model.frozen
         compiledFrozen = model.frozen
         let scope: TrainingScope
@@ -274,9 +274,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
                     boundary: boundary, arena: arena.base, scratch: scratch.base, spare: spare,
                     dropoutSeed: CounterRandom(seed: plan.seed, stream: UInt64(bitPattern: Int64(dropoutSeed))),
                     gradientScale: gradientScale)
-                let threads = Int32(threads)
                 try thread.perform { () throws(ExecutionError) in
-                    ck_spread_threads(threads)
                     if let failed = program.execute(run) {
                         try check(failed.status, "running \(program.stepName(failed.step))")
                     }
