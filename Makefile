@@ -66,8 +66,9 @@ test-dependency: deps ## Builds a stranger's SwiftPM package that depends on thi
 test-tsan: deps-core ## Eight threads on one plan and more, under ThreadSanitizer (gcc's; the serial build of the C core).
 	cmake -S . -B .build/tsan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_OPENMP=OFF -DCK_OPENBLAS=OFF \
 		-DCMAKE_C_FLAGS="-fsanitize=thread -g"
-	cmake --build .build/tsan -j --target share_plan
+	cmake --build .build/tsan -j --target share_plan check_team
 	TSAN_OPTIONS=halt_on_error=1 .build/tsan/Tests/CoreTests/share_plan
+	TSAN_OPTIONS=halt_on_error=1 .build/tsan/Tests/CoreTests/check_team
 
 fuzz: deps ## Fuzzes every reader under AddressSanitizer (SECONDS=300 a target); a short run is fuzz/run.sh 10.
 	fuzz/run.sh $(SECONDS)

@@ -30,6 +30,7 @@ typedef struct options {
     int batch, threads, cold;
     double seconds;
     ck_algorithm only; /* CK_AUTO: all */
+    char **files;      /* NULL after the last */
 } options;
 
 /* One way to compute a shape: an algorithm and a layout of the pictures (which differs for the first layer only). */
@@ -44,7 +45,7 @@ typedef struct way {
     int runs;
 } way;
 
-static char *evict_memory;
+static float *evict_memory;
 
 static void fail(const char *what, ck_status status) {
     fprintf(stderr, "layers: %s: %s\n", what, ck_status_string(status));
@@ -184,16 +185,12 @@ static void free_way(way *w) {
     if (w->src) ck_free(w->src, w->src_bytes);
 }
 
-/* Writes 64 MiB on every thread of the team that computes: their L2 caches and the shared one hold nothing of ours
+/* Rewrites 64 MiB for every thread of the team that computes: their L2 caches and the shared one hold nothing of ours
  * then. */
-static void evict(int threads) {
-#pragma omp parallel num_threads(threads)
-    for (size_t i = 0; i < EVICT_BYTES; i += 64) ((volatile char *)evict_memory)[i] = 1;
-}
+static void evict(int threads) { ck_scale(evict_memory, EVICT_BYTES / 4 * (size_t)threads, 1, threads); }
 
 static double run(way *w, const options *o) {
     if (o->cold) evict(o->threads);
-    ck_spread_threads(o->threads);
     double start = roofline_now();
     ck_status status = ck_conv_run(w->plan, &w->args);
     double ms = (roofline_now() - start) * 1e3;
@@ -226,8 +223,6 @@ static double difference(const way *a, const way *b) {
 
 /* The highest peak seen so far: a peak is what nothing exceeds, and others may use the machine meanwhile. */
 static double peak_now(const options *o) {
-    /* OpenMP's threads spin for 0.2 s after a run, on the CPUs that the peak wants. */
-    nanosleep(&(struct timespec){.tv_nsec = 300 * 1000 * 1000}, NULL);
     roofline_width width = ck_isa_active() == CK_ISA_AVX512 ? ROOFLINE_512 : ROOFLINE_256;
     while (width > ROOFLINE_128 && !roofline_has(width)) width--;
     static double highest;
@@ -312,6 +307,11 @@ static ck_algorithm algorithm_named(const char *name) {
     exit(2);
 }
 
+static void report_files(void *options_of_main) {
+    const options *o = options_of_main;
+    for (char **file = o->files; *file; file++) file_report(*file, o);
+}
+
 int main(int argc, char **argv) {
     ck_status status = ck_init();
     if (status != CK_OK) fail("ck_init", status);
@@ -340,8 +340,10 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: layers [--batch N] [--threads N] [--seconds S] [--cold] [--algorithm NAME] FILE...\n");
         return 2;
     }
-    evict_memory = allocate(EVICT_BYTES);
-    for (; i < argc; i++) file_report(argv[i], &o);
-    ck_free(evict_memory, EVICT_BYTES);
+    o.files = argv + i;
+    evict_memory = allocate(EVICT_BYTES * (size_t)o.threads);
+    status = ck_with_team(o.threads, report_files, &o);
+    if (status != CK_OK) fail("ck_with_team", status);
+    ck_free(evict_memory, EVICT_BYTES * (size_t)o.threads);
     return 0;
 }

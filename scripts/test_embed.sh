@@ -90,6 +90,9 @@ for cc in "${compilers[@]}"; do
     # Every instruction set by the first compiler, the portable one by the others (Tests/CKernelsTests run clang's on all).
     if [ "$cc" = "${compilers[0]}" ]; then isa=; else isa=portable; fi
     CK_ISA=$isa "$work/core/Tests/CoreTests/check_core" | tail -n 1
+
+    say "$cc: teams of threads, control groups"
+    for test in check_team check_cgroup share_plan; do "$work/core/Tests/CoreTests/$test"; done
 done
 
 cc=${compilers[0]}

@@ -95,7 +95,8 @@ struct PictureRunner {
     mutating func run(_ paths: [String], _ body: ([String], Prediction, inout Progress) throws -> Void) throws {
         let batch = min(batch, paths.count)
         let threads = compute.threads > 0 ? compute.threads : Machine.defaultThreads
-        let stream = PictureStream(paths, transform: transform, threads: threads, ahead: 2 * batch + threads)
+        let stream = PictureStream(
+            paths, transform: transform, threads: threads, window: batch, ahead: 2 * batch + threads)
         defer { stream.stop() }
         // The weights are packed while the first pictures are decoded.
         if let size = transform.fixedOutputSize { try announce(plan(size, batch)) }

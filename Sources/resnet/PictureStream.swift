@@ -1,7 +1,9 @@
 // Pictures read, decoded and transformed ahead of their use, in the order of their paths.
 //
-//     workers   claim the next path -> decode -> slot          at most `ahead` pictures before the one that is waited for
-//     caller    next() waits for its slot, in order
+//     workers   claim the next path -> decode -> slot          at most `ahead` pictures from the window's first on
+//     caller    next() waits for a whole window, of a batch, and takes it picture by picture, in order
+//
+// A wait for each picture would wake the caller for each, and every time that pushes a worker off its core.
 
 import ResNetSwift
 
@@ -23,19 +25,27 @@ final class PictureStream: @unchecked Sendable {
     private let paths: [String]
     private let transform: ImageTransform
     private let ahead: Int
+    private let window: Int
     private let lock = ConditionLock()
     private var slots: [Int: PreparedPicture] = [:]
     private var nextToClaim = 0
     private var nextToUse = 0
+    /// Pictures windowStart..<windowEnd are the caller's; so many of them are still to come.
+    private var windowStart = 0
+    private var windowEnd = 0
+    private var missing = 0
     private var isStopped = false
     private var workers: WorkerThreads?
 
     /// Starts to decode at once.
-    /// - Parameter ahead: the most decoded pictures that wait; bounds the memory.
-    init(_ paths: [String], transform: ImageTransform, threads: Int, ahead: Int) {
+    /// - Parameters:
+    ///   - window: pictures that the caller uses together.
+    ///   - ahead: the most decoded pictures that wait; bounds the memory. At least a window.
+    init(_ paths: [String], transform: ImageTransform, threads: Int, window: Int, ahead: Int) {
         self.paths = paths
         self.transform = transform
-        self.ahead = max(ahead, 1)
+        self.window = max(window, 1)
+        self.ahead = max(ahead, self.window)
         workers = WorkerThreads(count: min(max(threads, 1), paths.count)) { self.work() }
     }
 
@@ -48,13 +58,19 @@ final class PictureStream: @unchecked Sendable {
             return prepare(paths[nextToUse])
         }
         return lock.locked {
-            while slots[nextToUse] == nil { lock.wait() }
-            defer {
-                nextToUse += 1
-                lock.broadcast()
-            }
+            if nextToUse == windowEnd { waitForWindow() }
+            defer { nextToUse += 1 }
             return slots.removeValue(forKey: nextToUse)
         }
+    }
+
+    /// Under the lock.
+    private func waitForWindow() {
+        windowStart = windowEnd
+        windowEnd = min(windowStart + window, paths.count)
+        missing = (windowStart..<windowEnd).count { slots[$0] == nil }
+        lock.broadcast()  // there is room for more
+        while missing > 0 { lock.wait() }
     }
 
     /// Ends the workers; call it when done, read to the end or not.
@@ -72,14 +88,16 @@ final class PictureStream: @unchecked Sendable {
             let prepared = prepare(paths[index])
             lock.locked {
                 slots[index] = prepared
-                lock.broadcast()
+                guard index < windowEnd else { return }
+                missing -= 1
+                if missing == 0 { lock.broadcast() }
             }
         }
     }
 
     private func claim() -> Int? {
         lock.locked {
-            while !isStopped, nextToClaim < paths.count, nextToClaim >= nextToUse + ahead { lock.wait() }
+            while !isStopped, nextToClaim < paths.count, nextToClaim >= windowStart + ahead { lock.wait() }
             guard !isStopped, nextToClaim < paths.count else { return nil }
             defer { nextToClaim += 1 }
             return nextToClaim

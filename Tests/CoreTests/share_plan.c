@@ -1,6 +1,7 @@
 /* Many threads at once: eight share a plan, others make plans, choose the ISA and touch the wisdom meanwhile; teams of
  * 1 to 64 threads give what one gives; children of a fork compute. Under ThreadSanitizer in the serial build (make
  * test-tsan), where every thread is one that it sees. */
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "ckernels.h"
 #include "creference.h"
 
-enum { SHARERS = 8, ROUNDS = 20, C = 48, SIZE = 14, FLOATS = C * SIZE * SIZE };
+enum { SHARERS = 8, ROUNDS = 20, C = 48, SIZE = 14, FLOATS = C * SIZE * SIZE, MOST_TASKS = 512 };
 
 static float x[FLOATS], w[C * C * 9], bias[64];
 static float expected[FLOATS];
@@ -133,41 +134,116 @@ static void teams(ck_algorithm algorithm) {
     free(y);
 }
 
+/* A forked child computes the same. */
+static void must_exit_well(const shared *s) {
+    const pid_t child = fork();
+    if (child < 0) die("fork");
+    if (child == 0) {
+        float *y = malloc(sizeof expected);
+        alarm(60); /* a hang is a failure */
+        run(s, y);
+        _exit(memcmp(y, expected, sizeof expected) != 0);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status)) die("a forked child");
+}
+
 /* With one thread, as a forked worker runs: a team of the parent does not exist in the child. */
 static void forks(int threads) {
     const shared s = prepare(CK_DIRECT, threads);
     run(&s, expected);
-    for (int i = 0; i < 4; i++) {
-        const pid_t child = fork();
-        if (child < 0) die("fork");
-        if (child == 0) {
-            float *y = malloc(sizeof expected);
-            alarm(60); /* a hang is a failure */
-            run(&s, y);
-            _exit(memcmp(y, expected, sizeof expected) != 0);
-        }
-        int status = 0;
-        if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status)) die("a forked child");
-    }
+    for (int i = 0; i < 4; i++) must_exit_well(&s);
     finish(s);
 }
 
-/* Threads are spread over the CPUs of a mask, which stays as it was: with all CPUs, and with one that a team must
- * share. */
-static void spreading(void) {
-    cpu_set_t all, one, now;
+/* What a plan for so many threads computes, with no team at hand. */
+static void expect(int threads) {
+    const shared s = prepare(CK_DIRECT, threads);
+    run(&s, expected);
+    finish(s);
+}
+
+typedef struct {
+    int threads, children;
+} request;
+
+/* Runs with a team at hand, in this process and in children of it, whose team is gone. A team within a team is the
+ * same. */
+static void lead(void *argument) {
+    const request *r = argument;
+    const shared s = prepare(CK_DIRECT, r->threads);
+    float *y = malloc(sizeof expected);
+    request inner = {r->threads, 0};
+    for (int i = 0; i < 3; i++) {
+        run(&s, y);
+        if (memcmp(y, expected, sizeof expected)) die("a team that stays got another result");
+        if (r->children > 0 && i == 0) must(ck_with_team(2 * r->threads, lead, &inner), "a team within a team");
+        if (i < r->children) must_exit_well(&s);
+    }
+    free(y);
+    finish(s);
+}
+
+typedef struct {
+    int count, threads[MOST_TASKS];
+    cpu_set_t masks[MOST_TASKS];
+} tasks;
+
+/* The threads of this process and their masks. */
+static void look(tasks *t) {
+    DIR *directory = opendir("/proc/self/task");
+    t->count = 0;
+    if (!directory) return;
+    for (struct dirent *entry; (entry = readdir(directory)) && t->count < MOST_TASKS;) {
+        const int thread = atoi(entry->d_name);
+        if (thread == 0 || sched_getaffinity(thread, sizeof *t->masks, &t->masks[t->count]) != 0) continue;
+        t->threads[t->count++] = thread;
+    }
+    closedir(directory);
+}
+
+static int differ(const tasks *a, const tasks *b) {
+    for (int i = 0; i < a->count; i++)
+        for (int j = 0; j < b->count; j++)
+            if (a->threads[i] == b->threads[j] && !CPU_EQUAL(&a->masks[i], &b->masks[j])) return 1;
+    return 0;
+}
+
+/* A mask may be narrowed while a worker waits to run elsewhere: what counts is that it comes back. */
+static void lead_and_check_masks(void *argument) {
+    (void)argument;
+    static tasks before, after;
+    request r = {4, 0};
+    int looks = 0;
+    look(&before);
+    expect(4);
+    for (int i = 0; i < 20; i++) lead(&r);
+    for (look(&after); differ(&before, &after); look(&after)) {
+        if (++looks == 1000) die("a team changed a mask");
+        usleep(10000);
+    }
+}
+
+static void *lead_with_masks(void *unused) {
+    (void)unused;
+    must(ck_with_team(4, lead_and_check_masks, NULL), "a team");
+    return NULL;
+}
+
+/* Teams on all CPUs, and on one that they must share, leave every mask as it was. */
+static void masks(void) {
+    cpu_set_t all, one;
     if (sched_getaffinity(0, sizeof all, &all) != 0) return;
     CPU_ZERO(&one);
     for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
         if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &one);
-    const cpu_set_t *masks[] = {&all, &one, &all};
+    cpu_set_t *sets[] = {&all, &one, &all};
     for (int m = 0; m < 3; m++) {
-        if (sched_setaffinity(0, sizeof one, masks[m]) != 0) die("an affinity mask");
-        for (int threads = 0; threads <= 300; threads = threads < 8 ? threads + 1 : 3 * threads) {
-            ck_spread_threads(threads);
-            if (sched_getaffinity(0, sizeof now, &now) != 0 || !CPU_EQUAL(&now, masks[m]))
-                die("spreading changed a mask");
-        }
+        pthread_t
+            thread; /* a new one: OpenMP keeps the threads of an old one, with the mask that they were born with */
+        if (sched_setaffinity(0, sizeof one, sets[m]) != 0) die("an affinity mask");
+        if (pthread_create(&thread, NULL, lead_with_masks, NULL)) die("no thread");
+        pthread_join(thread, NULL);
     }
 }
 
@@ -181,7 +257,14 @@ int main(void) {
         sharers(algorithms[i]);
         teams(algorithms[i]);
     }
-    spreading();
+    request requests[] = {{1, 1}, {2, 3}, {5, 1}, {0, 0}};
+    for (int i = 0; i < 4; i++) {
+        expect(requests[i].threads);
+        must(ck_with_team(requests[i].threads, lead, &requests[i]), "a team");
+    }
+    if (ck_with_team(-1, lead, NULL) != CK_INVALID_ARGUMENT || ck_with_team(2, NULL, NULL) != CK_INVALID_ARGUMENT)
+        die("a team of nothing");
+    masks();
     forks(1);
     printf("8 threads on one plan, teams of 1 to 64, forks before and after: the same results\n");
     return 0;

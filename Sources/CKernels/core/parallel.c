@@ -1,5 +1,11 @@
-/* Parts of work on a team of OpenMP threads; without OpenMP the caller is the team. */
+/* Parts of work on the threads that the caller has: a team that stays (core/team.h), else an OpenMP region for the
+ * call; without OpenMP the caller is the team. */
 #include "core/parallel.h"
+
+#include <stdlib.h>
+
+#include "core/team.h"
+#include "core/threads.h"
 
 #if defined(_OPENMP)
 /* Declared here, because the Swift toolchain's clang ships no <omp.h>. */
@@ -13,36 +19,80 @@ enum {
     FLOATS_A_PART = 32768   /* 10 to 20 us */
 };
 
-void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
-    const int32_t team = threads < parts ? threads : (int32_t)parts;
 #if defined(_OPENMP)
-    if (team > 1) {
-#pragma omp parallel num_threads(team)
-        {
-            const int32_t worker = omp_get_thread_num();
-            int64_t part, end;
-            ck_split(parts, worker, omp_get_num_threads(), &part, &end);
-            for (; part < end; part++) body(context, part, worker);
-        }
-        return;
-    }
-#endif
-    (void)team;
-    for (int64_t part = 0; part < parts; part++) body(context, part, 0);
-}
 
-void ck_run_each(int32_t threads, ck_part body, void *context) {
-#if defined(_OPENMP)
+/* The team that the calling thread leads, and whether it computes a part: then it has no threads to spare. */
+static _Thread_local ck_team *led;
+static _Thread_local int computes;
+
+/* For a caller without a team. */
+static void run_region(int32_t threads, int64_t parts, ck_part body, void *context) {
+    ck_prepare_openmp();
 #pragma omp parallel num_threads(threads)
     {
         const int32_t worker = omp_get_thread_num();
-        body(context, worker, worker);
+        int64_t part, end;
+        computes = 1;
+        ck_split(parts, worker, omp_get_num_threads(), &part, &end);
+        for (; part < end; part++) body(context, part, worker);
+        computes = 0;
     }
-#else
-    (void)threads;
-    body(context, 0, 0);
-#endif
 }
+
+void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
+    const int32_t team = threads < parts ? threads : (int32_t)parts;
+    if (team <= 1 || computes) {
+        for (int64_t part = 0; part < parts; part++) body(context, part, 0);
+    } else if (!led) {
+        run_region(team, parts, body, context);
+    } else {
+        computes = 1;
+        ck_team_post(led, team, parts, body, context);
+        computes = 0;
+    }
+}
+
+ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *context) {
+    if (!body || threads < 0) return CK_INVALID_ARGUMENT;
+    threads = ck_threads(threads);
+    if (threads == 1 || led || computes) {
+        body(context);
+        return CK_OK;
+    }
+    ck_team *team = ck_team_create(threads);
+    if (!team) return CK_OUT_OF_MEMORY;
+    ck_prepare_openmp();
+#pragma omp parallel num_threads(threads)
+    {
+        if (omp_get_thread_num() == 0) {
+            led = team;
+            body(context);
+            led = NULL;
+            ck_team_dismiss(team);
+        } else {
+            computes = 1;
+            ck_team_serve(team, omp_get_thread_num());
+            computes = 0;
+        }
+    }
+    ck_team_destroy(team);
+    return CK_OK;
+}
+
+#else
+
+void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
+    (void)threads;
+    for (int64_t part = 0; part < parts; part++) body(context, part, 0);
+}
+
+ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *context) {
+    if (!body || threads < 0) return CK_INVALID_ARGUMENT;
+    body(context);
+    return CK_OK;
+}
+
+#endif
 
 int32_t ck_threads(int32_t asked) {
 #if defined(_OPENMP)

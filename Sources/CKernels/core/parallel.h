@@ -16,12 +16,8 @@
 typedef void (*ck_part)(void *context, int64_t part, int32_t worker);
 
 /* Runs body(context, part, worker) for part 0...parts-1 on at most `threads` threads, worker < threads; returns when
- * all are done. */
+ * all are done. Within a part, and where parts or threads is 1, the caller computes alone. Allocates nothing. */
 void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context);
-
-/* Runs body(context, worker, worker) once on every thread of the team that ck_run_parts would use; returns when all are
- * done. For what concerns the threads themselves. */
-void ck_run_each(int32_t threads, ck_part body, void *context);
 
 /* Items begin...end-1. */
 typedef void (*ck_range)(void *context, int64_t begin, int64_t end);

@@ -2,13 +2,17 @@
  * cgroup quota, which neither the affinity mask nor the core count shows; ignoring it makes threads wait for each
  * other's slices. */
 #define _GNU_SOURCE
+#include "core/threads.h"
+
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <stdatomic.h>
+#include <string.h>
 
 #include "ckernels.h"
+#include "core/cgroup.h"
 
 static int affinity_cores(cpu_set_t *mask) {
     if (sched_getaffinity(0, sizeof *mask, mask) != 0) return 1;
@@ -37,41 +41,20 @@ static int physical_cores(void) {
     return cores > 0 ? cores : logical;
 }
 
-static double read_ratio(const char *path) {
-    FILE *file = fopen(path, "r");
-    double quota = 0, period = 0;
-    if (!file) return 0;
-    const int read = fscanf(file, "%lf %lf", &quota, &period); /* "max 100000" reads nothing: no limit */
-    fclose(file);
-    return read == 2 && quota > 0 && period > 0 ? quota / period : 0;
-}
-
-static double read_number(const char *path) {
-    FILE *file = fopen(path, "r");
-    double value = 0;
-    if (!file) return 0;
-    if (fscanf(file, "%lf", &value) != 1) value = 0;
-    fclose(file);
-    return value;
-}
-
-/* CPUs that the cgroup (v2, then v1) grants; 0: no limit. */
-static double cgroup_cpus(void) {
-    const double v2 = read_ratio("/sys/fs/cgroup/cpu.max");
-    if (v2 > 0) return v2;
-    const double quota = read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    const double period = read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    return quota > 0 && period > 0 ? quota / period : 0;
+/* The number of threads that OMP_NUM_THREADS asks for: a list of numbers, for regions within regions, of which the
+ * first counts. 0 where it is not set or means nothing. */
+static int32_t asked_by_environment(void) {
+    const char *text = getenv("OMP_NUM_THREADS");
+    if (!text || text[strspn(text, "0123456789, \t")]) return 0;
+    const long count = strtol(text, NULL, 10);
+    return count > 0 && count <= 1024 ? (int32_t)count : 0;
 }
 
 static int32_t count_threads(void) {
-    const char *asked = getenv("OMP_NUM_THREADS");
-    if (asked) {
-        const long count = strtol(asked, NULL, 10);
-        if (count > 0 && count <= 1024) return (int32_t)count;
-    }
+    const int32_t asked = asked_by_environment();
+    if (asked > 0) return asked;
     int cores = physical_cores();
-    const double quota = cgroup_cpus();
+    const double quota = ck_cgroup_cpus("");
     if (quota > 0 && quota < cores) cores = quota < 1 ? 1 : (int)quota;
     return cores;
 }
@@ -84,4 +67,13 @@ int32_t ck_default_threads(void) {
     int32_t count = atomic_load(&known);
     if (count == 0) atomic_store(&known, count = count_threads());
     return count;
+}
+
+static void forget_nonsense(void) {
+    if (asked_by_environment() == 0) unsetenv("OMP_NUM_THREADS");
+}
+
+void ck_prepare_openmp(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, forget_nonsense);
 }

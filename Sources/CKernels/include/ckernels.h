@@ -76,21 +76,23 @@
  *     Sizes are int32_t and at least 1; buffers may be larger than 4 GiB.
  *
  * Threads
- *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is immutable
- * and may run in many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0
- * means ck_default_threads(), 1024 is the most. Work runs on the OpenMP team of the calling thread, which OpenMP keeps
- *     for it: call from few, long-lived threads. Where the system gives no thread, the OpenMP library ends the process.
- *     The same arguments and thread count give the same bits.
- *     In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can, GNU's hangs).
- *     OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the calling
- *     thread's floating-point mode says; flushing them to zero is the caller's choice.
+ *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is
+ *     immutable and may run in many threads at once, each with a workspace and a dst of its own. Functions take a
+ * thread count; 0 means ck_default_threads(), 1024 is the most. Work runs on the team of ck_with_team, else on the
+ * OpenMP team of the calling thread, which OpenMP keeps for it: call from few, long-lived threads. Where the system
+ * gives no thread, the OpenMP library ends the process. The same arguments and thread count give the same bits, whoever
+ * computes which part. In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can,
+ * GNU's hangs). OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the
+ * calling thread's floating-point mode says; flushing them to zero is the caller's choice.
  *
  * Environment
  *     CK_ISA           portable, neon, avx2 or avx512, instead of the best there is
  *     CK_CACHES        sizes of the caches to plan for, L1, L2 and L3, e.g. 32K,512K,32M, instead of the machine's;
  *                      with the cores that share one: 32K/1,512K/1,32M/8
  *     CK_WISDOM        a file of wisdom, read before the first plan (ck_wisdom_load)
- *     OMP_NUM_THREADS  the default number of threads; read once
+ *     OMP_NUM_THREADS  the default number of threads; read once. A value that is no number of 1 to 1024, or list of
+ *                      numbers, counts as not set, and is removed before the first team: LLVM's OpenMP 14 ends the
+ *                      process over an empty one
  *
  * Versions
  *     Fill structs from zero, by an initializer or memset: a field that is added later means at zero what was before.
@@ -183,9 +185,13 @@ CK_API ck_status ck_caches_force(const ck_caches *caches);
 /* Threads used when 0 is asked: OMP_NUM_THREADS if set, else the physical cores in the affinity mask, held to the
  * cgroup CPU quota. At least 1; always 1 in a build without OpenMP. */
 CK_API int32_t ck_default_threads(void);
-/* Moves threads of the caller's team that run on one CPU to CPUs of their own, if the affinity mask has enough; pins
- * nothing. Takes a microsecond when there is nothing to do: call it before a run of many functions. */
-CK_API void ck_spread_threads(int32_t threads);
+/* Calls body(context) on the calling thread, with `threads` (0: ck_default_threads()) at hand for all that is called in
+ * it. The OpenMP threads are there before the first call and sleep between calls; parts of the work go to whoever has
+ * time for them. Without it every call opens an OpenMP region of its own, which costs microseconds more, and
+ * milliseconds where other programs want the same cores. Within body a function that is asked for more threads takes
+ * these. Within another team it just calls. body must return in the process that it was called in: a forked child
+ * ends by _exit. */
+CK_API ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *context);
 
 /* ---------------------------------------------------------------- memory */
 

@@ -53,7 +53,8 @@ public final class InferencePlan: Sendable {
         didConsume: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(ExecutionError) {
         try self.init(
-            model: model, input: input, batch: batch, options: options, thread: ComputeThread(), didConsume: didConsume)
+            model: model, input: input, batch: batch, options: options,
+            thread: ComputeThread(threads: options.threads), didConsume: didConsume)
     }
 
     /// The first workspace runs on `thread`, which may be shared with others that do not run at the same time.
@@ -67,7 +68,6 @@ public final class InferencePlan: Sendable {
         let buffer = try AlignedBuffer(bytes: parts.layout.constantBytes, for: "packed weights")
         let compiled = CompiledProgram(parts.layout)
         try thread.perform { () throws(ExecutionError) in
-            ck_spread_threads(Int32(parts.settings.threads))
             try compiled.setUp(buffer.base, from: ModelMemory(model: model)) { nodes in
                 for spec in nodes.flatMap(model.graph.parameters(of:)) { didConsume(spec.name) }
             }
@@ -116,7 +116,7 @@ public final class InferencePlan: Sendable {
             return nil
         }
         if let core { return core }
-        return try WorkspaceCore(thread: ComputeThread(), layout: layout)
+        return try WorkspaceCore(thread: ComputeThread(threads: threads), layout: layout)
     }
 
     private func workspace(_ core: WorkspaceCore) -> Workspace {

@@ -303,6 +303,7 @@ extension InferencePlan {
             constants = ConstantMemory(base: mapped, bytes: size, owner: packed.owner)
         }
         try self.init(
-            parts: parts, compiled: CompiledProgram(parts.layout), constants: constants, thread: ComputeThread())
+            parts: parts, compiled: CompiledProgram(parts.layout), constants: constants,
+            thread: ComputeThread(threads: parts.settings.threads))
     }
 }

@@ -69,7 +69,6 @@ final class CompiledProgram: Sendable {
 
     /// Every segment, chunk by chunk.
     private func execute(_ run: Run) -> Failure? {
-        ck_spread_threads(run.threads)
         for segment in layout.segments {
             var start = 0
             while start < run.images {

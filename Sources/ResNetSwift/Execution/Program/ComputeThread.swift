@@ -1,16 +1,19 @@
-// One thread on which a workspace's kernels run.
+// One thread on which a workspace's kernels run, and its team.
 //
 // OpenMP keeps a team of workers for every thread that opens a parallel region. Swift's concurrency moves a task between
 // threads as it likes, so kernels called from tasks would grow a team for each of them. Here the team belongs to one
-// thread, which sleeps between runs; callers hand it a job and wait.
+// thread, which opens one region for its whole life (`ck_with_team`) and sleeps between runs; callers hand it a job and
+// wait.
 //
 //     caller    post ------------------------- wait -> result
 //     thread         spin or sleep -> job -> done
+//     team                             parts
 //
-// Subnormals are flushed to zero on this thread (they cost a hundred cycles each and mean nothing to a network); OpenMP
-// workers inherit the setting from the thread that starts them.
+// Subnormals are flushed to zero on this thread (they cost a hundred cycles each and mean nothing to a network); the
+// team computes each part as the thread that posts it would.
 //
 // A forked child has no such thread. The process is remembered, and a run from another process is an error, not a hang.
+import CKernels
 import Glibc
 import Synchronization
 
@@ -21,8 +24,9 @@ final class ComputeThread: Sendable {
     private let creator = getpid()
     private let handle: pthread_t
 
-    init() throws(ExecutionError) {
-        let mailbox = Mailbox()
+    /// - Parameter threads: of the team, this one counted; 0 means `Machine.defaultThreads`.
+    init(threads: Int) throws(ExecutionError) {
+        let mailbox = Mailbox(threads: Int32(clamping: max(threads, 0)))
         self.mailbox = mailbox
         // The host's signal handlers should not run on this thread or on OpenMP's, which inherit the mask.
         var all = sigset_t()
@@ -36,7 +40,7 @@ final class ComputeThread: Sendable {
             { context in
                 let mailbox = Unmanaged<Mailbox>.fromOpaque(context!).takeRetainedValue()
                 flushSubnormals()
-                mailbox.serve()
+                mailbox.serveWithTeam()
                 return nil
             }, owned.toOpaque())
         pthread_sigmask(SIG_SETMASK, &before, nil)
@@ -96,7 +100,10 @@ private final class Mailbox: @unchecked Sendable {
     /// Looks at the state before sleeping: some microseconds, less than a wake-up costs.
     private static let spins = 2000
 
-    init() {
+    private let threads: Int32
+
+    init(threads: Int32) {
+        self.threads = threads
         pthread_mutex_init(lock, nil)
         pthread_cond_init(changed, nil)
     }
@@ -140,8 +147,16 @@ private final class Mailbox: @unchecked Sendable {
 
     func stop() { set(State.stopped) }
 
-    /// The thread's life: jobs until stopped.
-    func serve() {
+    /// The thread's life. Where there is no memory for a team, every kernel opens a region of its own.
+    func serveWithTeam() {
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        let status = ck_with_team(
+            threads, { Unmanaged<Mailbox>.fromOpaque($0!).takeUnretainedValue().serve() }, context)
+        if status != CK_OK { serve() }
+    }
+
+    /// Jobs until stopped.
+    private func serve() {
         while wait(for: State.posted, or: State.stopped) == State.posted {
             if let (job, context) = job { job(context) }
             set(State.done)

@@ -91,7 +91,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         self.batchLimit = batchLimit
         self.options = options
         do throws(GraphError) { shapes = try graph.shapes(input: input) } catch { throw .graph(error) }
-        thread = try ComputeThread()
+        thread = try ComputeThread(threads: threads)
         wantedFrozen = model.frozen
         compiledFrozen = model.frozen
         let scope: TrainingScope
