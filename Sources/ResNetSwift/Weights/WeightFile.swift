@@ -125,6 +125,9 @@ public final class WeightFile: Sendable {
         let selection = try WeightSelection(in: contents.mappings, key: key, prefix: prefix)
         let mapping = contents.mappings[selection.mapping]
         if let fault = mapping.fault { throw fault }
+        if mapping.tensors.isEmpty, let first = mapping.unread.first {
+            throw .unsupported("\(first.key): \(first.reason)")
+        }
         self.path = path
         self.files = files
         self.selection = selection

@@ -75,7 +75,9 @@ extension Safetensors {
         _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
     ) throws(FileFault) {
         // Readers of Hugging Face ask for a format; `pt` means the names and layouts of PyTorch.
-        let notes = metadata.merging([MetadataKey.format: "pt", MetadataKey.marker: version]) { _, ours in ours }
+        var notes = metadata
+        notes[MetadataKey.format] = "pt"
+        if !metadata.isEmpty { notes[MetadataKey.marker] = version }
         var members = [
             JSONMember(
                 key: "__metadata__",
