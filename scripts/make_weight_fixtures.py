@@ -199,9 +199,9 @@ def write_tiny():
     module_names = OrderedDict((f"module.{key}", value) for key, value in state.items())
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(3), "step": 7}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     save_torch("tiny_wrapped.pth", {"epoch": 90, "arch": "tiny", "best": 71.5, "state_dict": module_names, "optimizer": optimizer})
-    averaged = OrderedDict((f"_orig_mod.module.{key}", value) for key, value in state.items())
-    zeros = OrderedDict((key, torch.zeros_like(value)) for key, value in state.items())
-    save_torch("tiny_averaged.pth", {"state_dict": zeros, "state_dict_ema": averaged})
+    # A running average beside the model: the model's own weights are the ones that are read.
+    averaged = OrderedDict((f"_orig_mod.module.{key}", torch.zeros_like(value)) for key, value in state.items())
+    save_torch("tiny_averaged.pth", {"state_dict_ema": averaged, "state_dict": state})
     parameters = OrderedDict(
         (key, torch.nn.Parameter(value) if value.is_floating_point() and "running" not in key else value)
         for key, value in state.items())

@@ -49,11 +49,15 @@ struct ClassifyCommand: ParsableCommand {
         var isFirst = true
         try runner.run(paths) { paths, prediction, progress in
             progress.hide()
-            if isFirst && !json { print(table.header) }
+            if isFirst && !json { Output.text(table.header) }
             isFirst = false
             let all = loaded.model.graph.topScores(prediction.logits, count: top, areIndependent: thresholds != nil)
             for (path, scores) in zip(paths, all) {
-                print(json ? object(path, loaded.name, scores, names, thresholds) : table.rows(path, scores))
+                if json {
+                    Output.json(object(path, loaded.name, scores, names, thresholds))
+                } else {
+                    Output.text(table.rows(path, scores))
+                }
             }
             fflush(nil)
         }
@@ -62,7 +66,7 @@ struct ClassifyCommand: ParsableCommand {
 
     private func object(
         _ path: String, _ model: String, _ scores: [ClassScore], _ names: ClassNames, _ thresholds: [Double]?
-    ) -> String {
+    ) -> JSONValue {
         let top = scores.map { score in
             var members = [
                 JSONMember(key: "class", value: .string(names[score.index])),
@@ -75,7 +79,7 @@ struct ClassifyCommand: ParsableCommand {
             }
             return JSONValue.object(members)
         }
-        return JSONValue(("path", .string(path)), ("model", .string(model)), ("top", .array(top))).text
+        return JSONValue(("path", .string(path)), ("model", .string(model)), ("top", .array(top)))
     }
 }
 

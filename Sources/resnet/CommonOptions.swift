@@ -6,15 +6,33 @@ import ResNetSwift
 struct WeightOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("Weights: PyTorch .pth, .safetensors or .npz, told by content.", valueName: "file"))
+        help: ArgumentHelp(
+            "Weights: PyTorch .pth, .safetensors or .npz, recognized by content, or a folder of Hugging Face or timm.",
+            valueName: "file"))
     var weights: String
 
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("The model; otherwise the file's metadata or the shapes tell.", valueName: "name"))
+        help: ArgumentHelp("The model; otherwise it is recognized by names and shapes.", valueName: "name"))
     var model: String?
+    @OptionGroup var part: WeightPartOptions
 
-    func load() throws -> LoadedModel { try LoadedModel(weights: weights, named: model) }
+    func load() throws -> LoadedModel { try LoadedModel(weights: weights, named: model, part) }
+}
+
+/// Which of the networks in a file.
+struct WeightPartOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Where a file holds several networks: the key of the one to read, e.g. model_ema; keys inside keys with dots between.",
+            valueName: "key"))
+    var key: String?
+
+    @Option(
+        help: ArgumentHelp("What stands before the names of the network to read, e.g. backbone.", valueName: "prefix"))
+    var prefix: String?
+
+    func open(_ path: String) throws -> WeightFile { try WeightFile.open(path, key: key, prefix: prefix) }
 }
 
 /// A model by weights, or by name with random weights.
@@ -27,6 +45,8 @@ struct AnyModelOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: ArgumentHelp("The model, e.g. resnet50.", valueName: "name"))
     var model: String?
 
+    @OptionGroup var part: WeightPartOptions
+
     @Option(help: ArgumentHelp("Size of the pictures: 224, or HEIGHTxWIDTH.", valueName: "size"))
     var inputSize: PictureSize?
 
@@ -35,7 +55,7 @@ struct AnyModelOptions: ParsableArguments {
     }
 
     func load() throws -> LoadedModel {
-        if let weights { return try LoadedModel(weights: weights, named: model) }
+        if let weights { return try LoadedModel(weights: weights, named: model, part) }
         return try LoadedModel(randomWeightsOf: ModelName(named: model ?? ""), inputSize: inputSize?.size)
     }
 }

@@ -21,6 +21,7 @@ struct ConvertCommand: ParsableCommand {
     var input: String
     @Argument(help: ArgumentHelp("A file that ends in .safetensors or .npz.", valueName: "out"))
     var output: String
+    @OptionGroup var part: WeightPartOptions
     @Option(help: ArgumentHelp("Class names to add: one a line, or a JSON list.", valueName: "file"))
     var labels: String?
     @Option(
@@ -35,35 +36,65 @@ struct ConvertCommand: ParsableCommand {
     }
 
     func run() throws {
-        let file = try WeightFile.open(input)
-        var metadata = file.metadata
-        if metadata[MetadataKey.model] == nil, let name = try? file.guessModel().name {
-            metadata[MetadataKey.model] = name
-        }
+        let file = try part.open(input)
+        let model = try recognized(file)
+        var metadata = model?.metadata ?? file.portableMetadata
         if let labels {
             let names = try ClassNames.read(labels)
-            if let classes = try? file.guessModel().classes, classes != names.count {
+            if let classes = model?.graph.classCount ?? (try? file.guessModel().classes), classes != names.count {
                 throw ToolError("\(labels): expected \(classes) class names for \(input), found \(names.count)")
             }
             metadata[MetadataKey.classes] = JSONValue.array(names.map(JSONValue.string)).text
         }
         if let transform { metadata[MetadataKey.transform] = try namedTransform(transform).json }
+        try write(try tensors(of: file, model), metadata, left: left(of: file, model))
+    }
 
-        var tensors: [(key: String, tensor: Tensor)] = []
-        var left: [String] = []
-        for entry in file.entries {
-            if entry.type.isFloatingPoint {
-                tensors.append((entry.name, try file.tensor(entry.key)))
-            } else {
-                left.append(entry.key)
+    /// The network of the file; nil where it holds something else, which is rewritten as it is.
+    private func recognized(_ file: WeightFile) throws -> Model? {
+        do throws(WeightFileError) {
+            let (graph, _) = try file.graph()
+            guard file.report(for: graph).isComplete else { return nil }
+            return try Model(from: file)
+        } catch {
+            switch error.fault {
+            // Rewritten, nobody would know any more what they are.
+            case .ambiguous, .otherNetwork: throw error
+            default: return nil
             }
         }
+    }
+
+    /// Of a network what belongs to it, under the model's names; of anything else all that is floating point.
+    private func tensors(of file: WeightFile, _ model: Model?) throws -> [(key: String, tensor: Tensor)] {
+        let wanted = model.map { Set($0.parameters.keys) }
+        var tensors: [(key: String, tensor: Tensor)] = []
+        for entry in file.entries where entry.type.isFloatingPoint {
+            if let wanted {
+                guard wanted.contains(entry.name), file.entry(named: entry.name)?.key == entry.key else { continue }
+            }
+            tensors.append((entry.name, try file.tensor(entry.key)))
+        }
         guard !tensors.isEmpty else { throw ToolError("\(input): expected tensors of floating point, found none") }
+        return tensors
+    }
+
+    private func left(of file: WeightFile, _ model: Model?) -> [String] {
+        let kept = model.map { Set($0.parameters.keys) }
+        return file.entries.filter { entry in
+            guard entry.type.isFloatingPoint else { return true }
+            return kept.map { !$0.contains(entry.name) } ?? false
+        }.map(\.key)
+    }
+
+    private func write(
+        _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], left: [String]
+    ) throws {
         try WeightWriter.write(tensors, metadata: metadata, to: output, format: WeightFormat(path: output)!)
         let counters = left.filter { $0.hasSuffix("num_batches_tracked") }.count
         if left.count > counters {
             let names = left.filter { !$0.hasSuffix("num_batches_tracked") }
-            Terminal.warning("left out, as they are no floating point: \(names.joined(separator: ", "))")
+            Terminal.warning("left out, as they are no weights of the network: \(names.joined(separator: ", "))")
         }
         Terminal.note("\(output): \(tensors.count) tensors" + (counters > 0 ? ", \(counters) counters left out" : ""))
     }

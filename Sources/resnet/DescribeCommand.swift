@@ -24,6 +24,6 @@ struct DescribeCommand: ParsableCommand {
         let loaded = try model.load()
         let plan = try loaded.plan(
             size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
-        print(plan.describe())
+        Output.text(plan.describe())
     }
 }

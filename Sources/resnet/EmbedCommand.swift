@@ -49,7 +49,7 @@ struct EmbedCommand: ParsableCommand {
         }
         if !rows.isEmpty {
             try WeightWriter.writeArray(Tensor(shape: [rows.count, width], values: values), to: output)
-            print(rows.joined(separator: "\n"))
+            for path in rows { Output.line(path) }
         }
         try runner.finish(of: paths.count)
     }

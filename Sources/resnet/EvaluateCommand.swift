@@ -49,12 +49,12 @@ struct EvaluateCommand: ParsableCommand {
             workers: data.workers, topK: top, options: compute.planOptions()
         ).run(thresholds: loaded.model.labelThresholds)
         if json {
-            print(evaluation.json(model: loaded.name, topK: top).text)
+            Output.json(evaluation.json(model: loaded.name, topK: top))
         } else {
             if evaluation.isMultiLabel && loaded.model.labelThresholds == nil {
                 Terminal.note("the thresholds were tuned on these pictures: the scores flatter")
             }
-            print(evaluation.report(topK: top))
+            Output.text(evaluation.report(topK: top))
         }
         reportSkipped(evaluation.skipped)
         if !evaluation.skipped.isEmpty { throw ExitCode(2) }

@@ -24,6 +24,7 @@ struct InspectCommand: ParsableCommand {
     @Option(
         name: .shortAndLong, help: ArgumentHelp("The model to compare with; otherwise it is told.", valueName: "name"))
     var model: String?
+    @OptionGroup var part: WeightPartOptions
     @Flag(help: "One JSON object.")
     var json = false
 
@@ -31,20 +32,22 @@ struct InspectCommand: ParsableCommand {
         let asked = try model.map { (name) throws(ModelError) in try ModelName(named: name) }
         if let packed = try packedWeights() {
             try packed.check()
-            print(
-                json
-                    ? JSONValue(
+            if json {
+                Output.json(
+                    JSONValue(
                         ("path", .string(file)), ("container", .string("packed weights")),
                         ("bytes", .integer(packed.bytes)), ("packed_for", .string(packed.madeFor)),
                         ("sound", .bool(true))
-                    ).text
-                    : "\(file): packed weights, \(packed.bytes.grouped) bytes, contents sound\npacked for  \(packed.madeFor)"
-            )
+                    ))
+            } else {
+                Output.line("\(file): packed weights, \(packed.bytes.grouped) bytes, contents sound")
+                Output.line("packed for  \(packed.madeFor)")
+            }
             return
         }
-        let opened = try WeightFile.open(file)
+        let opened = try part.open(file)
         let match = Match(opened, asked)
-        print(json ? object(opened, match).text : text(opened, match))
+        if json { Output.json(object(opened, match)) } else { text(opened, match) }
     }
 
     /// Nil if the file is something else.
@@ -81,22 +84,26 @@ struct InspectCommand: ParsableCommand {
         return stat(file, &about) == 0 ? Int(about.st_size) : 0
     }
 
-    private func text(_ opened: WeightFile, _ match: Match) -> String {
+    private func text(_ opened: WeightFile, _ match: Match) {
         let values = opened.entries.reduce(0) { $0 + $1.count }
-        var lines = [
+        Output.line(
             "\(file): \(opened.container.title), \(bytes.grouped) bytes, \(opened.entries.count) tensors, "
-                + "\(values.grouped) values"
-        ]
+                + "\(values.grouped) values")
         func fact(_ key: String, _ value: String) {
-            lines.append(key + String(repeating: " ", count: max(12 - key.count, 1)) + value)
+            Output.line(key + String(repeating: " ", count: max(12 - key.count, 1)) + value)
         }
         if let name = match.name, let graph = match.graph {
-            let classes = graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0
-            fact("model", "\(name), \(graph.inputChannels ?? 0) input channels, \(classes) classes")
+            let classes = graph.classCount.map { "\($0) classes" } ?? "no classifier"
+            fact("model", "\(name), \(graph.inputChannels ?? 0) input channels, \(classes)")
         }
         fact(match.refusal == nil ? "fits" : "refused", match.refusal ?? match.report.map { "\($0)" } ?? "")
         if !opened.wrapper.isEmpty { fact("found under", opened.wrapper.joined(separator: " > ")) }
-        for (key, value) in opened.metadata.sorted(by: { $0.key < $1.key }) { fact(key, value) }
+        if !opened.prefix.isEmpty { fact("prefix", opened.prefix) }
+        for note in opened.notes { fact("note", note) }
+        for (key, value) in opened.metadata.sorted(by: { $0.key < $1.key }) {
+            fact(key, opened.facts[key] == nil && MetadataKey.own.contains(key) ? "\(value) (not this library's; ignored)" : value)
+        }
+        for tensor in opened.unread { fact("not read", "\(tensor.key): \(tensor.reason)") }
         if !opened.ignored.isEmpty { fact("not read", opened.ignored.joined(separator: ", ")) }
         var table = TextTable(["tensor", "type", "shape", "values", "access"], rightAligned: [3])
         for entry in opened.entries {
@@ -106,7 +113,7 @@ struct InspectCommand: ParsableCommand {
                 entry.isView ? "in place" : "converted",
             ])
         }
-        return (lines + ["", table.text]).joined(separator: "\n")
+        Output.text("\n" + table.text)
     }
 
     private func object(_ opened: WeightFile, _ match: Match) -> JSONValue {
@@ -120,7 +127,12 @@ struct InspectCommand: ParsableCommand {
             ("path", .string(file)), ("container", .string(opened.container.rawValue)), ("bytes", .integer(bytes)),
             ("model", match.name.map(JSONValue.string) ?? .null), ("fits", .bool(match.refusal == nil)),
             ("refused", match.refusal.map(JSONValue.string) ?? .null),
-            ("wrapper", .array(opened.wrapper.map(JSONValue.string))),
+            ("wrapper", .array(opened.wrapper.map(JSONValue.string))), ("prefix", .string(opened.prefix)),
+            ("notes", .array(opened.notes.map(JSONValue.string))),
+            (
+                "unread",
+                .array(opened.unread.map { JSONValue(("key", .string($0.key)), ("reason", .string($0.reason))) })
+            ),
             ("ignored", .array(opened.ignored.map(JSONValue.string))),
             ("metadata", .object(metadata.map { JSONMember(key: $0.key, value: .string($0.value)) })),
             ("tensors", .array(tensors)))

@@ -56,20 +56,20 @@ struct LearningRateCommand: ParsableCommand {
             func list(_ value: (LearningRateFinder.Point) -> Double) -> JSONValue {
                 .array(found.points.map { .number(value($0)) })
             }
-            print(
+            Output.json(
                 JSONValue(
                     ("suggestion", found.suggestion.map(JSONValue.number) ?? .null), ("rates", list(\.learningRate)),
                     ("losses", list(\.loss)), ("smoothed", list(\.smoothed))
-                ).text)
+                ))
             return
         }
-        if table { print(found.table) }
+        if table { Output.text(found.table) }
         Terminal.note("\(found.points.count) updates; \(out) shows the loss over the rate")
         guard let suggestion = found.suggestion else {
             throw ToolError(
                 "the loss never fell between \(rateText(from)) and \(rateText(to)); try other rates or a larger --batch"
             )
         }
-        print("suggested learning rate: \(rateText(suggestion)), where the loss falls fastest")
+        Output.text("suggested learning rate: \(rateText(suggestion)), where the loss falls fastest")
     }
 }

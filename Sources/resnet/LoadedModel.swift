@@ -11,10 +11,13 @@ struct LoadedModel {
     /// Side lengths for pictures when nobody says: the transform's, or the model's usual ones.
     let usualSize: Size2
 
-    /// - Parameter named: the model, where the user says; the weights must fit it.
-    init(weights path: String, named: String?) throws {
+    /// - Parameters:
+    ///   - named: the model, where the user says; the weights must fit it.
+    ///   - part: which of several networks.
+    init(weights path: String, named: String?, _ part: WeightPartOptions) throws {
         let asked = try named.map { (name) throws(ModelError) in try ModelName(named: name) }
-        let file = try WeightFile.open(path)
+        let file = try part.open(path)
+        if let summary = file.summary { Terminal.note("\(path): \(summary)") }
         model = try Model(from: file, named: asked)
         name = model.metadata[MetadataKey.model] ?? model.graph.modelName
         origin = path
@@ -44,7 +47,8 @@ struct LoadedModel {
 
     var inputChannels: Int { model.graph.inputChannels ?? 3 }
 
-    var classCount: Int { model.graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0 }
+    /// 0 for a backbone.
+    var classCount: Int { model.graph.classCount ?? 0 }
 
     /// Checks the instruction set first, so that a wrong CK_ISA is the first thing that is said.
     func plan(size: Size2, batch: Int, _ compute: ComputeOptions, input: InputKind = .floatNCHW) throws -> InferencePlan

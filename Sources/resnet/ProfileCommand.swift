@@ -37,14 +37,14 @@ struct ProfileCommand: ParsableCommand {
             size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
         Terminal.note(try loaded.announcement(plan) + ", batch \(batch)")
         let timings = try plan.profile(repetitions: repetitions)
-        guard json else { return print(plan.table(timings)) }
+        guard json else { return Output.text(plan.table(timings)) }
         for timing in timings {
-            print(
+            Output.json(
                 JSONValue(
                     ("step", .string(timing.step.name)), ("operations", .string(timing.step.operations)),
                     ("result", .string(timing.step.result)), ("kernel", .string(timing.step.kernel)),
                     ("ms", .number(timing.milliseconds)), ("gflops", .number(timing.gflops))
-                ).text)
+                ))
         }
     }
 }

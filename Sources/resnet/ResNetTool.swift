@@ -59,13 +59,13 @@ struct ResNetTool: ParsableCommand {
         fflush(nil)
         let code = exitCode(for: error)
         if code.isSuccess {
-            print(fullMessage(for: error))
+            Output.text(fullMessage(for: error))
         } else if code == .validationFailure {
             let lines = fullMessage(for: error).split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
             let message = lines[0].hasPrefix("Error: ") ? lines[0].dropFirst(7) : lines[0]
             Terminal.error(String(message))
             if let near = nearestCommand() { Terminal.note("did you mean `resnet \(near)`?") }
-            if lines.count > 1 { Terminal.write("\(lines[1])\n") }
+            if lines.count > 1 { Terminal.write("\(String(lines[1]).escapedForTerminal(keepingLines: true))\n") }
         } else if !(error is ExitCode) {
             Terminal.error("\(error)")
         }

@@ -11,9 +11,10 @@ struct StartOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "Weights to start from: .pth, .safetensors or .npz. Without them the model gets random ones.",
+            "Weights to start from: .pth, .safetensors or .npz, or a folder. Without them the model gets random ones.",
             valueName: "file"))
     var weights: String?
+    @OptionGroup var part: WeightPartOptions
 
     @Option(
         help: ArgumentHelp(
@@ -47,7 +48,7 @@ struct StartOptions: ParsableArguments {
     var policy: FreezePolicy { get throws { try FreezePolicy(parsing: freeze) } }
 
     /// The network of the weight file; nil where random weights are wanted.
-    func load() throws -> LoadedModel? { try weights.map { try LoadedModel(weights: $0, named: model) } }
+    func load() throws -> LoadedModel? { try weights.map { try LoadedModel(weights: $0, named: model, part) } }
 
     /// The network with as many channels and classes as the data have, and with the policy's parts frozen.
     func model(

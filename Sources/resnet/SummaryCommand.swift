@@ -29,9 +29,9 @@ struct SummaryCommand: ParsableCommand {
         let graph = try name.graph(
             classes: shape.classes, inputChannels: shape.inputChannels, inputSize: inputSize?.size)
         if tree {
-            print(graph.description)
+            Output.text(graph.description)
         } else {
-            print(try graph.summary(input: inputSize?.size ?? name.defaultInputSize), terminator: "")
+            Output.text(try graph.summary(input: inputSize?.size ?? name.defaultInputSize), terminator: "")
         }
     }
 }

@@ -16,7 +16,8 @@ enum Terminal {
         }
     }
 
-    static func note(_ text: String) { write("resnet: \(text)\n") }
+    /// One line, whatever the text holds.
+    static func note(_ text: String) { write("resnet: \(text.escapedForTerminal)\n") }
     static func warning(_ text: String) { note("warning: \(text)") }
     static func error(_ text: String) { note("error: \(text)") }
 }

@@ -153,7 +153,7 @@ struct TimeCommand: ParsableCommand {
         let rate = Double(batch * measured.samples) / measured.elapsed
         func rounded(_ value: Double) -> JSONValue { .number((value * 1e6).rounded() / 1e6) }
         if json {
-            print(
+            Output.json(
                 JSONValue(
                     ("model", .string(loaded.name)), ("batch", .integer(batch)), ("threads", .integer(subject.threads)),
                     ("isa", .string(try Machine.instructionSet())), ("dtype", .string("float32")),
@@ -161,10 +161,10 @@ struct TimeCommand: ParsableCommand {
                     ("images_per_s", rounded(rate)), ("samples", .integer(measured.samples)),
                     ("plan_s", rounded(measured.planning)), ("first_result_s", rounded(measured.firstResult)),
                     ("peak_rss_mib", rounded(ProcessClock.peakMemory))
-                ).text)
+                ))
             return
         }
-        print(
+        Output.text(
             """
             \(subject.announcement), batch \(batch), float32
             median        \(fixed(1000 * measured.median, 2)) ms of \(measured.samples) runs, \

@@ -125,11 +125,11 @@ struct TrainCommand: ParsableCommand {
             try model.save(to: path)
         }
         let report = evaluation.report(topK: schedule.top)
-        let object = evaluation.json(model: setup.name, topK: schedule.top).text
+        let object = evaluation.json(model: setup.name, topK: schedule.top)
         try writeText(report + "\n", to: "\(out)/evaluation.txt")
-        try writeText(object + "\n", to: "\(out)/evaluation.json")
+        try writeText(object.text + "\n", to: "\(out)/evaluation.json")
         Terminal.note(
             "\(path)\(model.metadata[MetadataKey.trained].map { ", \($0)" } ?? "") on \(slice.count) pictures:")
-        print(json ? object : report)
+        if json { Output.json(object) } else { Output.text(report) }
     }
 }

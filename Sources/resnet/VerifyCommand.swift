@@ -42,23 +42,24 @@ struct VerifyCommand: ParsableCommand {
         }
         for (state, findings) in [("broken", check.broken), ("damaged", check.damaged)] {
             for finding in findings {
-                print(
-                    json
-                        ? JSONValue(
-                            ("path", .string(finding.path)), ("state", .string(state)),
-                            ("reason", .string(finding.reason))
-                        ).text : "\(state)  \(finding.path): \(finding.reason)")
+                guard json else {
+                    Output.line("\(state)  \(finding.path): \(finding.reason)")
+                    continue
+                }
+                Output.json(
+                    JSONValue(
+                        ("path", .string(finding.path)), ("state", .string(state)), ("reason", .string(finding.reason))))
             }
         }
         if json {
-            print(
+            Output.json(
                 JSONValue(
                     ("pictures", .integer(check.count)), ("broken", .integer(check.broken.count)),
                     ("damaged", .integer(check.damaged.count))
-                ).text)
+                ))
         } else {
             let rest = check.count - check.broken.count - check.damaged.count
-            print(
+            Output.line(
                 "\(check.count) pictures: \(rest) sound, \(check.damaged.count) damaged, \(check.broken.count) broken")
         }
         if !check.broken.isEmpty { throw ExitCode(2) }

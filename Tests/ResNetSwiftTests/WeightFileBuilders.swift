@@ -100,6 +100,9 @@ enum BuiltPickle {
         [0x58] + littleEndianBytes(UInt32(text.utf8.count)) + Array(text.utf8)
     }
 
+    /// Protocol 4's.
+    static func shortText(_ text: String) -> [UInt8] { [0x8c, UInt8(text.utf8.count)] + Array(text.utf8) }
+
     static func integer(_ value: Int) -> [UInt8] { [0x8a, 8] + littleEndianBytes(Int64(value)) }
 
     static func global(_ module: String, _ name: String) -> [UInt8] { [0x63] + Array("\(module)\n\(name)\n".utf8) }

@@ -103,7 +103,8 @@ final class WeightFileReadingTests: XCTestCase {
         XCTAssertEqual(wrapped.ignored, ["optimizer"])
         XCTAssertEqual(wrapped.entry("conv1.weight")?.key, "module.conv1.weight")
         let averaged = try WeightFile.open(WeightFixtures.path("tiny_averaged.pth"))
-        XCTAssertEqual(averaged.wrapper, ["state_dict_ema"], "averaged weights are preferred")
+        XCTAssertEqual(averaged.wrapper, ["state_dict"], "the model's own weights are preferred")
+        XCTAssertEqual(averaged.notes, ["left: key state_dict_ema and prefix _orig_mod.module.: a running average"])
         let safetensors = try WeightFile.open(WeightFixtures.path("tiny.safetensors"))
         XCTAssertEqual(safetensors.metadata, ["format": "pt", "model": "tiny"])
         XCTAssertEqual(safetensors.wrapper, [])
@@ -127,11 +128,9 @@ final class WeightFileReadingTests: XCTestCase {
             "encoder.stages.1.layers.3.layer.0.convolution.weight": "layer2.3.conv1.weight",
             "classifier.1.bias": "fc.bias",
         ]
-        for (key, name) in names { XCTAssertEqual(WeightNames.fromHuggingFace(key), name) }
+        for (key, name) in names { XCTAssertEqual(HuggingFaceNames.name(of: key), name) }
         for key in ["fc.weight", "resnet", "", "...", "encoder.stages.x.layers.0.layer.0.convolution.weight"] {
-            XCTAssertNil(WeightNames.fromHuggingFace(key), key)
+            XCTAssertNil(HuggingFaceNames.name(of: key), key)
         }
-        XCTAssertEqual(WeightNames.stripPrefixes("module._orig_mod.module.fc.bias"), "fc.bias")
-        XCTAssertThrowsError(try WeightNames.canonical(["fc.bias", "module.fc.bias"]))
     }
 }

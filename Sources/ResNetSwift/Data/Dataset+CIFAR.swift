@@ -92,8 +92,8 @@ private struct CIFARPictures {
     }
 
     private mutating func read(pickle bytes: UnsafeRawBufferPointer, _ path: String) throws(DatasetError) {
-        var machine = PickleMachine(ByteCursor(bytes, part: "pickle"), readsArrays: true)
-        let heap: PickleHeap
+        var machine = PickleMachine(ByteCursor(bytes, part: "pickle"))
+        var heap: PickleHeap
         let items: [PickleValue]
         do {
             let root = try machine.load()

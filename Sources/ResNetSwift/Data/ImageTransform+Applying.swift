@@ -44,8 +44,8 @@ extension ImageTransform {
             return try picture.resized(whole, to: size, filter, threads: threads)
         case .resize(let size, let filter):
             return try picture.resized(whole, to: size, filter, threads: threads)
-        case .centerCrop(let size):
-            return picture.cropped(.center(size, of: whole.size))
+        case .centerCrop(let size, let rounding):
+            return picture.cropped(.center(size, of: whole.size, rounding))
         case .randomResizedCrop(let size, let scale, let ratio, let filter):
             let window = Window.random(of: whole.size, scale: scale, ratio: ratio, &random)
             return try picture.resized(window, to: size, filter, threads: threads)

@@ -49,7 +49,9 @@ extension ImageTransform.Step {
         case .resizeShorterSide(let length, let kind):
             return object("resizeShorterSide", [("length", .integer(length))] + filter(kind))
         case .resize(let size, let kind): return object("resize", sides(size) + filter(kind))
-        case .centerCrop(let size): return object("centerCrop", sides(size))
+        case .centerCrop(let size, .nearest): return object("centerCrop", sides(size))
+        case .centerCrop(let size, let rounding):
+            return object("centerCrop", sides(size) + [("rounding", .string(rounding.rawValue))])
         case .randomResizedCrop(let size, let scale, let ratio, let kind):
             return object(
                 "randomResizedCrop", sides(size) + [("scale", pair(scale)), ("ratio", pair(ratio))] + filter(kind))
@@ -82,7 +84,7 @@ extension ImageTransform.Step {
         case "resize":
             self = .resize(try fields.size(), try fields.filter())
         case "centerCrop":
-            self = .centerCrop(try fields.size())
+            self = .centerCrop(try fields.size(), try fields.rounding())
         case "randomResizedCrop":
             self = .randomResizedCrop(
                 try fields.size(), scale: try fields.range("scale"), ratio: try fields.range("ratio"),
@@ -150,9 +152,19 @@ private struct StepFields {
     func size() throws(TransformError) -> Size2 { Size2(try integer("height"), try integer("width")) }
 
     func filter() throws(TransformError) -> ImageTransform.Filter {
-        guard let filter = json["filter"]?.stringValue.flatMap(ImageTransform.Filter.init(rawValue:)) else {
-            throw missing("filter", "a known")
+        guard let name = json["filter"]?.stringValue else { throw missing("filter", "a name") }
+        guard let filter = ImageTransform.Filter(rawValue: name) else {
+            throw .invalid("has a step \(step) with the filter \"\(name)\"; bilinear and bicubic are known")
         }
         return filter
+    }
+
+    /// `nearest` where it is not said.
+    func rounding() throws(TransformError) -> ImageTransform.Rounding {
+        guard let name = json["rounding"] else { return .nearest }
+        guard let rounding = name.stringValue.flatMap(ImageTransform.Rounding.init(rawValue:)) else {
+            throw missing("rounding", "a known")
+        }
+        return rounding
     }
 }

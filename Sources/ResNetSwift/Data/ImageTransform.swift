@@ -15,6 +15,14 @@ public struct ImageTransform: Sendable, Hashable {
         case bilinear, bicubic
     }
 
+    /// What becomes of half a pixel where a picture's margins are uneven.
+    public enum Rounding: String, Sendable, Hashable, CaseIterable {
+        /// As torchvision has it: to the nearest pixel, halves to the even one.
+        case nearest
+        /// As transformers has it.
+        case down
+    }
+
     /// A step of a transform, with torchvision's meaning.
     public enum Step: Sendable, Hashable {
         /// The shorter side gets this length, the other `Int(length * longer / shorter)`.
@@ -22,7 +30,7 @@ public struct ImageTransform: Sendable, Hashable {
         /// Exactly this size, whatever the proportions.
         case resize(Size2, Filter = .bilinear)
         /// The middle. A smaller picture is padded with zeros.
-        case centerCrop(Size2)
+        case centerCrop(Size2, Rounding = .nearest)
 
         /// A part of `scale` of the area and `ratio` (width / height, drawn in logarithms), resized. Ten tries; then the
         /// largest middle part of an admissible ratio.
@@ -146,7 +154,7 @@ extension ImageTransform {
     public var fixedOutputSize: Size2? {
         steps.reduce(nil) { size, step in
             switch step {
-            case .resize(let size, _), .centerCrop(let size), .randomResizedCrop(let size, _, _, _): size
+            case .resize(let size, _), .centerCrop(let size, _), .randomResizedCrop(let size, _, _, _): size
             case .resizeShorterSide(let length, _): size.map { Self.shorterSideSize(length, of: $0) }
             default: size
             }
@@ -157,7 +165,7 @@ extension ImageTransform {
     public func outputSize(of size: Size2) -> Size2 {
         steps.reduce(size) { size, step in
             switch step {
-            case .resize(let size, _), .centerCrop(let size), .randomResizedCrop(let size, _, _, _): size
+            case .resize(let size, _), .centerCrop(let size, _), .randomResizedCrop(let size, _, _, _): size
             case .resizeShorterSide(let length, _): Self.shorterSideSize(length, of: size)
             default: size
             }
@@ -234,7 +242,7 @@ extension ImageTransform.Step {
         switch self {
         case .resizeShorterSide(let length, _):
             return bad(Size2(length, length))
-        case .resize(let size, _), .centerCrop(let size):
+        case .resize(let size, _), .centerCrop(let size, _):
             return bad(size)
         case .randomResizedCrop(let size, let scale, let ratio, _):
             return bad(size) ?? bad(scale, "scale") ?? bad(ratio, "ratio")

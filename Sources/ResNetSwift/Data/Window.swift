@@ -12,13 +12,13 @@ struct Window: Sendable, Hashable {
 
     var size: Size2 { Size2(height, width) }
 
-    /// torchvision's CenterCrop: halves are rounded to even as Python does it; what is missing is split with the smaller
-    /// half above and left.
-    static func center(_ size: Size2, of whole: Size2) -> Window {
+    /// torchvision's CenterCrop: halves are rounded to even as Python does it, or down as transformers does it; what is missing
+    /// is split with the smaller half above and left.
+    static func center(_ size: Size2, of whole: Size2, _ rounding: ImageTransform.Rounding = .nearest) -> Window {
         func start(_ wanted: Int, _ available: Int) -> Int {
-            wanted > available
-                ? -((wanted - available) / 2)
-                : Int((Double(available - wanted) / 2).rounded(.toNearestOrEven))
+            if wanted > available { return -((wanted - available) / 2) }
+            let half = Double(available - wanted) / 2
+            return Int(half.rounded(rounding == .down ? .down : .toNearestOrEven))
         }
         return Window(
             top: start(size.height, whole.height), left: start(size.width, whole.width), height: size.height,

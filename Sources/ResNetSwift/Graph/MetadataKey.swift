@@ -15,12 +15,19 @@ public enum MetadataKey {
     public static let transform = "transform"
     /// For several labels a picture: from which probability on each is taken to be present, a JSON list of numbers.
     public static let thresholds = "thresholds"
+    /// Where the network departs from the one that its shapes show: a `NetworkVariant`.
+    package static let variant = "variant"
     /// Where the weights come from in words, e.g. `epoch 7, val_loss 0.0312`.
     public static let trained = "trained"
     /// Where a training run is, for the trainer that goes on with it. Tensors whose keys begin with `training.` belong to
     /// it; they are no part of the model.
     package static let training = "training"
     package static let trainingPrefix = "training."
+    /// In every checkpoint of this library, with the version of its conventions: other programs use the same words for other
+    /// things.
+    package static let marker = "resnetswift"
+    /// The words that mean something here.
+    package static let own: Set<String> = [model, head, classes, transform, thresholds, trained, training, variant]
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
     package static let format = "format"
 }

@@ -51,6 +51,12 @@ public struct CIFARResNetConfig: Sendable, Hashable {
     /// - Precondition: at least one class and one input channel.
     public func graph(classes: Int = 10, inputChannels: Int = 3) -> Graph {
         precondition(classes > 0, "a classifier has at least one class, not \(classes)")
+        return graph(head: .linear(classes: classes), inputChannels: inputChannels)
+    }
+
+    /// The network with another head, or with none.
+    /// - Precondition: at least one input channel.
+    package func graph(head: Head, inputChannels: Int = 3) -> Graph {
         var g = GraphBuilder("CIFARResNet")
         var x = g.input(channels: inputChannels)
         x = g.conv(x, "conv1", channels[0], kernel: 3, padding: 1)
@@ -63,7 +69,6 @@ public struct CIFARResNetConfig: Sendable, Hashable {
                 x = g.basicBlock(x, "\(name).\(index)", channels: channels[stage], stride: stride)
             }
         }
-        let h = g.flatten(g.globalAveragePool(x, "avgpool"))
-        return g.finish(logits: g.linear(h, "fc", classes), features: h)
+        return head.write(&g, x)
     }
 }

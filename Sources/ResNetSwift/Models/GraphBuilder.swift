@@ -95,9 +95,11 @@ public struct GraphBuilder: Sendable {
     public mutating func flattenModule(_ x: Node, _ name: String) -> Node { record(graph.add(name, .flatten, x)) }
 
     /// `inFeatures` is needed after flattening planes larger than 1x1, whose size depends on the picture.
-    public mutating func linear(_ x: Node, _ name: String, _ outFeatures: Int, inFeatures: Int? = nil) -> Node {
+    public mutating func linear(
+        _ x: Node, _ name: String, _ outFeatures: Int, inFeatures: Int? = nil, bias: Bool = true
+    ) -> Node {
         let operation = Operation.linear(
-            inFeatures: inFeatures ?? channelCount(of: x), outFeatures: outFeatures, bias: true)
+            inFeatures: inFeatures ?? channelCount(of: x), outFeatures: outFeatures, bias: bias)
         return record(graph.add(name, operation, x))
     }
 

@@ -20,11 +20,20 @@ public struct Head: Sendable {
     public init(_ write: @escaping @Sendable (inout GraphBuilder, _ x: Node) -> Graph) { self.write = write }
 
     /// Mean over the picture and one linear layer `fc`: a ResNet's own head.
-    public static func linear(classes: Int) -> Head {
+    public static func linear(classes: Int) -> Head { linear(classes: classes, bias: true) }
+
+    package static func linear(classes: Int, bias: Bool) -> Head {
         Head { g, x in
             let h = g.flatten(g.globalAveragePool(x, "avgpool"))
-            return g.finish(logits: g.linear(h, "fc", classes), features: h)
+            return g.finish(logits: g.linear(h, "fc", classes, bias: bias), features: h)
         }
+    }
+
+    /// Mean over the picture and nothing after it: the result is the features. For weights that come without a classifier;
+    /// `Model.replacingHead(classes:seed:)` gives them one.
+    public static let features = Head { g, x in
+        let h = g.flatten(g.globalAveragePool(x, "avgpool"))
+        return g.finish(logits: h, features: h)
     }
 
     /// Mean, flatten, linear to `width`, ReLU, dropout, linear to the labels, as `head.0` to `head.5`: the head of the
@@ -49,6 +58,14 @@ public struct Head: Sendable {
 }
 
 extension Graph {
+    /// True where nothing stands after the features: there are no classes, and what a plan calls logits are the features.
+    public var isBackbone: Bool { logits == features }
+
+    /// Width of the logits; nil for a backbone.
+    public var classCount: Int? {
+        isBackbone ? nil : parameters.last { $0.role == .linearWeight }?.shape.first
+    }
+
     /// The last feature map: what the head reads. Found backwards from the logits over linear layers, activations and
     /// dropout to the flatten node and the global pool before it; nil if there is none.
     public var trunkEnd: Int? {

@@ -3,12 +3,15 @@
 import ResNetGraph
 
 extension Model {
-    /// The same network for other classes: the last linear layer starts anew, all else is kept.
+    /// The same network for other classes: the last linear layer starts anew, all else is kept. A backbone gets one.
     /// - Throws: `ModelError.structure` if no linear layer ends the network, `.configuration` for a count below 1.
     public func replacingHead(classes: Int, seed: UInt64) throws(ModelError) -> Model {
         guard classes > 0 else {
             throw .configuration(
                 model: graph.modelName, field: "classes", expected: "at least 1", found: "\(classes)")
+        }
+        if graph.isBackbone {
+            return try replacingHead(with: .linear, classes: classes, seed: seed)
         }
         guard case .linear(let inFeatures, _, let bias) = graph.nodes[graph.logits].operation else {
             throw .structure(
@@ -18,7 +21,8 @@ extension Model {
         var changed = graph
         changed.nodes[graph.logits].operation = .linear(inFeatures: inFeatures, outFeatures: classes, bias: bias)
         let last = graph.nodes[graph.logits].module
-        var model = adopting(changed, renewed: ["\(last).weight", "\(last).bias"], seed: seed, .torch)
+        let renewed: Set = bias ? ["\(last).weight", "\(last).bias"] : ["\(last).weight"]
+        var model = adopting(changed, renewed: renewed, seed: seed, .torch)
         model.metadata[MetadataKey.classes] = nil  // the names of the old ones
         return model
     }

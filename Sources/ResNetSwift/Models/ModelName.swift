@@ -95,6 +95,13 @@ public enum ModelName: String, CaseIterable, Sendable {
         }
     }
 
+    /// The network with another head, or with none; nil for the two companions, which are no ResNets.
+    /// - Parameter stridesInFirstConvolution: a bottleneck's stride is in its first 1x1 convolution.
+    package func graph(head: Head, inputChannels: Int, stridesInFirstConvolution: Bool = false) -> Graph? {
+        resNet?.striding(inFirstConvolution: stridesInFirstConvolution).graph(head: head, inputChannels: inputChannels)
+            ?? cifar?.graph(head: head, inputChannels: inputChannels)
+    }
+
     /// The network with first values; `metadata` holds its name.
     /// - Throws: `ModelError.configuration` for counts out of range and pictures that are too small.
     public func model(

@@ -16,11 +16,23 @@ extension ResNetConfig {
     /// - Precondition: at least one class and one input channel.
     public func graph(classes: Int = 1000, inputChannels: Int = 3) -> Graph {
         precondition(classes > 0, "a classifier has at least one class, not \(classes)")
+        return graph(head: .linear(classes: classes), inputChannels: inputChannels)
+    }
+
+    /// The network with another head, or with none.
+    /// - Precondition: at least one input channel.
+    package func graph(head: Head, inputChannels: Int = 3) -> Graph {
         var g = GraphBuilder("ResNet")
         var x = g.input(channels: inputChannels)
-        x = g.conv(x, "conv1", 64, kernel: 7, stride: 2, padding: 3)
-        x = g.relu(g.batchNorm(x, "bn1"), "relu")
-        x = g.maxPool(x, "maxpool", kernel: 3, stride: 2, padding: 1)
+        switch stem {
+        case .imageNet:
+            x = g.conv(x, "conv1", stemChannels, kernel: 7, stride: 2, padding: 3)
+            x = g.relu(g.batchNorm(x, "bn1"), "relu")
+            x = g.maxPool(x, "maxpool", kernel: 3, stride: 2, padding: 1)
+        case .cifar:
+            x = g.conv(x, "conv1", stemChannels, kernel: 3, padding: 1)
+            x = g.relu(g.batchNorm(x, "bn1"), "relu")
+        }
         for stage in 0..<4 {
             let name = "layer\(stage + 1)"
             g.container(name, "Sequential")
@@ -33,12 +45,11 @@ extension ResNetConfig {
                     case .bottleneck:
                         g.bottleneck(
                             x, "\(name).\(index)", channels: channels[stage], stride: stride, groups: groups,
-                            widthPerGroup: widthPerGroup)
+                            widthPerGroup: widthPerGroup, stridesInFirstConvolution: stridesInFirstConvolution)
                     }
             }
         }
-        let h = g.flatten(g.globalAveragePool(x, "avgpool"))
-        return g.finish(logits: g.linear(h, "fc", classes), features: h)
+        return head.write(&g, x)
     }
 }
 
@@ -54,17 +65,20 @@ extension GraphBuilder {
         return relu(add(y, shortcut(x, name, channels, s), "\(name).add"), "\(name).relu")
     }
 
-    /// 1x1 to the width, 3x3 with the stride and the groups, 1x1 to four times the channels.
+    /// 1x1 to the width, 3x3 with the stride and the groups, 1x1 to four times the channels. The first ResNets have the stride
+    /// in the first 1x1.
     public mutating func bottleneck(
-        _ x: Node, _ name: String, channels: Int, stride: Int, groups: Int = 1, widthPerGroup: Int = 64
+        _ x: Node, _ name: String, channels: Int, stride: Int, groups: Int = 1, widthPerGroup: Int = 64,
+        stridesInFirstConvolution: Bool = false
     ) -> Node {
         container(name, "Bottleneck", children: ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "relu", "downsample"])
         let s = Size2(stride, stride)
         let width = channels * widthPerGroup / 64 * groups
         let wide = channels * ResNetConfig.Block.bottleneck.expansion
-        var y = conv(x, "\(name).conv1", width, kernel: 1)
+        let (first, second): (Size2, Size2) = stridesInFirstConvolution ? (s, 1) : (1, s)
+        var y = conv(x, "\(name).conv1", width, kernel: 1, stride: first)
         y = relu(batchNorm(y, "\(name).bn1"), "\(name).relu")
-        y = conv(y, "\(name).conv2", width, kernel: 3, stride: s, padding: 1, groups: groups)
+        y = conv(y, "\(name).conv2", width, kernel: 3, stride: second, padding: 1, groups: groups)
         y = relu(batchNorm(y, "\(name).bn2"), "\(name).relu")
         y = batchNorm(conv(y, "\(name).conv3", wide, kernel: 1), "\(name).bn3")
         return relu(add(y, shortcut(x, name, wide, s), "\(name).add"), "\(name).relu")

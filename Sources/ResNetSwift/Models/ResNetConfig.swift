@@ -11,6 +11,14 @@ public struct ResNetConfig: Sendable, Hashable {
         public var expansion: Int { self == .basic ? 1 : 4 }
     }
 
+    /// What stands before the stages.
+    public enum Stem: String, Sendable, Hashable {
+        /// 7x7 convolution of stride 2, 3x3 max pool of stride 2.
+        case imageNet
+        /// 3x3 convolution of stride 1 and no pool: for pictures of 32x32.
+        case cifar
+    }
+
     /// Of all stages.
     public let block: Block
     /// Blocks of the four stages.
@@ -21,6 +29,12 @@ public struct ResNetConfig: Sendable, Hashable {
     public let groups: Int
     /// Width of a group in layer1; 64 but in ResNeXt and wide ResNets.
     public let widthPerGroup: Int
+    /// What stands before the stages; `imageNet` in every published network for ImageNet.
+    public let stem: Stem
+    /// Channels that the stem yields; 64 in every published network.
+    public let stemChannels: Int
+    /// A bottleneck strides in its first 1x1 convolution, as in the paper of 2015, instead of its 3x3 (ResNet v1.5).
+    public let stridesInFirstConvolution: Bool
 
     static let standardChannels = [64, 128, 256, 512]
 
@@ -48,11 +62,47 @@ public struct ResNetConfig: Sendable, Hashable {
     }
 
     private init(_ block: Block, _ nBlocks: [Int], _ groups: Int = 1, _ widthPerGroup: Int = 64) {
+        self.init(block, nBlocks, groups: groups, widthPerGroup: widthPerGroup)
+    }
+
+    private init(
+        _ block: Block, _ nBlocks: [Int], channels: [Int] = Self.standardChannels, groups: Int, widthPerGroup: Int,
+        stem: Stem = .imageNet, stemChannels: Int = 64, stridesInFirstConvolution: Bool = false
+    ) {
         self.block = block
         self.nBlocks = nBlocks
-        channels = Self.standardChannels
+        self.channels = channels
         self.groups = groups
         self.widthPerGroup = widthPerGroup
+        self.stem = stem
+        self.stemChannels = stemChannels
+        self.stridesInFirstConvolution = stridesInFirstConvolution
+    }
+
+    /// What weights show: stems for small pictures, channels that nobody published, the stride of a bottleneck elsewhere.
+    /// - Throws: `ModelError.configuration` for what no ResNet is.
+    package init(
+        shownBy block: Block, nBlocks: [Int], channels: [Int], groups: Int, widthPerGroup: Int, stem: Stem,
+        stemChannels: Int, stridesInFirstConvolution: Bool
+    ) throws(ModelError) {
+        _ = try ResNetConfig(block: block, nBlocks: nBlocks, groups: groups, widthPerGroup: widthPerGroup)
+        let widths = channels + [stemChannels]
+        guard channels.count == 4, widths.allSatisfy({ 1...65_536 ~= $0 }),
+            channels.allSatisfy({ $0 * widthPerGroup % 64 == 0 && $0 * widthPerGroup / 64 > 0 })
+        else {
+            throw .configuration(
+                model: "ResNet", field: "channels", expected: "4 widths of 1 to 65536", found: "\(channels)")
+        }
+        self.init(
+            block, nBlocks, channels: channels, groups: groups, widthPerGroup: widthPerGroup, stem: stem,
+            stemChannels: stemChannels, stridesInFirstConvolution: stridesInFirstConvolution)
+    }
+
+    /// The same network with a bottleneck's stride in its first 1x1 convolution, or in its 3x3.
+    package func striding(inFirstConvolution: Bool) -> ResNetConfig {
+        ResNetConfig(
+            block, nBlocks, channels: channels, groups: groups, widthPerGroup: widthPerGroup, stem: stem,
+            stemChannels: stemChannels, stridesInFirstConvolution: inFirstConvolution)
     }
 
     // The names of the published models.

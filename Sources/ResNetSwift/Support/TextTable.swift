@@ -1,6 +1,6 @@
 // Tables and numbers as people read them.
 
-/// Columns aligned by spaces; a width is that of the longest cell.
+/// Columns aligned by spaces; a width is that of the longest cell. Cells come from files too: none can move the cursor.
 package struct TextTable {
     package var rows: [[String]] = []
     /// Columns of numbers.
@@ -13,13 +13,14 @@ package struct TextTable {
 
     /// Width of each column.
     package var widths: [Int] {
-        (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        (rows.first ?? []).indices.map { column in rows.map { $0[column].escapedForTerminal.count }.max() ?? 0 }
     }
 
     /// One row; cells that are too long push the rest to the right.
     package static func line(_ cells: [String], widths: [Int], rightAligned: Set<Int>) -> String {
         var line = ""
-        for (column, cell) in cells.enumerated() {
+        for (column, text) in cells.enumerated() {
+            let cell = text.escapedForTerminal
             let space = String(repeating: " ", count: max(widths[column] - cell.count, 0))
             line += (column == 0 ? "" : "  ") + (rightAligned.contains(column) ? space + cell : cell + space)
         }

@@ -43,4 +43,11 @@ package struct ByteCursor {
         }
         return text
     }
+
+    /// The next `count` bytes as UTF-8 where they are, otherwise as Latin-1: names that old programs wrote.
+    mutating func takeOldText(_ count: Int) throws(WeightFault) -> String {
+        let bytes = try take(count)
+        if let text = String(validating: bytes, as: UTF8.self) { return text }
+        return String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) }))
+    }
 }

@@ -14,6 +14,8 @@ public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
     case torchStream
     /// PyTorch 0.1.9 and earlier.
     case torchTar
+    /// Python's pickle of a dict of NumPy arrays.
+    case pickle
 
     /// In words, for people.
     public var title: String {
@@ -24,6 +26,7 @@ public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
         case .torchZip: "PyTorch zip"
         case .torchStream: "PyTorch stream (before 1.6)"
         case .torchTar: "PyTorch tar (before 0.1.10)"
+        case .pickle: "Python pickle"
         }
     }
 }
@@ -51,6 +54,7 @@ func readContainer(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> (Conta
     if file.has("ustar", at: 257) || TarArchive.isHeader(file) { return (.torchTar, try TorchTar.read(file)) }
     // Whatever number stands before it: a brace at byte 8 is a safetensors header, or a damaged one.
     if file.count > 8, file[8] == UInt8(ascii: "{") { return (.safetensors, try Safetensors.read(file)) }
+    if file.count > 1, file[0] == 0x80, file[1] <= 5 { return (.pickle, try BarePickle.read(file)) }
     throw .notWeights(otherKind(file))
 }
 
@@ -65,9 +69,6 @@ private func otherKind(_ file: UnsafeRawBufferPointer) -> String {
     if file.has("PK") { return "a damaged zip archive" }
     if file[0] == 0x1f, file.count > 1, file[1] == 0x8b { return "compressed by gzip; decompress it first" }
     if file[0] == 0x89, file.has("HDF", at: 1) { return "HDF5 (Keras .h5), which is not read; export to npz" }
-    if file[0] == 0x80, file.count > 1, (2...5).contains(file[1]) {
-        return "a bare pickle, not written by torch.save; save a state_dict with torch.save or safetensors"
-    }
     if file[0] == UInt8(ascii: "{") { return "JSON text" }
     if file.has("CKPACKED") { return "packed weights, made from a weight file; give that one, and this with --packed" }
     if file.allSatisfy({ $0 == 0 }) { return "zeros only; an unfinished download?" }

@@ -7,14 +7,14 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
     /// Read as weights.
     case float32, float16, bfloat16, float64
     /// Not read as weights.
-    case int64, int32, int16, int8, uint8, bool
+    case int64, int32, int16, int8, uint64, uint32, uint16, uint8, bool
 
     /// Bytes per element.
     public var size: Int {
         switch self {
-        case .float64, .int64: 8
-        case .float32, .int32: 4
-        case .float16, .bfloat16, .int16: 2
+        case .float64, .int64, .uint64: 8
+        case .float32, .int32, .uint32: 4
+        case .float16, .bfloat16, .int16, .uint16: 2
         case .int8, .uint8, .bool: 1
         }
     }
@@ -135,6 +135,9 @@ func convertElements(
     case .int32: gather(Int32.self) { Float($0) }
     case .int16: gather(Int16.self) { Float($0) }
     case .int8: gather(Int8.self) { Float($0) }
+    case .uint64: gather(UInt64.self) { Float($0) }
+    case .uint32: gather(UInt32.self) { Float($0) }
+    case .uint16: gather(UInt16.self) { Float($0) }
     case .uint8: gather(UInt8.self) { Float($0) }
     case .bool: gather(UInt8.self) { $0 == 0 ? 0 : 1 }
     }

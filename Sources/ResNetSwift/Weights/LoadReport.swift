@@ -32,7 +32,12 @@ public struct LoadReport: Sendable, Hashable {
     public var wrongType: [TypeMismatch] = []
     /// Loaded after adapting them to the model's number of input channels; also among `loaded`.
     public var adapted: [ShapeMismatch] = []
-    /// A known variant of the architecture that this library does not build, if the file shows one.
+    /// Parameters of the model that are in the file, but cannot be read; also among `missing`.
+    public var unread: [UnreadTensor] = []
+    /// Tensors of the file that are no part of the network: under another prefix, counters of losses, other heads.
+    public var left: [String] = []
+    /// Why these weights are not taken whatever their shapes: a variant of the architecture that this library does not
+    /// build, or several networks in one file.
     public var variant: String?
 
     /// Nothing compared yet.
@@ -51,8 +56,12 @@ extension LoadReport: CustomStringConvertible {
             return names.count > 6 ? "\(shown) and \(names.count - 6) more" : shown
         }
         var lines = ["\(loaded.count) tensors match"]
-        if let variant { lines.append("the weights are of a variant that is not supported: \(variant)") }
-        if !missing.isEmpty { lines.append("missing in the file (\(missing.count)): \(list(missing))") }
+        if let variant { lines.append(variant) }
+        let absent = missing.filter { name in !unread.contains { $0.key == name } }
+        if !absent.isEmpty { lines.append("missing in the file (\(absent.count)): \(list(absent))") }
+        if !unread.isEmpty {
+            lines.append("cannot be read (\(unread.count)): \(list(unread.map { "\($0.key), \($0.reason)" }))")
+        }
         if !unexpected.isEmpty { lines.append("unknown to the model (\(unexpected.count)): \(list(unexpected))") }
         if !mismatched.isEmpty {
             let names = mismatched.map { "\($0.name) is \($0.fileShape) in the file, \($0.modelShape) in the model" }
@@ -65,6 +74,7 @@ extension LoadReport: CustomStringConvertible {
         for change in adapted {
             lines.append("\(change.name) adapted from \(change.fileShape) to \(change.modelShape)")
         }
+        if !left.isEmpty { lines.append("left (\(left.count)): \(list(left))") }
         return lines.joined(separator: "; ")
     }
 }

@@ -63,14 +63,20 @@ private struct LoadPlan {
     /// Name, and the channels to adapt to where they differ.
     private var reads: [(name: String, inputChannels: Int?)] = []
     private let classifier: Set<String>
+    /// Of the file's names, before the model's.
+    private let prefix: String
 
     init(_ graph: Graph, _ file: WeightFile) {
         let specs = graph.parameters
         classifier = Set(specs.filter { $0.role == .linearWeight }.suffix(1).map(\.name))
+        prefix = Self.prefix(of: specs, in: file)
         let stem = graph.stemConvolution
         for spec in specs {
-            guard let entry = file.entry(named: spec.name) else {
+            guard let entry = file.entry(named: prefix + spec.name) else {
                 report.missing.append(spec.name)
+                if let unread = file.unreadTensor(named: prefix + spec.name) {
+                    report.unread.append(UnreadTensor(key: spec.name, reason: unread.reason))
+                }
                 continue
             }
             let mismatch = ShapeMismatch(name: spec.name, fileShape: entry.shape, modelShape: spec.shape)
@@ -87,13 +93,33 @@ private struct LoadPlan {
                 report.mismatched.append(mismatch)
             }
         }
-        let known = Set(specs.map(\.name))
-        let unexpected = file.entries.filter {
-            !known.contains($0.name) && !$0.name.hasSuffix("num_batches_tracked")
-                && !$0.name.hasPrefix(MetadataKey.trainingPrefix)
+        let known = Set(specs.compactMap { file.entry(named: prefix + $0.name)?.key })
+        var unexpected: [WeightEntry] = []
+        for entry in file.entries where !known.contains(entry.key) {
+            let isOfTrainer = entry.key.hasPrefix(MetadataKey.trainingPrefix)
+            if entry.name.hasSuffix("num_batches_tracked") || isOfTrainer { continue }
+            if entry.part == .network, entry.name.hasPrefix(prefix) {
+                unexpected.append(entry)
+            } else {
+                report.left.append(entry.key)
+            }
         }
         report.unexpected = unexpected.map(\.name)
-        report.variant = ResNetVariant.unsupported(unexpected.map { ($0.name, $0.shape) })
+        if let refusal = file.refusal {
+            report.variant = "\(refusal)"
+        } else if let variant = ResNetVariant.unsupported(unexpected.map { ($0.name, $0.shape) }) {
+            report.variant = "the weights are of a variant that is not supported: \(variant)"
+        }
+    }
+
+    /// What stands before the model's names in the file, where the file shows no network of its own: anything that stands
+    /// before the first name, if it is one thing.
+    private static func prefix(of specs: [ParameterSpec], in file: WeightFile) -> String {
+        guard let first = specs.first?.name, file.entry(named: first) == nil, file.unreadTensor(named: first) == nil else {
+            return ""
+        }
+        let found = file.entries.filter { $0.name.hasSuffix(".\(first)") }
+        return found.count == 1 ? String(found[0].name.dropLast(first.count)) : ""
     }
 
     /// (O, 3, h, w) in the file and (O, N, h, w) in the model: pretrained on color pictures, used on others.
@@ -105,7 +131,7 @@ private struct LoadPlan {
         var values: [String: Tensor] = [:]
         values.reserveCapacity(reads.count)
         for (name, inputChannels) in reads {
-            let tensor = try file.tensor(named: name)
+            let tensor = try file.tensor(named: prefix + name)
             values[name] = inputChannels.map { tensor.adaptingInputChannels(to: $0) } ?? tensor
         }
         return values
@@ -114,7 +140,7 @@ private struct LoadPlan {
     func metadata(_ file: WeightFile, merging own: [String: String]) -> [String: String] {
         let hasClassifier = classifier.isSubset(of: report.loaded)
         var result = own
-        for (key, value) in file.metadata where key != MetadataKey.format && key != MetadataKey.training {
+        for (key, value) in file.portableMetadata {
             if key == MetadataKey.classes && !hasClassifier { continue }
             // What the model is called is the model's affair, unless it has no name yet.
             if key == MetadataKey.model && own[key] != nil { continue }

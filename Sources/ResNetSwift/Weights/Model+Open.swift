@@ -6,88 +6,174 @@ import ResNetModels
 extension Model {
     /// The model that a weight file is of, with all its weights.
     ///
-    /// The model is the one asked for; otherwise the one that the file's metadata names; otherwise the one that its shapes
-    /// tell. Classes and input channels always follow the file's shapes.
-    /// - Throws: `unsupported` where the model cannot be told, `doesNotFit` where the weights are not the model's.
+    /// The model is the one asked for; otherwise the one that a checkpoint of this library names; otherwise the one that the
+    /// names and shapes show. Classes and input channels always follow the file's shapes. A file without a classifier gives
+    /// a backbone (`Graph.isBackbone`).
+    /// - Throws: `unsupported` where the model is none that is known, `ambiguous` where there are several, `otherNetwork`
+    ///   where it is said to be another of the same shapes, `doesNotFit` where the weights are not the model's.
     public init(from file: WeightFile, named name: ModelName? = nil) throws(WeightFileError) {
         let (graph, told) = try file.graph(named: name)
         try self.init(graph: graph, from: file)
         metadata[MetadataKey.model] = told
+        if metadata[MetadataKey.head] == nil, case .hidden? = file.selection.root?.head,
+            let width = file.entry(named: "head.2.weight")?.shape.first
+        {
+            metadata[MetadataKey.head] = HeadKind.hidden(width, dropout: WeightFile.assumedDropout).description
+        }
     }
 }
 
 extension WeightFile {
-    /// The network that these weights are of, and what it is called: the one asked for; otherwise the one that the
-    /// metadata names; otherwise the one that the shapes tell, published or not. Its parameters need not be those of the
-    /// file: see `report(for:)`.
-    /// - Throws: `unsupported` where the model cannot be told.
+    /// No file says it, and inference does not need it.
+    static let assumedDropout = 0.5
+
+    /// The network that these weights are of, and what it is called: the one asked for; otherwise the one that a checkpoint
+    /// of this library names; otherwise the one that names and shapes show, published or not. Its parameters need not be
+    /// those of the file: see `report(for:)`.
+    /// - Throws: `unsupported` where the model is none that is known, `ambiguous` where there are several, `otherNetwork`
+    ///   where it is said to be another of the same shapes.
     public func graph(named name: ModelName? = nil) throws(WeightFileError) -> (graph: Graph, name: String) {
         try naming(path) { () throws(WeightFault) in
-            let told = try graphWithItsOwnHead(named: name)
-            guard let text = metadata[MetadataKey.head] else { return told }
-            guard let kind = HeadKind(text) else {
-                throw .unsupported("a head '\(text)'; linear, dropout:P and hidden:WIDTH:P are known")
+            if let refusal { throw refusal }
+            let found = try network(named: name)
+            if let other = PickledModuleCheck(modules, entries, prefix: prefix).difference(from: found.graph) {
+                throw .otherNetwork(other)
             }
-            do {
-                let one = try told.graph.replacingHead(with: kind.head(classes: 1)).graph
-                let classifier = one.parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
-                let classes = classifier?.shape.first ?? 1
-                guard 1...1_000_000 ~= classes else { throw WeightFault.unsupported("\(classes) classes") }
-                return (try told.graph.replacingHead(with: kind.head(classes: classes)).graph, told.name)
-            } catch let fault as WeightFault { throw fault } catch { throw .unsupported("\(error)") }
+            let classes = found.graph.classCount ?? 0
+            if let labels = config?.labels, labels.count != classes {
+                throw .malformed(
+                    part: ModelConfig.fileName, problem: "it names \(labels.count) classes, the weights have \(classes)")
+            }
+            return found
         }
     }
 
-    private func graphWithItsOwnHead(named name: ModelName?) throws(WeightFault) -> (graph: Graph, name: String) {
-        let noted = metadata[MetadataKey.model]
-        if let known = name ?? noted.flatMap(ModelName.init(rawValue:)) {
-            return (try graph(of: known), known.rawValue)
+    /// Why these weights are not taken, whatever the shapes say.
+    var refusal: WeightFault? {
+        if !selection.choices.isEmpty { return .ambiguous(choices: selection.choices) }
+        if let other = NetworkClaim.otherNetwork(claims) { return .otherNetwork(other) }
+        if let reason = config?.unsupported { return .otherNetwork("\(ModelConfig.fileName): \(reason)") }
+        if let text = facts[MetadataKey.variant], NetworkVariant(rawValue: text) == nil {
+            return .otherNetwork("the variant '\(text)'")
         }
-        let guess = try ModelGuess(entries)
-        if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
-            return (try graph(of: known), known.rawValue)
-        }
-        let graph = try guess.graph()
-        return (graph, noted ?? graph.modelName)
+        if case .unclear(let what)? = selection.root?.head { return .unsupported(what) }
+        return nil
     }
+
+    private func network(named name: ModelName?) throws(WeightFault) -> (graph: Graph, name: String) {
+        let noted = facts[MetadataKey.model]
+        let isOurs = OwnFacts.hasMarker(metadata)
+        if let known = name ?? (isOurs ? noted.flatMap(ModelName.init(rawValue:)) : nil) {
+            return (try graph(of: known), known.rawValue)
+        }
+        do throws(WeightFault) {
+            let guess = try ModelGuess(entries)
+            if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
+                return (try graph(of: known), known.rawValue)
+            }
+            let graph = try guess.graph(
+                head: try head(), stridesInFirstConvolution: variant == .stridesInFirstConvolution)
+            return (graph, isOurs ? noted ?? graph.modelName : guess.title ?? graph.modelName)
+        } catch {
+            // Shapes show ResNets only. A name shows the others, if everything fits it.
+            guard let known = noted.flatMap(ModelName.init(rawValue:)), let graph = try? graph(of: known),
+                report(for: graph).isComplete
+            else { throw error }
+            return (graph, known.rawValue)
+        }
+    }
+
+    private var variant: NetworkVariant? { facts[MetadataKey.variant].flatMap(NetworkVariant.init(rawValue:)) }
 
     /// The graph of a model with as many classes and input channels as the file's first convolution and classifier have.
     private func graph(of name: ModelName) throws(WeightFault) -> Graph {
         do {
             let plain = try name.graph()
-            let parameters = plain.parameters
-            let stem = parameters.first { $0.role == .convWeight }.flatMap { entry(named: $0.name) }
-            let classifier = parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
-            return try name.graph(
-                classes: classifier?.shape.first,
-                inputChannels: stem.flatMap { $0.shape.count == 4 ? $0.shape[1] : nil } ?? plain.inputChannels ?? 3)
-        } catch {
-            throw .unsupported("\(error)")
+            let stem = plain.parameters.first { $0.role == .convWeight }.flatMap { entry(named: $0.name) }
+            let channels = stem.flatMap { $0.shape.count == 4 ? $0.shape[1] : nil } ?? plain.inputChannels ?? 3
+            guard 1...4096 ~= channels else { throw WeightFault.unsupported("\(channels) input channels") }
+            if let graph = name.graph(
+                head: try head(defaultClasses: name.defaultClasses), inputChannels: channels,
+                stridesInFirstConvolution: variant == .stridesInFirstConvolution)
+            {
+                return graph
+            }
+            let classifier = plain.parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
+            let own = try name.graph(classes: classifier?.shape.first, inputChannels: channels)
+            guard let kind = try noteOfHead() else { return own }
+            return try own.replacingHead(with: kind.head(classes: try classCount(of: kind))).graph
+        } catch let fault as WeightFault { throw fault } catch { throw .unsupported("\(error)") }
+    }
+
+    // MARK: - Heads
+
+    /// What stands after the last feature map: what a checkpoint of this library notes, otherwise what was found.
+    private func head(defaultClasses: Int = 1000) throws(WeightFault) -> Head {
+        if let kind = try noteOfHead() { return kind.head(classes: try classCount(of: kind)) }
+        switch selection.root?.head {
+        case .hidden?:
+            let width = entry(named: "head.2.weight")?.shape.first ?? 1
+            guard 1...65_536 ~= width else { throw .unsupported("a head of width \(width)") }
+            let kind = HeadKind.hidden(width, dropout: Self.assumedDropout)
+            return kind.head(classes: try classCount(of: kind))
+        // `fc` may be there and not be readable: the comparison with the model says so.
+        case .linear?, nil:
+            let hasBias = entry(named: "fc.bias") != nil || unreadTensor(named: "fc.bias") != nil
+            let hasWeight = entry(named: "fc.weight") != nil
+            return .linear(
+                classes: hasWeight ? try classCount(of: .linear) : defaultClasses, bias: hasBias || !hasWeight)
+        case FoundHead.none?, .unclear?: return .features
         }
+    }
+
+    /// The head that the metadata name; nil where they do not, or where they mean something else by the word.
+    private func noteOfHead() throws(WeightFault) -> HeadKind? {
+        guard let text = facts[MetadataKey.head] else { return nil }
+        let isOurs = OwnFacts.hasMarker(metadata)
+        guard let kind = HeadKind(text) else {
+            guard isOurs else { return nil }
+            throw .unsupported("a head '\(text)'; linear, dropout:P and hidden:WIDTH:P are known")
+        }
+        guard !isOurs, let found = selection.root?.head else { return kind }
+        if case .hidden = kind { return found == .hidden ? kind : nil }
+        return found == .linear ? kind : nil
+    }
+
+    private func classCount(of kind: HeadKind) throws(WeightFault) -> Int {
+        let name = if case .hidden = kind { "head.5.weight" } else { "fc.weight" }
+        let classes = entry(named: name)?.shape.first ?? 1
+        guard 1...1_000_000 ~= classes else { throw .unsupported("\(classes) classes") }
+        return classes
     }
 }
 
 extension ModelGuess {
-    /// A ResNet of depths and widths that nobody published, in one of the two families.
-    fileprivate func graph() throws(WeightFault) -> Graph {
-        guard 1...1_000_000 ~= classes ?? 1, 1...4096 ~= inputChannels else {
-            throw .unsupported("a ResNet of \(classes ?? 0) classes and \(inputChannels) input channels")
-        }
+    /// A ResNet of depths and widths that nobody published, or with a stem for small pictures.
+    fileprivate func graph(head: Head, stridesInFirstConvolution: Bool) throws(WeightFault) -> Graph {
+        guard 1...4096 ~= inputChannels else { throw .unsupported("a ResNet of \(inputChannels) input channels") }
         do throws(ModelError) {
             switch (stemKernel, block, channels.count) {
-            case (3, .basic, 3):
+            case (3, .basic, 3) where stemChannels == channels[0]:
                 return try CIFARResNetConfig(nBlocks: nBlocks, channels: channels)
-                    .graph(classes: classes ?? 10, inputChannels: inputChannels)
-            case (7, _, 4):
+                    .graph(head: head, inputChannels: inputChannels)
+            case (3, _, 4), (7, _, 4):
                 return try ResNetConfig(
-                    block: block == .basic ? .basic : .bottleneck, nBlocks: nBlocks, channels: channels,
-                    groups: groups, widthPerGroup: widthPerGroup
-                ).graph(classes: classes ?? 1000, inputChannels: inputChannels)
+                    shownBy: block == .basic ? .basic : .bottleneck, nBlocks: nBlocks, channels: channels,
+                    groups: groups, widthPerGroup: widthPerGroup, stem: stemKernel == 7 ? .imageNet : .cifar,
+                    stemChannels: stemChannels, stridesInFirstConvolution: stridesInFirstConvolution
+                ).graph(head: head, inputChannels: inputChannels)
             default: break
             }
         } catch { throw .unsupported("\(error)") }
         throw .unsupported(
             "a \(block.rawValue) ResNet of \(nBlocks) blocks with \(channels) channels and a "
                 + "\(stemKernel)x\(stemKernel) first convolution, which is no model of this library")
+    }
+
+    /// What people call it: kuangliu's ResNet-18 for CIFAR-10 and its relatives. Nil for what has no name.
+    fileprivate var title: String? {
+        guard stemKernel == 3, channels.count == 4 else { return nil }
+        let layers = 2 + nBlocks.reduce(0, +) * (block == .basic ? 2 : 3)
+        return "cifar_resnet\(layers)"
     }
 }

@@ -1,10 +1,10 @@
-// Which network a weight file is of, told by keys and shapes alone:
+// Which network a weight file is of, from names and shapes alone:
 //
 //     layerS.B.conv3 there?          bottleneck, otherwise basic block
 //     number of B per S              blocks per stage, hence the depth
 //     layer1.0.conv1 (width, ...)    width of the bottleneck; conv2 (width, width / groups, 3, 3) its groups
 //     conv1 (C, input, k, k)         k = 7: ImageNet stem; k = 3: CIFAR stem; input channels
-//     fc (classes, features)         classes
+//     fc, head.5 (classes, features) classes; a backbone has neither
 
 /// What the shapes tell. `name` is the builder's name of the model, where it is one that was published.
 public struct ModelGuess: Sendable, Hashable {
@@ -30,18 +30,21 @@ public struct ModelGuess: Sendable, Hashable {
     public let stemKernel: Int
     /// Of the pictures.
     public let inputChannels: Int
-    /// nil where the file has no classifier `fc`.
+    /// Channels of the first convolution; 64 but in networks that nobody published.
+    public let stemChannels: Int
+    /// nil where the file has no classifier.
     public let classes: Int?
 }
 
 extension ModelGuess {
     /// - Throws: `unsupported` where the file shows no ResNet or a variant that is not built here.
     init(_ entries: [WeightEntry]) throws(WeightFault) {
-        if let variant = ResNetVariant.unsupported(entries.map { ($0.name, $0.shape) }) { throw .unsupported(variant) }
+        if let variant = ResNetVariant.unsupported(
+            entries.filter { $0.part == .network }.map { ($0.name, $0.shape) }) { throw .unsupported(variant) }
         var shapes: [String: [Int]] = [:]
-        for entry in entries { shapes[entry.name] = entry.shape }
+        for entry in entries where entry.part == .network { shapes[entry.name] = entry.shape }
         func fault(_ what: String) -> WeightFault {
-            .unsupported("the model cannot be told from the weights: \(what)")
+            .unsupported("the weights are of no network that is known here: \(what)")
         }
         func kernel(_ name: String) throws(WeightFault) -> [Int] {
             guard let shape = shapes["\(name).weight"] else { throw fault("no \(name).weight") }
@@ -54,6 +57,7 @@ extension ModelGuess {
         guard stem[2] == stem[3] else { throw fault("conv1.weight has shape \(stem)") }
         inputChannels = stem[1]
         stemKernel = stem[2]
+        stemChannels = stem[0]
 
         let first = try kernel("layer1.0.conv1")
         let block: Block = shapes["layer1.0.conv3.weight"] == nil ? .basic : .bottleneck
@@ -75,7 +79,7 @@ extension ModelGuess {
             groups = 1
             widthPerGroup = 64
         }
-        if let classifier = shapes["fc.weight"] {
+        if let classifier = shapes["head.5.weight"] ?? shapes["fc.weight"] {
             guard classifier.count == 2 else { throw fault("fc.weight has shape \(classifier)") }
             classes = classifier[0]
         } else {
@@ -84,7 +88,11 @@ extension ModelGuess {
         self.block = block
         self.nBlocks = nBlocks
         self.channels = channels
-        name = Self.publishedName(block, nBlocks, channels, stemKernel, groups: groups, widthPerGroup: widthPerGroup)
+        let isPublished = stemChannels == (stemKernel == 3 ? channels[0] : 64)
+        name =
+            isPublished
+            ? Self.publishedName(block, nBlocks, channels, stemKernel, groups: groups, widthPerGroup: widthPerGroup)
+            : nil
     }
 
     private static func publishedName(
@@ -110,7 +118,7 @@ extension ModelGuess {
 }
 
 extension WeightFile {
-    /// The network that these weights are of, told by keys and shapes.
+    /// The network that these weights are of, from names and shapes.
     /// - Throws: `WeightFileError` with `unsupported` where it is no network of this library.
     public func guessModel() throws(WeightFileError) -> ModelGuess {
         try naming(path) { () throws(WeightFault) in try ModelGuess(entries) }

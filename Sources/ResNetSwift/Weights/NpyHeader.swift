@@ -56,12 +56,15 @@ struct NpyHeader: Sendable, Hashable {
         dataSize = bytes
     }
 
+    /// NumPy's names without the byte order.
+    static let elementTypes: [String: ElementType] = [
+        "f4": .float32, "f2": .float16, "f8": .float64, "i8": .int64, "i4": .int32, "i2": .int16, "i1": .int8,
+        "u8": .uint64, "u4": .uint32, "u2": .uint16, "u1": .uint8, "b1": .bool,
+    ]
+
+    /// - Throws: `unsupported` for arrays of what is no plain number: text, dates, complex numbers, objects.
     private static func elementType(_ descr: String, _ part: String) throws(WeightFault) -> (ElementType, Bool) {
-        let types: [String: ElementType] = [
-            "f4": .float32, "f2": .float16, "f8": .float64, "i8": .int64, "i4": .int32, "i2": .int16, "i1": .int8,
-            "u1": .uint8, "b1": .bool,
-        ]
-        guard let order = descr.first, let type = types[String(descr.dropFirst())] else {
+        guard let order = descr.first, let type = elementTypes[String(descr.dropFirst())] else {
             if descr.hasSuffix("O") { throw .unsupported("\(part) is an object array, that is a pickle") }
             throw .unsupported("\(part) has dtype \(descr)")
         }
@@ -167,6 +170,8 @@ private struct PythonLiteral {
         var result: [Int] = []
         while !accept(")") {
             skipSpaces()
+            // A dtype of arrays: ('<f4', (2,)).
+            if next == UInt8(ascii: "'") || next == UInt8(ascii: "\"") { throw .unsupported("\(part) is a structured array") }
             let start = offset
             while let byte = next, byte == UInt8(ascii: "-") || (0x30...0x39).contains(byte) { offset += 1 }
             guard let size = Int(String(decoding: text[start..<offset], as: UTF8.self)) else {

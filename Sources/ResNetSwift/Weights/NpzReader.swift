@@ -11,16 +11,25 @@ enum Npz {
     static let maximumMetadata = 16 << 20
 
     static func read(_ file: UnsafeRawBufferPointer, _ archive: ZipArchive) throws(WeightFault) -> ContainerContents {
-        var contents = ContainerContents()
+        var mapping = TensorMapping()
+        var notes: [String: String] = [:]
+        var others: [(path: [String], what: String)] = []
         for member in archive.members {
             if member.name.hasSuffix(".npy") {
-                contents.tensors.append(try tensor(member, in: file))
+                do throws(WeightFault) { mapping.tensors.append(try tensor(member, in: file)) } catch {
+                    // Arrays of text, dates, objects: beside weights they harm nobody.
+                    guard case .unsupported(let reason) = error else { throw error }
+                    mapping.unread.append(UnreadTensor(key: String(member.name.dropLast(4)), reason: reason))
+                }
             } else if member.name == metadataMember {
-                contents.metadata = try metadata(member, in: file)
+                notes = try metadata(member, in: file)
             } else {
-                contents.ignored.append(member.name)
+                others.append(([member.name], "a member that is no array"))
             }
         }
+        var contents = try ContainerContents(flat: mapping)
+        contents.metadata = notes
+        contents.others = others
         return contents
     }
 
@@ -30,11 +39,13 @@ enum Npz {
         var cursor = ByteCursor(file, part: part)
         let header = try NpyHeader(part: part) { (count) throws(WeightFault) in Array(try cursor.take(count)) }
         try check(header, leaves: cursor.remaining, part)
-        return ContainerContents(tensors: [
+        var mapping = TensorMapping()
+        mapping.tensors = [
             StoredTensor(
                 key: "array", type: header.type, bigEndian: header.bigEndian, geometry: header.geometry,
                 payload: .raw(header.size..<file.count))
-        ])
+        ]
+        return try ContainerContents(flat: mapping)
     }
 
     private static func tensor(_ member: ZipMember, in file: UnsafeRawBufferPointer) throws(WeightFault) -> StoredTensor
@@ -90,18 +101,25 @@ extension ZipMember {
     func contents(of file: UnsafeRawBufferPointer, limit: Int) throws(WeightFault) -> [UInt8] {
         let part = "zip member \(name)"
         guard size <= limit else { throw .exceedsLimit("\(part) has \(size) bytes; at most \(limit) are read") }
+        guard isDeflated else { return Array(try stored(in: file)) }
         guard let bytes = file.slice(range) else {
             throw .truncated(part: part, needed: range.upperBound, available: file.count)
         }
-        if isDeflated {
-            var inflater = try Inflater(bytes, part: part)
-            let result = try inflater.take(size)
-            try inflater.finish(crc: crc)
-            return result
+        var inflater = try Inflater(bytes, part: part)
+        let result = try inflater.take(size)
+        try inflater.finish(crc: crc)
+        return result
+    }
+
+    /// The bytes of a stored member, checked against its checksum.
+    func stored(in file: UnsafeRawBufferPointer) throws(WeightFault) -> UnsafeRawBufferPointer {
+        let part = "zip member \(name)"
+        guard let bytes = file.slice(range) else {
+            throw .truncated(part: part, needed: range.upperBound, available: file.count)
         }
         guard crc == 0 || UInt(crc) == checksumCRC32(bytes) else {
             throw .malformed(part: part, problem: "its checksum does not match")
         }
-        return Array(bytes)
+        return bytes
     }
 }

@@ -14,7 +14,12 @@ enum Safetensors {
 
     static let types: [String: ElementType] = [
         "F32": .float32, "F16": .float16, "BF16": .bfloat16, "F64": .float64, "I64": .int64, "I32": .int32,
-        "I16": .int16, "I8": .int8, "U8": .uint8, "BOOL": .bool,
+        "I16": .int16, "I8": .int8, "U64": .uint64, "U32": .uint32, "U16": .uint16, "U8": .uint8, "BOOL": .bool,
+    ]
+    /// Bits per element of the types that are not read. Of any other type the size is not known.
+    static let otherTypes: [String: Int] = [
+        "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F4": 4, "F6_E2M3": 6,
+        "F6_E3M2": 6, "C64": 64,
     ]
 
     static func read(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> ContainerContents {
@@ -38,18 +43,26 @@ enum Safetensors {
         guard case .object(let members) = header else {
             throw .malformed(part: "safetensors header", problem: "it is not an object")
         }
-        var contents = ContainerContents()
+        var mapping = TensorMapping()
+        mapping.isInModuleOrder = false
+        var notes: [String: String] = [:]
         var ranges: [(range: Range<Int>, key: String)] = []
         for member in members {
             if member.key == "__metadata__" {
-                contents.metadata = try metadata(member.value)
+                notes = try metadata(member.value)
                 continue
             }
-            let tensor = try entry(member, dataStart: dataStart, dataSize: dataSize)
-            if case .raw(let range) = tensor.payload { ranges.append((range, member.key)) }
-            contents.tensors.append(tensor)
+            let (range, tensor) = try entry(member, dataStart: dataStart, dataSize: dataSize)
+            ranges.append((range, member.key))
+            switch tensor {
+            case .success(let tensor): mapping.tensors.append(tensor)
+            case .failure(let reason):
+                mapping.unread.append(UnreadTensor(key: member.key, reason: reason.description))
+            }
         }
         try checkExhaustive(ranges, from: dataStart, to: file.count)
+        var contents = try ContainerContents(flat: mapping)
+        contents.metadata = notes
         return contents
     }
 
@@ -67,9 +80,10 @@ enum Safetensors {
         return result
     }
 
+    /// Where a tensor lies, and the tensor, or why it is not read.
     private static func entry(
         _ member: JSONMember, dataStart: Int, dataSize: Int
-    ) throws(WeightFault) -> StoredTensor {
+    ) throws(WeightFault) -> (range: Range<Int>, tensor: Result<StoredTensor, UnreadReason>) {
         let key = member.key
         func fault(_ problem: String) -> WeightFault { .malformed(part: "tensor \(key)", problem: problem) }
         guard case .object(let fields) = member.value else { throw fault("its entry is not an object") }
@@ -77,7 +91,6 @@ enum Safetensors {
             throw fault("unknown field \(field.key)")
         }
         guard let typeName = member.value["dtype"]?.stringValue else { throw fault("no dtype") }
-        guard let type = types[typeName] else { throw .unsupported("tensor \(key) has dtype \(typeName)") }
         guard let shape = nonNegative(member.value["shape"]) else {
             throw fault("its shape is not a list of non-negative integers")
         }
@@ -90,15 +103,23 @@ enum Safetensors {
         guard end <= dataSize else {
             throw .truncated(part: "tensor \(key)", needed: end, available: dataSize)
         }
-        guard let geometry = TensorGeometry(dense: shape), let size = checkedProduct([geometry.count, type.size]) else {
+        let type = types[typeName]
+        let range = dataStart + begin..<dataStart + end
+        guard let geometry = TensorGeometry(dense: shape), let count = checkedProduct([geometry.count, 64]) else {
             throw fault("overflowing shape \(shape)")
         }
-        guard size == end - begin else {
-            throw fault("\(typeName) \(shape) takes \(size) bytes, its range has \(end - begin)")
+        if let bits = type.map({ $0.size * 8 }) ?? otherTypes[typeName] {
+            let size = (count / 64 * bits + 7) / 8
+            guard size == end - begin else {
+                throw fault("\(typeName) \(shape) takes \(size) bytes, its range has \(end - begin)")
+            }
         }
-        return StoredTensor(
-            key: key, type: type, bigEndian: false, geometry: geometry,
-            payload: .raw(dataStart + begin..<dataStart + end))
+        guard let type else { return (range, .failure("its dtype is \(typeName)")) }
+        return (
+            range,
+            .success(
+                StoredTensor(key: key, type: type, bigEndian: false, geometry: geometry, payload: .raw(range)))
+        )
     }
 
     /// The sizes of a JSON list, or nil where it is anything else.

@@ -11,6 +11,11 @@ enum TorchStream {
     /// PROTO 2, LONG1 of 10 bytes, then these.
     static let magic: [UInt8] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]
     private static let part = "PyTorch stream"
+    /// Bytes per element of storages that are not read.
+    private static let otherSizes = [
+        "torch.ComplexFloatStorage": 8, "torch.ComplexDoubleStorage": 16, "torch.QInt8Storage": 1,
+        "torch.QUInt8Storage": 1, "torch.QInt32Storage": 4, "torch.QUInt4x2Storage": 1, "torch.QUInt2x4Storage": 1,
+    ]
 
     static func read(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> ContainerContents {
         // Root storages by key, with the type and count that the pickle announced.
@@ -24,8 +29,10 @@ enum TorchStream {
         guard machine.heap.dictionary(systemInfo) != nil else { throw machine.fault("sys_info is not a dict") }
 
         var object = PickleMachine(machine.cursor) { (identifier, heap) throws(WeightFault) in
-            let storage = try view(identifier, in: heap, &announced)
-            return try heap.make(.storage(storage))
+            if let items = heap.tuple(identifier), items.first == .string("module") {
+                return try TorchZip.value(of: identifier, in: &heap, part: part, idSize: 6)
+            }
+            return try heap.make(try view(identifier, in: heap, &announced))
         }
         let root = try object.load()
         let heap = object.heap
@@ -45,29 +52,36 @@ enum TorchStream {
                 throw .malformed(
                     part: "storage \(key)", problem: "\(count) elements, where the pickle says \(storage.count)")
             }
-            payloads[key] = .raw(try takeStorage(&cursor, count: storage.count, type: storage.type, key: key))
+            payloads[key] = .raw(try takeStorage(&cursor, storage))
         }
         guard cursor.remaining == 0 else {
             throw .malformed(part: part, problem: "\(cursor.remaining) bytes after the last storage")
         }
-        return try TorchState.contents(of: root, in: heap, bigEndian: false) { (storage) throws(WeightFault) in
+        let search = TensorSearch(
+            heap, bigEndian: false, pickle: PickledSource(owner: nil, offset: 0), bytes: file
+        ) { (storage) throws(WeightFault) in
             guard let payload = payloads[storage.key] else {
                 throw .malformed(part: part, problem: "storage \(storage.key) is not in its key list")
             }
             return payload
         }
+        return try search.contents(of: root)
     }
 
-    /// The range of `count` elements at the cursor, which moves behind them.
-    static func takeStorage(
-        _ cursor: inout ByteCursor, count: Int, type: ElementType, key: String
+    /// The bytes of a storage at the cursor, which moves behind them.
+    private static func takeStorage(
+        _ cursor: inout ByteCursor, _ storage: PickleStorage
     ) throws(WeightFault) -> Range<Int> {
-        guard let size = checkedProduct([count, type.size]) else {
-            throw .malformed(part: "storage \(key)", problem: "\(count) elements")
+        guard let elementSize = storage.elementSize ?? otherSizes[storage.typeName] else {
+            // Where the next storage begins depends on it.
+            throw .unsupported("storage \(storage.key) is a \(storage.typeName), whose elements have an unknown size")
+        }
+        guard let size = checkedProduct([storage.count, elementSize]) else {
+            throw .malformed(part: "storage \(storage.key)", problem: "\(storage.count) elements")
         }
         let start = cursor.offset
         guard size <= cursor.remaining else {
-            throw .truncated(part: "storage \(key)", needed: size, available: cursor.remaining)
+            throw .truncated(part: "storage \(storage.key)", needed: size, available: cursor.remaining)
         }
         _ = try cursor.take(size)
         return start..<start + size
@@ -89,6 +103,6 @@ enum TorchStream {
         guard let items = heap.tuple(last), items.count == 3, case .integer(let start) = items[1],
             case .integer(let count) = items[2], checkedRange(start: start, count: count, limit: root.count) != nil
         else { throw .malformed(part: "storage \(root.key)", problem: "a view outside of it") }
-        return PickleStorage(type: root.type, count: count, key: root.key, start: start)
+        return PickleStorage(elements: root.elements, count: count, key: root.key, start: start)
     }
 }

@@ -21,16 +21,20 @@ enum TorchTar {
             guard let key = number(identifier), let tensor = tensors[key] else {
                 throw .malformed(part: "pickle", problem: "a persistent id that names no tensor")
             }
-            return try heap.make(.tensor(tensor))
+            return try heap.make(tensor)
         }
         let root = try machine.load()
         try machine.finish()
-        return try TorchState.contents(of: root, in: machine.heap, bigEndian: false) { (storage) throws(WeightFault) in
+        let search = TensorSearch(
+            machine.heap, bigEndian: false, pickle: PickledSource(owner: nil, offset: range.lowerBound),
+            bytes: machine.cursor.bytes
+        ) { (storage) throws(WeightFault) in
             guard let payload = payloads[storage.key] else {
                 throw .malformed(part: "storages", problem: "no storage \(storage.key)")
             }
             return .raw(payload)
         }
+        return try search.contents(of: root)
     }
 
     private static func cursor(
@@ -66,7 +70,7 @@ enum TorchTar {
             index += 1
             let entry = try machine.load()
             guard let items = machine.heap.tuple(entry), items.count == 3, let key = number(items[0]),
-                case .global(let global) = items[2], let type = global.elementType
+                case .known(let type) = TorchZip.elements(items[2], in: machine.heap)
             else { throw machine.fault("an entry that is not (key, location, class)") }
             let count = Int(try machine.takeInteger(Int64.self))
             guard let size = checkedProduct([count, type.size]) else {
@@ -74,7 +78,7 @@ enum TorchTar {
             }
             let start = range.lowerBound + machine.cursor.offset
             try machine.skip(size)
-            let storage = PickleStorage(type: type, count: count, key: String(key), start: 0)
+            let storage = PickleStorage(elements: .known(type), count: count, key: String(key), start: 0)
             guard byKey.updateValue(storage, forKey: key) == nil else { throw .duplicateKey("storage \(key)") }
             payloads[storage.key] = start..<start + size
         }
@@ -86,7 +90,8 @@ enum TorchTar {
                 case .integer(let count) = items[3], checkedRange(start: start, count: count, limit: root.count) != nil
             else { throw machine.fault("a view of a storage that is not there or too small") }
             // A view of a view counts from the view's own first element.
-            byKey[key] = PickleStorage(type: root.type, count: count, key: root.key, start: root.start + start)
+            byKey[key] = PickleStorage(
+                elements: root.elements, count: count, key: root.key, start: root.start + start)
         }
         try machine.finish()
         return (byKey, payloads)
@@ -106,7 +111,8 @@ enum TorchTar {
             index += 1
             let entry = try machine.load()
             guard let items = machine.heap.tuple(entry), items.count == 3, let key = number(items[0]),
-                let storageKey = number(items[1]), let storage = storages[storageKey]
+                let storageKey = number(items[1]), let storage = storages[storageKey],
+                case .known(let type) = storage.elements
             else { throw machine.fault("an entry that is not (key, storage key, class)") }
             let rank = Int(try machine.takeInteger(Int32.self))
             try machine.skip(4)
@@ -118,7 +124,7 @@ enum TorchTar {
             let offset = Int(try machine.takeInteger(Int64.self))
             let geometry = try TensorGeometry.strided(
                 shape: shape, strides: strides, offset: offset, storageCount: storage.count, key: String(key))
-            guard result.updateValue(PickleTensor(storage: storage, geometry: geometry), forKey: key) == nil else {
+            guard result.updateValue(PickleTensor(storage: storage, type: type, geometry: geometry), forKey: key) == nil else {
                 throw .duplicateKey("tensor \(key)")
             }
         }

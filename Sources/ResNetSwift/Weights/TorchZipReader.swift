@@ -9,7 +9,8 @@
 import ResNetSupport
 
 enum TorchZip {
-    static let maximumPickle = 16 << 20
+    /// Of a deflated pickle, inflated. One that is stored is as large as the file says: it may hold whole arrays.
+    static let maximumInflatedPickle = 64 << 20
 
     /// The member that makes a zip archive a PyTorch file.
     static func pickleMember(_ archive: ZipArchive) -> ZipMember? {
@@ -28,30 +29,57 @@ enum TorchZip {
             throw .unsupported("a TorchScript archive, that is a program; save the module's state_dict() instead")
         }
         let bigEndian = try byteOrder(members["byteorder"], in: file)
-
-        // Typed throws do not cross withUnsafeBytes, so the inflated or stored pickle gets an owner of its own.
-        let program = MappedFile(copying: try pickle.contents(of: file, limit: maximumPickle))
+        let program = try Program(pickle, in: file)
         var machine = PickleMachine(ByteCursor(program.bytes, part: "data.pkl")) {
             (identifier, heap) throws(WeightFault) in
-            let storage = try storage(identifier, in: heap, part: "data.pkl", idSize: 5)
-            return try heap.make(.storage(storage))
+            try value(of: identifier, in: &heap, part: "data.pkl", idSize: 5)
         }
         let root = try machine.load()
         try machine.finish()
-        return try TorchState.contents(of: root, in: machine.heap, bigEndian: bigEndian) {
-            (storage) throws(WeightFault) in
+        let search = TensorSearch(
+            machine.heap, bigEndian: bigEndian, pickle: PickledSource(owner: program.owner, offset: program.offset),
+            bytes: program.bytes
+        ) { (storage) throws(WeightFault) in
             guard let member = members["data/\(storage.key)"] else {
                 throw .malformed(
                     part: "data.pkl", problem: "it names storage \(storage.key), which is not in the archive")
             }
-            guard checkedProduct([storage.count, storage.type.size]) == member.size else {
+            guard let size = storage.elementSize, checkedProduct([storage.count, size]) == member.size else {
                 throw .malformed(
                     part: "storage \(storage.key)",
-                    problem: "\(storage.count) elements of \(storage.type.rawValue) are announced, "
+                    problem: "\(storage.count) elements of \(storage.typeName) are announced, "
                         + "\(member.size) bytes are there")
             }
             return member.isDeflated ? .deflated(member, skip: 0) : .raw(member.range)
         }
+        return try search.contents(of: root)
+    }
+
+    /// The pickle's bytes: in the file, or inflated, with an owner of their own.
+    private struct Program {
+        let bytes: UnsafeRawBufferPointer
+        let owner: MappedFile?
+        /// Where the bytes begin in the file.
+        let offset: Int
+
+        init(_ member: ZipMember, in file: UnsafeRawBufferPointer) throws(WeightFault) {
+            if member.isDeflated {
+                let made = MappedFile(copying: try member.contents(of: file, limit: maximumInflatedPickle))
+                (bytes, owner, offset) = (made.bytes, made, 0)
+            } else {
+                bytes = try member.stored(in: file)
+                (owner, offset) = (nil, member.range.lowerBound)
+            }
+        }
+    }
+
+    /// The value of a persistent id: a storage, or in old files of whole modules a class.
+    static func value(
+        of identifier: PickleValue, in heap: inout PickleHeap, part: String, idSize: Int
+    ) throws(WeightFault) -> PickleValue {
+        // ('module', class, source file, source text)
+        if let items = heap.tuple(identifier), items.count >= 2, items[0] == .string("module") { return items[1] }
+        return try heap.make(try storage(identifier, in: heap, part: part, idSize: idSize))
     }
 
     /// Reads ('storage', class, key, location, count), and in the magic stream a sixth item, the view.
@@ -63,13 +91,18 @@ enum TorchZip {
             throw fault("is not a tuple of \(idSize)")
         }
         guard items[0] == .string("storage") else { throw fault("is not of a storage") }
-        guard case .global(let global) = items[1], let type = global.elementType else {
-            throw fault("has \(heap.noun(items[1])) for its type")
-        }
+        guard case .global = items[1] else { throw fault("has \(heap.noun(items[1])) for its type") }
         guard case .string(let key) = items[2] else { throw fault("has \(heap.noun(items[2])) for its key") }
         // items[3] is where the storage lived, `cpu` or `cuda:1`; here everything lives in memory.
         guard case .integer(let count) = items[4], count >= 0 else { throw fault("has no valid count") }
-        return PickleStorage(type: type, count: count, key: key, start: 0)
+        return PickleStorage(elements: elements(items[1], in: heap), count: count, key: key, start: 0)
+    }
+
+    static func elements(_ type: PickleValue, in heap: PickleHeap) -> PickleStorage.Elements {
+        guard let known = heap.known(type) else { return .unknown(heap.noun(type)) }
+        if known == .untypedStorage { return .untyped }
+        guard known.isStorage, let type = known.elementType else { return .unknown(known.rawValue) }
+        return .known(type)
     }
 
     private static func byteOrder(_ member: ZipMember?, in file: UnsafeRawBufferPointer) throws(WeightFault) -> Bool {

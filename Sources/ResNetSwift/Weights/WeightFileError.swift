@@ -35,7 +35,7 @@ public enum WeightFault: Error, Sendable, Equatable {
     case malformed(part: String, problem: String)
     /// Well-formed, but nothing that this library reads.
     case unsupported(String)
-    /// A pickle asks for a callable or an opcode outside the closed list. It was not executed.
+    /// A pickle asks for Python's extension registry. Nothing was executed.
     case forbiddenPickle(String)
     /// Larger than any honest file: nesting, header, memo, or a zip bomb.
     case exceedsLimit(String)
@@ -43,6 +43,12 @@ public enum WeightFault: Error, Sendable, Equatable {
     case duplicateKey(String)
     /// No tensor of that name.
     case noSuchKey(String)
+    /// Nothing lies under a key or prefix that was asked for; what does.
+    case notFound(String, choices: [String])
+    /// Several networks, and nothing says which is meant.
+    case ambiguous(choices: [String])
+    /// A network of the same names and shapes as one of this library that computes something else.
+    case otherNetwork(String)
     /// The tensors are not those of the model.
     case doesNotFit(LoadReport)
 }
@@ -65,6 +71,11 @@ extension WeightFault: CustomStringConvertible {
         case .exceedsLimit(let what): "exceeds a limit: \(what)"
         case .duplicateKey(let key): "the key \(key) occurs twice"
         case .noSuchKey(let key): "has no tensor \(key)"
+        case .notFound(let what, let choices):
+            "has no \(what)" + (choices.isEmpty ? "" : "; there are: \(choices.joined(separator: ", "))")
+        case .ambiguous(let choices):
+            "holds several networks; choose one by its key or prefix: \(choices.joined(separator: ", or "))"
+        case .otherNetwork(let what): "a network that is not built here: \(what)"
         case .doesNotFit(let report): "does not fit the model: \(report)"
         }
     }

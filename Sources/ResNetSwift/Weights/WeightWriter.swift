@@ -66,13 +66,18 @@ public enum WeightWriter {
     }
 }
 
+/// Of this library's conventions for metadata.
+private let version = "1"
+
 extension Safetensors {
     /// Header, padded by spaces so that the tensors begin at a multiple of 64 bytes, then the tensors.
     fileprivate static func write(
         _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
     ) throws(FileFault) {
         // Readers of Hugging Face ask for a format; `pt` means the names and layouts of PyTorch.
-        let notes = metadata.merging([MetadataKey.format: "pt"]) { _, format in format }
+        var notes = metadata
+        notes[MetadataKey.format] = "pt"
+        if !metadata.isEmpty { notes[MetadataKey.marker] = version }
         var members = [
             JSONMember(
                 key: "__metadata__",
@@ -131,7 +136,7 @@ extension Npz {
             try file.write(tensor)
         }
         if !metadata.isEmpty {
-            let members = metadata.sorted { $0.key < $1.key }
+            let members = metadata.merging([MetadataKey.marker: version]) { _, ours in ours }.sorted { $0.key < $1.key }
             let text = Array(
                 JSONValue.object(members.map { JSONMember(key: $0.key, value: .string($0.value)) }).text.utf8)
             try zip.beginMember(

@@ -169,7 +169,7 @@ struct ZipArchive: Sendable {
         var size = UInt64(try cursor.take(UInt32.self))
         let nameLength = Int(try cursor.take(UInt16.self))
         let extraLength = Int(try cursor.take(UInt16.self))
-        let name = try cursor.takeText(nameLength)
+        let name = try cursor.takeOldText(nameLength)
         let extra = try cursor.take(extraLength)
         guard name == record.name else { throw fault("its local header says \(name)") }
         guard method == record.method, flags & 1 == record.flags & 1 else {
@@ -248,7 +248,7 @@ private struct CentralRecord {
         _ = try cursor.take(UInt16.self)  // internal attributes
         _ = try cursor.take(UInt32.self)  // external attributes
         var offset = UInt64(try cursor.take(UInt32.self))
-        name = try cursor.takeText(nameLength)
+        name = try cursor.takeOldText(nameLength)
         let extra = try cursor.take(extraLength)
         _ = try cursor.take(commentLength)
 

@@ -1,36 +1,14 @@
-// Names: torchvision's are the model's. Wrappers of PyTorch put prefixes before them; Hugging Face has a scheme of its own.
+// The names of transformers' ResNets.
 //
-//     module. _orig_mod.                                     DistributedDataParallel, torch.compile: stripped
 //     resnet.embedder.embedder.convolution.weight            conv1.weight
 //     resnet.embedder.embedder.normalization.bias            bn1.bias
 //     resnet.encoder.stages.2.layers.0.layer.1.convolution   layer3.0.conv2
 //     resnet.encoder.stages.2.layers.0.shortcut.normalization   layer3.0.downsample.1
 //     classifier.1.weight                                    fc.weight
 
-enum WeightNames {
-    static let prefixes = ["module.", "_orig_mod."]
-
-    /// The model's name for each key, in order. Two keys with one name are an error: which of them is meant?
-    static func canonical(_ keys: [String]) throws(WeightFault) -> [String] {
-        let stripped = keys.map(stripPrefixes)
-        let isHuggingFace = stripped.contains {
-            $0.hasPrefix("resnet.embedder.") || $0.hasPrefix("embedder.embedder.")
-                || $0.hasPrefix("resnet.encoder.stages.") || $0.hasPrefix("encoder.stages.")
-        }
-        let names = isHuggingFace ? stripped.map { fromHuggingFace($0) ?? $0 } : stripped
-        var seen = Set<String>()
-        for name in names where !seen.insert(name).inserted { throw .duplicateKey(name) }
-        return names
-    }
-
-    static func stripPrefixes(_ key: String) -> String {
-        var rest = key[...]
-        while let prefix = prefixes.first(where: { rest.hasPrefix($0) }) { rest = rest.dropFirst(prefix.count) }
-        return String(rest)
-    }
-
-    /// torchvision's name of a key of transformers' ResNet, or nil where it is none.
-    static func fromHuggingFace(_ key: String) -> String? {
+enum HuggingFaceNames {
+    /// torchvision's name of a key, or nil where it is none.
+    static func name(of key: String) -> String? {
         var parts = key.split(separator: ".", omittingEmptySubsequences: false)[...]
         if parts.first == "resnet" { parts = parts.dropFirst() }
         guard let leaf = parts.popLast() else { return nil }
