@@ -172,3 +172,9 @@ void test_forward(void) {
         check(exercised[algorithm] >= 20, "%s was exercised %ld times", ck_algorithm_name((ck_algorithm)algorithm),
               exercised[algorithm]);
 }
+
+void test_swept_forward(void) {
+    const sweep *s = all_of_sweep();
+    check(s->count == 350, "the sweep has %zu shapes", s->count);
+    for (size_t i = 0; i < s->count; i++) all_algorithms(s->shapes + i, CK_NCHWC, 5000 + 10 * i);
+}

@@ -103,3 +103,9 @@ void test_gradients(void) {
     for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
         for (ck_layout layout = CK_NCHWC; layout <= CK_NCHW; layout++) all_algorithms(stems + i, layout, 1000 + 10 * i);
 }
+
+void test_swept_gradients(void) {
+    const sweep *s = all_of_sweep();
+    check(s->count == 350, "the sweep has %zu shapes", s->count);
+    for (size_t i = 0; i < s->count; i++) all_algorithms(s->shapes + i, CK_NCHWC, 5000 + 10 * i);
+}
