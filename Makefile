@@ -32,11 +32,7 @@ test-core: deps-core ## The C core alone: every kernel of every instruction set 
 	cmake --build .build/core-tests -j
 	.build/core-tests/Tests/CoreTests/check_core
 
-test-asan: deps deps-core ## The kernels' tests under AddressSanitizer and UBSan (leaks aside: XCTest and libomp have some).
-	cmake -S . -B .build/core-asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON \
-		-DCMAKE_C_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
-	cmake --build .build/core-asan -j --target check_core
-	ASAN_OPTIONS=detect_leaks=0 .build/core-asan/Tests/CoreTests/check_core
+test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (leaks aside: XCTest and libomp have some).
 	swift build --build-tests --sanitize=address -Xcc -fsanitize=undefined --scratch-path .build/asan
 	ASAN_OPTIONS=detect_leaks=0 swift test --skip-build --disable-swift-testing --sanitize=address \
 		--scratch-path .build/asan --filter CKernelsTests

@@ -107,7 +107,7 @@ static const struct {
 } groups[] = {{"convolution", test_forward},     {"gradients", test_gradients}, {"pooling", test_pooling},
               {"elementwise", test_elementwise}, {"linear", test_linear},       {"pictures", test_pictures},
               {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimizers", test_optimizers},
-              {"refusals", test_refusals}};
+              {"refusals", test_refusals},       {"sweep", test_swept_forward}, {"sweep back", test_swept_gradients}};
 
 /* Caches to plan for: the machine's, and some so small or so large that every block size is another. CK_CACHES holds
  * the test to its own. */

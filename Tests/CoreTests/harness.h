@@ -52,5 +52,7 @@ void test_batch_norm(void);
 void test_losses(void);
 void test_optimizers(void);
 void test_refusals(void);
+void test_swept_forward(void);
+void test_swept_gradients(void);
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef SHAPES_H
 #define SHAPES_H
 
+#include <stddef.h>
+
 #include "creference.h"
 
 #define SQUARE(n, c, k, h, w, kernel, stride, pad, dilation, groups)                                                   \
@@ -61,5 +63,13 @@ static const cr_conv stems[] = {
     SQUARE(1, 3, 31, 37, 40, 11, 4, 2, 1, 1), SQUARE(1, 3, 64, 1, 1, 7, 2, 3, 1, 1),
     SQUARE(1, 3, 16, 9, 9, 4, 4, 0, 1, 1),
 };
+
+/* Many more, made by rules: sweep.c. */
+enum { SWEEP_MOST = 400 };
+typedef struct sweep {
+    cr_conv shapes[SWEEP_MOST];
+    size_t count;
+} sweep;
+const sweep *all_of_sweep(void);
 
 #endif

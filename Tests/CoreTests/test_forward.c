@@ -115,7 +115,7 @@ static void run(const problem *p, ck_algorithm algorithm, uint32_t epilogue, int
     cr_poison(workspace, ck_conv_workspace_size(plan));
     check(ck_conv_pack(plan, p->w, NULL, packed) == CK_OK, "%s: pack", what);
     float *dst = poisoned(s->n, s->k, plane);
-    const ck_conv_args args = {
+    ck_conv_args args = {
         .src = p->layout == CK_NHWC8  ? (void *)p->bytes
                : p->layout == CK_NCHW ? (void *)p->x
                                       : (void *)blocked(p->x, s->n, s->c, p->in),
@@ -133,6 +133,19 @@ static void run(const problem *p, ck_algorithm algorithm, uint32_t epilogue, int
     const int exact = p->exact && multiple <= 2 && !(epilogue & CK_GLOBAL_AVERAGE);
     check_close(unblocked(dst, s->n, s->k, plane), expected, s->n * s->k * plane, scale,
                 exact ? 0 : ROUNDOFF * sqrt(terms + 4) * multiple, 0, what);
+
+    /* The same bits again, and fewer images than the plan takes: those behind them stay as they were. */
+    const size_t bytes = cr_blocked_count(s->n, s->k, plane, ck_block()) * sizeof *dst, one = bytes / s->n;
+    args.dst = poisoned(s->n, s->k, plane);
+    check(ck_conv_run(plan, &args) == CK_OK && !memcmp(args.dst, dst, bytes), "%s: other bits the second time", what);
+    if (s->n > 1) {
+        args.batch = s->n - 1;
+        args.dst = poisoned(s->n, s->k, plane);
+        check(ck_conv_run(plan, &args) == CK_OK, "%s: %d images", what, args.batch);
+        check_close(unblocked(args.dst, args.batch, s->k, plane), expected, args.batch * s->k * plane, scale,
+                    exact ? 0 : ROUNDOFF * sqrt(terms + 4) * multiple, 0, what);
+        check(!memcmp((char *)args.dst + args.batch * one, poisoned(1, s->k, plane), one), "%s: wrote beyond", what);
+    }
     ck_conv_plan_destroy(plan);
 }
 
@@ -158,4 +171,10 @@ void test_forward(void) {
     for (int algorithm = 1; algorithm < CK_ALGORITHM_COUNT; algorithm++)
         check(exercised[algorithm] >= 20, "%s was exercised %ld times", ck_algorithm_name((ck_algorithm)algorithm),
               exercised[algorithm]);
+}
+
+void test_swept_forward(void) {
+    const sweep *s = all_of_sweep();
+    check(s->count == 350, "the sweep has %zu shapes", s->count);
+    for (size_t i = 0; i < s->count; i++) all_algorithms(s->shapes + i, CK_NCHWC, 5000 + 10 * i);
 }

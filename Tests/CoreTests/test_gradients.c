@@ -54,17 +54,21 @@ static void run(const problem *p, ck_pass pass, ck_algorithm algorithm, int32_t 
     cr_poison(workspace, ck_conv_workspace_size(plan));
     if (!weights) check(ck_conv_pack(plan, p->w, NULL, packed) == CK_OK, "%s: pack", what);
     float *dy = blocked(p->dy, s->n, s->k, p->out), *dst = weights ? floats(p->weights) : poisoned(s->n, s->c, p->in);
-    const ck_conv_args args = {.src = !weights               ? dy
-                                      : p->layout == CK_NCHW ? p->x
-                                                             : blocked(p->x, s->n, s->c, p->in),
-                               .packed = weights ? NULL : packed,
-                               .grad = weights ? dy : NULL,
-                               .dst = dst,
-                               .workspace = workspace};
+    ck_conv_args args = {.src = !weights               ? dy
+                                : p->layout == CK_NCHW ? p->x
+                                                       : blocked(p->x, s->n, s->c, p->in),
+                         .packed = weights ? NULL : packed,
+                         .grad = weights ? dy : NULL,
+                         .dst = dst,
+                         .workspace = workspace};
     check(ck_conv_run(plan, &args) == CK_OK, "%s: run", what);
+    const size_t count = weights ? p->weights : p->inputs;
+    const size_t stored = weights ? count : cr_blocked_count(s->n, s->c, p->in, ck_block());
+    args.dst = weights ? floats(stored) : poisoned(s->n, s->c, p->in);
+    check(ck_conv_run(plan, &args) == CK_OK && !memcmp(args.dst, dst, stored * sizeof *dst),
+          "%s: other bits the second time", what);
     ck_conv_plan_destroy(plan);
 
-    const size_t count = weights ? p->weights : p->inputs;
     const double taps = (double)s->kernel_h * s->kernel_w;
     const double terms = weights ? (double)s->n * (double)p->out : s->k / s->groups * taps;
     const int winograd = chosen == CK_WINOGRAD_2 || chosen == CK_WINOGRAD_4;
@@ -98,4 +102,10 @@ void test_gradients(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) all_algorithms(shapes + i, CK_NCHWC, 10 * i);
     for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
         for (ck_layout layout = CK_NCHWC; layout <= CK_NCHW; layout++) all_algorithms(stems + i, layout, 1000 + 10 * i);
+}
+
+void test_swept_gradients(void) {
+    const sweep *s = all_of_sweep();
+    check(s->count == 350, "the sweep has %zu shapes", s->count);
+    for (size_t i = 0; i < s->count; i++) all_algorithms(s->shapes + i, CK_NCHWC, 5000 + 10 * i);
 }
