@@ -10,14 +10,24 @@ bit for bit with something that no reader of ours has touched. The tar format of
 since torch only reads it; each such file is read back by torch before it is kept.
 """
 
+import argparse
+import collections
+import datetime
+import decimal
+import functools
 import io
 import json
 import pathlib
 import pickle
+import random
+import re
 import struct
+import sys
 import tarfile
+import types
+import uuid
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 
 import numpy
 import safetensors.torch
@@ -102,11 +112,13 @@ def save_npz(name, arrays, compression):
                 numpy.lib.format.write_array(member, numpy.asanyarray(array), allow_pickle=False)
 
 
-def rewrite_zip(source, target, change):
-    """Copies a stored zip archive; `change(name, data)` returns the new data."""
-    with zipfile.ZipFile(FOLDER / source) as old, zipfile.ZipFile(FOLDER / target, "w", zipfile.ZIP_STORED) as new:
+def rewrite_zip(source, target, change, compression=zipfile.ZIP_STORED):
+    """Copies a zip archive; `change(name, data)` returns the new data."""
+    with zipfile.ZipFile(FOLDER / source) as old, zipfile.ZipFile(FOLDER / target, "w", compression) as new:
         for info in old.infolist():
-            new.writestr(zipfile.ZipInfo(info.filename, MTIME), change(info.filename, old.read(info.filename)))
+            member = zipfile.ZipInfo(info.filename, MTIME)
+            member.compress_type = compression
+            new.writestr(member, change(info.filename, old.read(info.filename)))
 
 
 # --- The tar format of PyTorch 0.1.9 and earlier ------------------------------------------------------------------
@@ -123,8 +135,8 @@ class TarPickler(pickle._Pickler):
         return self.tensor_keys.get(id(value))
 
 
-def save_tar(name, state, views=()):
-    """`views` are pairs (key, root key): the first tensor's storage is a view of the second's."""
+def save_tar(name, state, views=(), around=lambda state: state):
+    """`views` are pairs (key, root key): the first tensor's storage is a view of the second's. `around` wraps the state."""
     storages, tensors = io.BytesIO(), io.BytesIO()
     roots, storage_keys, tensor_keys = OrderedDict(), {}, {}
     view_keys = {key for key, _ in views}
@@ -164,7 +176,7 @@ def save_tar(name, state, views=()):
         tensors.write(struct.pack("<q", offset))
 
     object_file = io.BytesIO()
-    TarPickler(object_file, tensor_keys).dump(state)
+    TarPickler(object_file, tensor_keys).dump(around(state))
     with tarfile.open(FOLDER / name, "w:", format=tarfile.PAX_FORMAT) as archive:
         for member, data in [("storages", storages), ("tensors", tensors), ("pickle", object_file)]:
             info = tarfile.TarInfo(member)
@@ -173,6 +185,7 @@ def save_tar(name, state, views=()):
             info.mtime = 315532800.5
             archive.addfile(info, io.BytesIO(data.getvalue()))
     loaded = torch.load(FOLDER / name, weights_only=False)
+    loaded = loaded.get("state_dict", loaded)
     wrong = [key for key, value in state.items() if not torch.equal(loaded[key], value)]
     assert not wrong, (name, wrong)
 
@@ -271,8 +284,113 @@ def write_strides():
     write_expected("version", {"array": table.numpy()})
 
 
+# --- What training scripts keep beside their weights --------------------------------------------------------------
+
+
+class AttributeDict(dict):
+    """Lightning's, by name: a dict with state."""
+
+
+class WithKeywords:
+    """Made by NEWOBJ_EX."""
+
+    def __new__(cls, *, rate=1):
+        return object.__new__(cls)
+
+    def __getnewargs_ex__(self):
+        return (), {"rate": 2}
+
+
+class WithEverything(dict):
+    """Made by a call, then filled as a list, as a dict and with state: all that a reduce value may have."""
+
+    def __init__(self, *arguments):
+        super().__init__()
+
+    def append(self, item):
+        pass
+
+    def __reduce_ex__(self, protocol):
+        return WithEverything, (1, [2]), {"state": {"deep": (1, 2)}}, iter([1, 2]), iter([("key", 3)])
+
+
+Point = namedtuple("Point", "x y")
+
+
+def pretend_module(name, *classes):
+    """Pickles name a class by its module, which nobody who reads them here needs to have."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        sys.modules.setdefault(".".join(parts[:length]), types.ModuleType(".".join(parts[:length])))
+    for item in classes:
+        item.__module__ = name
+        setattr(sys.modules[name], item.__name__, item)
+
+
+def beside_weights():
+    """An object of every kind that public bug reports found in checkpoints."""
+    structured = numpy.zeros(2, dtype=[("a", "f4"), ("b", "i8")])
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.note = "with an attribute"
+    return {
+        "scalar": numpy.float64(3), "array": numpy.arange(6).reshape(2, 3), "text_array": numpy.array(["a", "bcd"]),
+        "objects": numpy.array([1, "a", None], dtype=object), "structured": structured,
+        "complex_array": numpy.zeros(3, complex), "dates": numpy.array(["2020-01-01"], "datetime64[D]"),
+        "dtype_array": numpy.dtype("f4"), "random_state": numpy.random.RandomState(3),
+        "generator": numpy.random.default_rng(3), "python_random": random.Random(3).getstate()[1][:8],
+        "namespace": argparse.Namespace(lr=0.1, path=pathlib.PurePosixPath("/data")),
+        "default_dict": collections.defaultdict(list, a=[1]), "counter": collections.Counter("hello"),
+        "path": pathlib.PureWindowsPath("c:/x"), "device": torch.device("cuda:0"), "dtype": torch.float16,
+        "datetime": datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc), "delta": datetime.timedelta(3),
+        "set": {1}, "frozen_set": frozenset([1]), "complex": 1 + 2j, "bytes": b"\xff\x00abc", "byte_array": bytearray(b"\x01\xff"),
+        "slice": slice(1, 2, 3), "deque": collections.deque([1, 2], maxlen=5), "range": range(10), "ellipsis": ...,
+        "big": 2**100, "huge": 1 << 5000, "infinite": float("inf"), "simple": types.SimpleNamespace(a=1),
+        "decimal": decimal.Decimal("1.5"), "uuid": uuid.UUID(int=5), "pattern": re.compile("a+"),
+        "hparams": AttributeDict(lr=0.1), "keywords": WithKeywords(), "everything": WithEverything(), "point": Point(1, torch.zeros(2)),
+        "long_text": "\u00fc" * 5000, "lone_surrogate": "a\udc80b", "partial": functools.partial(int, base=2), "function": len,
+        "uint16": torch.zeros(2, dtype=torch.uint16), "float8": torch.zeros(4).to(torch.float8_e4m3fn),
+        "complex_tensor": torch.zeros(2, dtype=torch.complex64), "sparse": torch.eye(3).to_sparse(),
+        "quantized": torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.qint8),
+        "meta": torch.zeros(3, device="meta"), "storage": torch.zeros(3).untyped_storage(), "parameter": parameter,
+        "module": torch.nn.Linear(2, 2), "tensors": [torch.zeros(2), torch.zeros(3)], "tuples": [(i, i) for i in range(100)],
+    }
+
+
+def write_wild():
+    """The tiny network among all of that, in every container; its values are those of the other `tiny` files."""
+    pretend_module("lightning_fabric.utilities.data", AttributeDict)
+    pretend_module("somebody.library", WithKeywords, WithEverything, Point)
+    state = tiny_network()
+    everything = {"before": beside_weights(), "model_state_dict": state, **beside_weights(), "epoch": 3}
+    for protocol in [2, 5]:
+        save_torch(f"wild_protocol{protocol}.pth", everything, pickle_protocol=protocol)
+    save_torch("wild_stream.pth", everything, pickle_protocol=4, _use_new_zipfile_serialization=False)
+    arrays = {key: value.numpy() for key, value in state.items()}
+    for protocol in [2, 5]:
+        save_torch(f"wild_arrays{protocol}.pth", {"net": arrays}, pickle_protocol=protocol)
+    fortran = {key: numpy.asfortranarray(a).astype(a.dtype.newbyteorder(">")) for key, a in arrays.items()}
+    save_torch("wild_arrays_swapped.pth", fortran)
+    rewrite_zip("wild_arrays2.pth", "wild_arrays_deflated.pth", lambda name, data: data, zipfile.ZIP_DEFLATED)
+    for protocol in [1, 4]:
+        (FOLDER / f"wild_bare{protocol}.pkl").write_bytes(pickle.dumps(arrays, protocol))
+    old = OrderedDict((key, value) for key, value in state.items() if not key.endswith("num_batches_tracked"))
+    save_tar("wild_tar.pth", old, around=lambda state: {"args": argparse.Namespace(lr=0.1), "state_dict": state})
+
+    odd = {
+        "text": numpy.array(["abcd", "x"]), "uint32": numpy.arange(3, dtype="u4"), "complex": numpy.zeros(2, "c8"),
+        "date": numpy.array(["2020"], "M8[D]"), "void": numpy.zeros(2, "V4"), "nested": numpy.zeros(2, numpy.dtype(("f4", (2,)))),
+        "structured": numpy.zeros(2, dtype=[("a", "f4")]), "named_e": numpy.array([b"ab"]),
+    }
+    save_npz("wild.npz", {**arrays, **odd}, zipfile.ZIP_STORED)
+    named = (FOLDER / "wild.npz").read_bytes().replace(b"named_e.npy", b"named_\xe9.npy")
+    (FOLDER / "wild.npz").write_bytes(named)
+    other = {"scale.a": torch.zeros(3).to(torch.float8_e4m3fn), "scale.b": torch.zeros(3, dtype=torch.uint32)}
+    safetensors.torch.save_file({**state, **other}, FOLDER / "wild.safetensors")
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     write_tiny()
     write_types()
     write_strides()
+    write_wild()

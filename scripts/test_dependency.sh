@@ -11,8 +11,8 @@ mkdir -p "$work/app/Sources/app"
 git clone -q "file://$root" "$work/ResNetSwift"
 git -C "$work/ResNetSwift" tag -f 0.1.0 >/dev/null
 
-# The manifest is the README's; only the place is another.
-awk '/^```/ { inside = 0 } inside; /^```swift$/ { getline; if (/^\/\/ swift-tools-version/) { inside = 1; print } }' README.md |
+# The manifest is that of docs/embedding.md; only the place is another.
+awk '/^```/ { inside = 0 } inside; /^```swift$/ { getline; if (/^\/\/ swift-tools-version/) { inside = 1; print } }' docs/embedding.md |
     sed "s|https://example.com/ResNetSwift.git|file://$work/ResNetSwift|" >"$work/app/Package.swift"
 cat >"$work/app/Sources/app/main.swift" <<'SWIFT'
 import ResNetSwift

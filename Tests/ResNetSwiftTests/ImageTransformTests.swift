@@ -162,7 +162,7 @@ final class ImageTransformTests: XCTestCase {
             ),
             (
                 fault(#"{"step":"resize","height":2,"width":2,"filter":"lanczos"}"#),
-                #"has a step resize without a known "filter""#
+                #"has a step resize with the filter "lanczos"; bilinear and bicubic are known"#
             ),
             (fault(#"{"step":"centerCrop","height":0,"width":2}"#), "has a size of 0 x 2; 1...65536 are possible"),
             (

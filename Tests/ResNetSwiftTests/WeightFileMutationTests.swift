@@ -13,12 +13,16 @@ final class WeightFileMutationTests: XCTestCase {
     }
 
     func testDamagedFilesNeverTrap() throws {
-        for fixture in WeightFixtures.files { try mutate(try WeightFixtures.bytes(fixture.name), fixture.name) }
+        for fixture in WeightFixtures.files {
+            try mutate(try WeightFixtures.bytes(fixture.name), fixture.name, rounds: rounds)
+        }
     }
 
     /// Zip archives hide most damage behind checksums: their pickles are damaged inside.
-    func testDamagedPicklesNeverTrap() throws {
-        let bytes = try WeightFixtures.bytes("tiny_wrapped.pth")
+    func testDamagedPicklesNeverTrap() throws { try mutatePickle(of: "tiny_wrapped.pth", rounds: rounds) }
+
+    func mutatePickle(of name: String, rounds: Int) throws {
+        let bytes = try WeightFixtures.bytes(name)
         let archive = try bytes.withUnsafeBytes { try ZipArchive($0) }
         let members = archive.members.map { member in
             BuiltZip.Member(member.name, Array(bytes[member.range])) { $0.crc = 0 }
@@ -47,7 +51,7 @@ final class WeightFileMutationTests: XCTestCase {
         }
     }
 
-    private func mutate(_ bytes: [UInt8], _ name: String) throws {
+    func mutate(_ bytes: [UInt8], _ name: String, rounds: Int) throws {
         var random = CounterRandomSequence(seed: UInt64(bytes.count))
         for _ in 0..<rounds { open(damaged(bytes, &random), name) }
     }

@@ -192,6 +192,8 @@ CK_API int32_t ck_default_threads(void);
  * these. Within another team it just calls. body must return in the process that it was called in: a forked child
  * ends by _exit. */
 CK_API ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *context);
+/* Does nothing: a team looks after its own threads. Kept for programs that call it. */
+CK_API void ck_spread_threads(int32_t threads);
 
 /* ---------------------------------------------------------------- memory */
 

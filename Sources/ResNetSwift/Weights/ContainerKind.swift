@@ -50,12 +50,20 @@ func readContainer(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> (Conta
     }
     if file[0] == 0x93, file.has("NUMPY", at: 1) { return (.npy, try Npz.readSingle(file)) }
     if file.has("version https://git-lfs") { throw .gitLFSPointer }
+    // A header's length can begin with any byte, `<` too; a page that is taken for a length is longer than any file.
+    if beginsAsSafetensors(file) { return (.safetensors, try Safetensors.read(file)) }
     if looksLikeHTML(file) { throw .htmlPage }
     if file.has("ustar", at: 257) || TarArchive.isHeader(file) { return (.torchTar, try TorchTar.read(file)) }
     // Whatever number stands before it: a brace at byte 8 is a safetensors header, or a damaged one.
     if file.count > 8, file[8] == UInt8(ascii: "{") { return (.safetensors, try Safetensors.read(file)) }
-    if file.count > 1, file[0] == 0x80, file[1] <= 5 { return (.pickle, try BarePickle.read(file)) }
+    if BarePickle.begins(file) { return (.pickle, try BarePickle.read(file)) }
     throw .notWeights(otherKind(file))
+}
+
+/// A length that fits, and the header's brace.
+private func beginsAsSafetensors(_ file: UnsafeRawBufferPointer) -> Bool {
+    guard file.count > 8, file[8] == UInt8(ascii: "{") else { return false }
+    return UInt64(littleEndian: file.loadUnaligned(as: UInt64.self)) <= UInt64(file.count - 8)
 }
 
 /// `<` after an optional byte order mark and spaces.

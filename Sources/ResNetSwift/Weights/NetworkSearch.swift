@@ -153,9 +153,9 @@ enum NetworkSearch {
         return root
     }
 
-    /// Numbers without axes, counters, and what losses and metrics keep compute nothing between the layers.
+    /// Numbers without axes, empty arrays, counters, and what losses and metrics keep compute nothing between the layers.
     private static func isHarmless(_ sketch: TensorSketch, under prefix: String) -> Bool {
-        guard sketch.isWeight, !sketch.shape.isEmpty else { return true }
+        guard sketch.isWeight, !sketch.shape.isEmpty, !sketch.shape.contains(0) else { return true }
         let first = sketch.key.dropFirst(prefix.count).split(separator: ".").first?.lowercased() ?? ""
         return ["criterion", "loss", "metric", "accuracy", "confmat"].contains { first.contains($0) }
     }

@@ -123,7 +123,7 @@ package struct PickleHeap: Sendable {
     private var instances: [PickleInstance] = []
     private var byteStrings: [PickleBytes] = []
     private var decodedBytes: [[UInt8]] = []
-    private var decodedLeft = 64 << 20
+    private var decodedLeft = 48 << 20
     private var globals: [(name: String, known: PickleGlobal?)] = []
     private var globalIndex: [String: Int] = [:]
 
