@@ -62,7 +62,7 @@ extension WeightFile {
 
     private func network(named name: ModelName?) throws(WeightFault) -> (graph: Graph, name: String) {
         let noted = facts[MetadataKey.model]
-        let isOurs = OwnFacts.hasMarker(metadata)
+        let isOurs = OwnFacts.areOurs(metadata)
         if let known = name ?? (isOurs ? noted.flatMap(ModelName.init(rawValue:)) : nil) {
             return (try graph(of: known), known.rawValue)
         }
@@ -129,7 +129,7 @@ extension WeightFile {
     /// The head that the metadata name; nil where they do not, or where they mean something else by the word.
     private func noteOfHead() throws(WeightFault) -> HeadKind? {
         guard let text = facts[MetadataKey.head] else { return nil }
-        let isOurs = OwnFacts.hasMarker(metadata)
+        let isOurs = OwnFacts.areOurs(metadata)
         guard let kind = HeadKind(text) else {
             guard isOurs else { return nil }
             throw .unsupported("a head '\(text)'; linear, dropout:P and hidden:WIDTH:P are known")

@@ -9,7 +9,11 @@ import ResNetModels
 import ResNetSupport
 
 enum OwnFacts {
-    static func hasMarker(_ metadata: [String: String]) -> Bool { metadata[MetadataKey.marker] != nil }
+    /// The marker, or a transform as nobody else writes it: files of this library are older than the marker.
+    static func areOurs(_ metadata: [String: String]) -> Bool {
+        metadata[MetadataKey.marker] != nil
+            || metadata[MetadataKey.transform].map { couldBeOurs(MetadataKey.transform, $0) } ?? false
+    }
 
     /// Those of `metadata` that mean what this library means by them.
     static func facts(of metadata: [String: String], in container: ContainerKind) -> [String: String] {
@@ -17,7 +21,7 @@ enum OwnFacts {
         case .torchZip, .torchStream, .torchTar, .pickle: return [:]
         case .npz, .npy, .safetensors: break
         }
-        let isOurs = hasMarker(metadata)
+        let isOurs = areOurs(metadata)
         return metadata.filter { MetadataKey.own.contains($0.key) && (isOurs || couldBeOurs($0.key, $0.value)) }
     }
 
