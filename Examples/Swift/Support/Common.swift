@@ -13,7 +13,8 @@ public func rounded(_ value: Double) -> String { "\((value * 1000).rounded() / 1
 
 /// The handwritten digits of this repository.
 public let digits: String = {
+    // This file is Examples/Swift/Support/Common.swift.
     var folder = #filePath.split(separator: "/")
-    folder.removeLast(3)
+    folder.removeLast(4)
     return "/" + folder.joined(separator: "/") + "/demo/digits.npz"
 }()
