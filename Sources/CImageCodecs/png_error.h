@@ -8,7 +8,7 @@
 #include "decoder.h"
 
 typedef struct {
-    jmp_buf escape; /* set by whoever calls libpng */
+    jmp_buf escape; /* set by the caller of libpng */
     char *message;  /* 200 characters */
     int32_t *warnings;
     ci_status status;

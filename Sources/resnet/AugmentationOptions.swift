@@ -34,7 +34,7 @@ struct JitterAmounts: ExpressibleByArgument {
 struct AugmentationOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Size of the network's input: 224, or HEIGHTxWIDTH; otherwise that of the weights' transform, of the array's "
+            "Size of the network's input: 224, or HEIGHTxWIDTH. Default: that of the weights' transform, of the array's "
                 + "pictures, or the usual one of the model.", valueName: "size"))
     var size: PictureSize?
 
@@ -45,12 +45,12 @@ struct AugmentationOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Train on random parts of the picture of this share of its area, e.g. 0.5,1 (RandomResizedCrop).",
+            "Train on random crops that cover this share of the picture, e.g. 0.5,1 (RandomResizedCrop).",
             valueName: "low,high"))
     var crop: NumberRange?
 
     @Option(
-        help: ArgumentHelp("Width to height of those parts; otherwise 0.75,1.3333.", valueName: "low,high"))
+        help: ArgumentHelp("Aspect ratio (width / height) of the crops; default: 0.75,1.3333.", valueName: "low,high"))
     var cropRatio: NumberRange?
 
     @Flag(help: "Mirror half of the training pictures left to right.")
@@ -58,10 +58,10 @@ struct AugmentationOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Colors change by up to brightness,contrast,saturation,hue: 0.4,0.4,0.4,0.1.", valueName: "b,c,s,h"))
+            "Change colors by up to brightness,contrast,saturation,hue, e.g. 0.4,0.4,0.4,0.1.", valueName: "b,c,s,h"))
     var jitter: JitterAmounts?
 
-    @Option(help: ArgumentHelp("Erase a part of this share of the training pictures.", valueName: "p"))
+    @Option(help: ArgumentHelp("Erase a random rectangle in this share of the training pictures.", valueName: "p"))
     var erase = 0.0
 
     @Option(help: ArgumentHelp("Mixup with Beta(a, a), e.g. 0.2.", valueName: "a"))

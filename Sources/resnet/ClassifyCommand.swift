@@ -7,11 +7,11 @@ import ResNetSwift
 struct ClassifyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "classify",
-        abstract: "Tells what is on pictures.",
+        abstract: "Names what is in pictures.",
         discussion: """
-            The model is told from the weights; transform and class names come with them where the file has them, and are \
-            ImageNet's otherwise. Networks for several labels a picture give each label a probability of its own, and `present` is \
-            said of those above the label's threshold. Pictures that cannot be read are reported and left out; the exit code is then 2.
+            The model is inferred from the weights; transform and class names are the file's if it has any, otherwise \
+            ImageNet's. Networks for several labels a picture give each label its own probability; labels above their threshold \
+            are listed as present. Pictures that cannot be read are reported and skipped; the exit code is then 2.
 
             EXAMPLES
               resnet classify photo.jpg --weights resnet50.pth

@@ -7,13 +7,13 @@ struct WeightOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "Weights: PyTorch .pth, .safetensors or .npz, recognized by content, or a folder of Hugging Face or timm.",
+            "Weights: PyTorch .pth, .safetensors or .npz, recognized by content, or a Hugging Face or timm folder.",
             valueName: "file"))
     var weights: String
 
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("The model; otherwise it is recognized by names and shapes.", valueName: "name"))
+        help: ArgumentHelp("The model; default: recognized by names and shapes.", valueName: "name"))
     var model: String?
     @OptionGroup var part: WeightPartOptions
 
@@ -24,12 +24,12 @@ struct WeightOptions: ParsableArguments {
 struct WeightPartOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Where a file holds several networks: the key of the one to read, e.g. model_ema; keys inside keys with dots between.",
+            "If a file holds several networks: the key of the one to read, e.g. model_ema; nested keys are joined by dots.",
             valueName: "key"))
     var key: String?
 
     @Option(
-        help: ArgumentHelp("What stands before the names of the network to read, e.g. backbone.", valueName: "prefix"))
+        help: ArgumentHelp("The prefix of the network's names in the file, e.g. backbone.", valueName: "prefix"))
     var prefix: String?
 
     func open(_ path: String) throws -> WeightFile { try WeightFile.open(path, key: key, prefix: prefix) }
@@ -39,7 +39,7 @@ struct WeightPartOptions: ParsableArguments {
 struct AnyModelOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("Weights; without them the model gets random ones.", valueName: "file"))
+        help: ArgumentHelp("Weights; default: random.", valueName: "file"))
     var weights: String?
 
     @Option(name: .shortAndLong, help: ArgumentHelp("The model, e.g. resnet50.", valueName: "name"))
@@ -72,13 +72,13 @@ struct ComputeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Measure which algorithm is fastest for each layer on this machine, once, and remember it in this file.",
+            "Measure once which algorithm is fastest for each layer on this machine, and keep the result in this file.",
             valueName: "file"))
     var wisdom: String?
 
     @Option(
         help: ArgumentHelp(
-            "Packed weights: written here if there is no such file, otherwise mapped, which starts sooner. Good for these "
+            "Packed weights: written here if the file does not exist, otherwise mapped, which starts sooner. Valid for these "
                 + "weights, this picture size and batch, on this kind of machine.",
             valueName: "file"))
     var packed: String?

@@ -8,9 +8,9 @@ struct ConvertCommand: ParsableCommand {
         commandName: "convert",
         abstract: "Rewrites weights as .safetensors or .npz, under torchvision's names, in float32.",
         discussion: """
-            Reads PyTorch .pth (zip, stream and tar), safetensors and npz, told by content. Metadata comes along; class \
-            names and a transform can be added. Tensors that are no floating point, such as PyTorch's counters of batches, \
-            are left out. The output appears whole or not at all.
+            Reads PyTorch .pth (zip, stream and tar), safetensors and npz, recognized by content. Metadata comes along; class \
+            names and a transform can be added. Tensors that are not floating point, such as PyTorch's batch counters, \
+            are left out. The output is written completely or not at all.
 
             EXAMPLES
               resnet convert resnet50.pth resnet50.safetensors

@@ -13,14 +13,14 @@ struct DataOptions: ParsableArguments {
     var data: String
 
     @Option(
-        help: ArgumentHelp("The folder that a table's paths count from; otherwise that of the table.", valueName: "dir")
+        help: ArgumentHelp("The folder that a table's paths are relative to; default: the table's.", valueName: "dir")
     )
     var root: String?
 
-    @Flag(help: "Several labels a picture: the table's labels are numbers with spaces between.")
+    @Flag(help: "Several labels a picture: the table's labels are numbers separated by spaces.")
     var multiLabel = false
 
-    @Option(help: ArgumentHelp("Number of labels; otherwise the largest and one.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of labels; default: the largest label plus one.", valueName: "n"))
     var labelCount: Int?
 
     @Option(
@@ -29,7 +29,7 @@ struct DataOptions: ParsableArguments {
             valueName: "dir"))
     var stains: String?
 
-    @Flag(help: "Two classes, one output: the second class is yes, the loss binary cross-entropy.")
+    @Flag(help: "Two classes, one output: the second class means yes; the loss is binary cross-entropy.")
     var yesNo = false
 
     @Option(help: ArgumentHelp("Channels of the pictures: 1 (gray), 3 (RGB), with --stains 4.", valueName: "n"))
@@ -106,11 +106,11 @@ struct DataOptions: ParsableArguments {
 struct SplitOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Part of the data to validate on, if the data do not come in two parts; every class gives its share.",
+            "Share of the data to validate on if the data have no validation part; the same share of every class.",
             valueName: "part"))
     var validation = 0.2
 
-    @Option(help: ArgumentHelp("Decides the split, the order, the augmentation and first weights.", valueName: "n"))
+    @Option(help: ArgumentHelp("Seed of the split, the order, the augmentation and the first weights.", valueName: "n"))
     var seed: UInt64 = 0
 
     func validate() throws {

@@ -17,7 +17,7 @@ struct EmbedCommand: ParsableCommand {
             """)
 
     @OptionGroup var pictures: PictureOptions
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where h goes.", valueName: "npy"))
+    @Option(name: .shortAndLong, help: ArgumentHelp("The file to write h to.", valueName: "npy"))
     var output: String
     @OptionGroup var weights: WeightOptions
     @OptionGroup var batch: BatchOptions

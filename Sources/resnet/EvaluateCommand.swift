@@ -8,10 +8,10 @@ struct EvaluateCommand: ParsableCommand {
         commandName: "evaluate",
         abstract: "Scores a network on a data set: loss, accuracy, F1, confusions.",
         discussion: """
-            Where the data come in two parts (folders train and val, arrays x_test), the second is used; --held-out takes \
-            the part that `resnet train` with the same --seed and --validation has held out. Classes and transform come \
-            with the weights. For several labels a picture the thresholds come with the weights too, or else are tuned on \
-            these very pictures, which flatters; the tool says which.
+            If the data have two parts (folders train and val, arrays x_test), the second is used; --held-out takes the part \
+            that `resnet train` with the same --seed and --validation held out. Classes and transform come with the \
+            weights. For several labels a picture the thresholds come with the weights too; otherwise they are tuned on \
+            these pictures, which makes the scores look better than they are. The tool says which.
 
             EXAMPLES
               resnet evaluate photos --weights run/best.safetensors
@@ -22,7 +22,7 @@ struct EvaluateCommand: ParsableCommand {
     @OptionGroup var data: DataOptions
     @OptionGroup var weights: WeightOptions
     @OptionGroup var split: SplitOptions
-    @Flag(help: "Only what training has held out.")
+    @Flag(help: "Only the part that training held out.")
     var heldOut = false
     @Option(help: ArgumentHelp("How a picture becomes input, as in `classify`.", valueName: "name"))
     var transform: String?
@@ -52,7 +52,7 @@ struct EvaluateCommand: ParsableCommand {
             Output.json(evaluation.json(model: loaded.name, topK: top))
         } else {
             if evaluation.isMultiLabel && loaded.model.labelThresholds == nil {
-                Terminal.note("the thresholds were tuned on these pictures: the scores flatter")
+                Terminal.note("the thresholds were tuned on these pictures: expect lower scores on others")
             }
             Output.text(evaluation.report(topK: top))
         }

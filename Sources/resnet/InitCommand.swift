@@ -6,7 +6,7 @@ import ResNetSwift
 struct InitCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "init",
-        abstract: "Writes a model with random weights, as training starts from.",
+        abstract: "Writes a model with random weights, as training starts with.",
         discussion: """
             The same seed gives the same file on every machine.
 
@@ -22,7 +22,7 @@ struct InitCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Seed of the random numbers.", valueName: "n"))
     var seed: UInt64 = 0
     @OptionGroup var shape: ShapeOptions
-    @Option(help: ArgumentHelp("Size of the pictures, where a model depends on it (alexnet_mini).", valueName: "size"))
+    @Option(help: ArgumentHelp("Size of the pictures, for models that depend on it (alexnet_mini).", valueName: "size"))
     var inputSize: PictureSize?
     @Flag(help: "Residual blocks start as the identity: their last batch norm's weight is 0.")
     var zeroInitResidual = false

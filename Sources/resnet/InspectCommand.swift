@@ -9,8 +9,8 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Shows what is in a weight file: container, tensors, metadata, and the model it fits.",
         discussion: """
-            Nothing is executed and no tensor is read. The container is told by content. Of a file that --packed made, it \
-            shows what it was packed for, and reads all of it to compare the checksum, which other commands do not.
+            Nothing is executed and no tensor is read. The container is recognized by content. For a file written by --packed, \
+            it shows what the weights were packed for and compares the checksum of the whole file; other commands do not.
 
             EXAMPLES
               resnet inspect resnet50.pth
@@ -22,7 +22,8 @@ struct InspectCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A weight file.", valueName: "file"))
     var file: String
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("The model to compare with; otherwise it is told.", valueName: "name"))
+        name: .shortAndLong,
+        help: ArgumentHelp("The model to compare with; default: inferred from the file.", valueName: "name"))
     var model: String?
     @OptionGroup var part: WeightPartOptions
     @Flag(help: "One JSON object.")
@@ -101,7 +102,10 @@ struct InspectCommand: ParsableCommand {
         if !opened.prefix.isEmpty { fact("prefix", opened.prefix) }
         for note in opened.notes { fact("note", note) }
         for (key, value) in opened.metadata.sorted(by: { $0.key < $1.key }) {
-            fact(key, opened.facts[key] == nil && MetadataKey.own.contains(key) ? "\(value) (not this library's; ignored)" : value)
+            fact(
+                key,
+                opened.facts[key] == nil && MetadataKey.own.contains(key)
+                    ? "\(value) (not this library's; ignored)" : value)
         }
         for tensor in opened.unread { fact("not read", "\(tensor.key): \(tensor.reason)") }
         if !opened.ignored.isEmpty { fact("not read", opened.ignored.joined(separator: ", ")) }

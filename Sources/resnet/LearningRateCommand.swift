@@ -8,8 +8,8 @@ struct LearningRateCommand: ParsableCommand {
         commandName: "lr-find",
         abstract: "Tries learning rates, from tiny to too large, and suggests one.",
         discussion: """
-            Trains for some updates while the learning rate rises exponentially. The suggestion is where the smoothed loss \
-            falls fastest; nothing is kept but the picture of it. Data, model and optimizer are given as for `train`.
+            Trains for some updates while the learning rate rises exponentially. The suggestion is the rate at which the smoothed loss \
+            falls fastest. Only a picture of the search is written. Data, model and optimizer are given as for `train`.
 
             EXAMPLES
               resnet lr-find photos --weights resnet18.pth --freeze allButHead
@@ -21,7 +21,7 @@ struct LearningRateCommand: ParsableCommand {
     var from = 1e-6
     @Option(help: ArgumentHelp("The last learning rate.", valueName: "r"))
     var to = 10.0
-    @Option(help: ArgumentHelp("Updates at most; the search ends sooner where the loss explodes.", valueName: "n"))
+    @Option(help: ArgumentHelp("Most updates; the search ends sooner if the loss explodes.", valueName: "n"))
     var updates = 100
     @Option(name: .shortAndLong, help: ArgumentHelp("The picture of the search.", valueName: "svg"))
     var out = "lr-find.svg"

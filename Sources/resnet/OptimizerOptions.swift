@@ -53,27 +53,27 @@ struct OptimizerOptions: ParsableArguments {
     var nesterov = false
 
     @Option(
-        help: ArgumentHelp("Weight decay; otherwise 1e-4 (sgd), 0 (adam) or 0.01 (adamw).", valueName: "d"))
+        help: ArgumentHelp("Weight decay; default: 1e-4 (sgd), 0 (adam), 0.01 (adamw).", valueName: "d"))
     var weightDecay: Float?
 
     @Flag(help: "No weight decay for biases and batch norms.")
     var spareNorms = false
 
-    @Option(help: ArgumentHelp("This share of the label goes to all classes.", valueName: "s"))
+    @Option(help: ArgumentHelp("Spread this share of the label over all classes.", valueName: "s"))
     var labelSmoothing: Float = 0
 
     @Option(
         help: ArgumentHelp(
-            "none, auto (rare classes count more; of the training part only), or numbers with commas between. For several "
+            "none, auto (rare classes count more; from the training part only), or numbers separated by commas. For several "
                 + "labels a picture they weigh the positives of each label.", valueName: "w"))
     var classWeights = ClassWeighting.none
 
-    @Option(help: ArgumentHelp("Clip the gradient to this length.", valueName: "norm"))
+    @Option(help: ArgumentHelp("Clip the gradient to this norm.", valueName: "norm"))
     var clip: Float?
 
     @Option(
         help: ArgumentHelp(
-            "Each stage learns this much slower than the next one towards the head, e.g. 0.5.", valueName: "d"))
+            "Multiply the learning rate by this for each stage further from the head, e.g. 0.5.", valueName: "d"))
     var layerDecay: Float?
 
     @Option(
@@ -82,7 +82,7 @@ struct OptimizerOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Save memory, compute twice: keep all activations (none), or those between blocks or stages.",
+            "Use less memory and more time: keep all activations (none), or only those between blocks or stages.",
             valueName: "what"))
     var checkpointing = Checkpointing.none
 

@@ -10,8 +10,8 @@ struct PictureOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How a picture becomes input: imagenet, imagenet-v2, inception, cifar, digits, or a JSON file. Otherwise what "
-                + "the weight file says; else imagenet (cifar for CIFAR networks).",
+            "How a picture becomes input: imagenet, imagenet-v2, inception, cifar, digits, or a JSON file. Default: what "
+                + "the weight file says, else imagenet (cifar for CIFAR networks).",
             valueName: "name"))
     var transform: String?
 

@@ -8,7 +8,7 @@ struct PredictCommand: ParsableCommand {
         commandName: "predict",
         abstract: "Runs an array of pictures: float32 NCHW in, logits out.",
         discussion: """
-            The input is a NumPy array (N, C, H, W), transformed already; the plan is made for its size. The output is \
+            The input is a NumPy array (N, C, H, W), already normalized; the plan is made for its size. The output is \
             (N, classes), before softmax.
 
             EXAMPLE

@@ -8,7 +8,7 @@ struct ProfileCommand: ParsableCommand {
         commandName: "profile",
         abstract: "Times every layer: milliseconds, share, GFLOP/s, and the kernel that ran.",
         discussion: """
-            Operations are counted as a direct convolution would do them, so that Winograd may exceed the CPU's peak.
+            Operations are counted as for a direct convolution, so Winograd may exceed the CPU's peak.
 
             EXAMPLES
               resnet profile --model resnet50

@@ -35,16 +35,16 @@ struct ScheduleOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: ArgumentHelp("Passes over the training data.", valueName: "n"))
     var epochs = 10
 
-    @Option(help: ArgumentHelp("Learning rate; otherwise 0.01 for sgd and 0.001 for adam and adamw.", valueName: "r"))
+    @Option(help: ArgumentHelp("Learning rate; default: 0.01 for sgd, 0.001 for adam and adamw.", valueName: "r"))
     var lr: Double?
 
     @Option(
         help: ArgumentHelp(
-            "constant, cosine[:MINIMUM], step:EPOCHS[:FACTOR], milestones:A,B[:FACTOR] or one-cycle; otherwise cosine, with "
+            "constant, cosine[:MINIMUM], step:EPOCHS[:FACTOR], milestones:A,B[:FACTOR] or one-cycle. Default: cosine, or with "
                 + "--plateau constant.", valueName: "shape"))
     var schedule: ScheduleShape?
 
-    @Option(help: ArgumentHelp("Epochs in which the learning rate rises first, e.g. 0.5.", valueName: "n"))
+    @Option(help: ArgumentHelp("Epochs of warm-up in which the learning rate rises, e.g. 0.5.", valueName: "n"))
     var warmUp = 0.0
 
     @Option(help: ArgumentHelp("Batches whose gradients make one update.", valueName: "n"))
@@ -56,33 +56,34 @@ struct ScheduleOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Train the head alone first; then, every so many epochs, one stage more.", valueName: "epochs"))
+            "Train the head alone first, then one more stage every this many epochs.", valueName: "epochs"))
     var unfreezeEvery: Int?
 
     @Option(
         help: ArgumentHelp(
-            "What is watched: val_loss, val_top1, val_topk, val_f1, or the same without val_.", valueName: "name"))
+            "The value to watch: val_loss, val_top1, val_topk, val_f1, or the same without val_.", valueName: "name"))
     var monitor: String?
 
     @Option(
         help: ArgumentHelp(
-            "Stop after so many epochs without a better value, with the best weights.", valueName: "epochs"))
+            "Stop after this many epochs without improvement, with the best weights.", valueName: "epochs"))
     var earlyStopping: Int?
 
-    @Option(help: ArgumentHelp("How much better counts as better (early stopping, plateau).", valueName: "d"))
+    @Option(
+        help: ArgumentHelp("The least change that counts as improvement (early stopping, plateau).", valueName: "d"))
     var minDelta: Double?
 
     @Option(
-        help: ArgumentHelp("Lower the learning rate after so many epochs without a better value.", valueName: "epochs"))
+        help: ArgumentHelp("Lower the learning rate after this many epochs without improvement.", valueName: "epochs"))
     var plateau: Int?
 
-    @Option(help: ArgumentHelp("The learning rate is multiplied by this on a plateau.", valueName: "f"))
+    @Option(help: ArgumentHelp("Multiply the learning rate by this on a plateau.", valueName: "f"))
     var plateauFactor = 0.1
 
-    @Option(help: ArgumentHelp("Epochs after a reduction in which nothing counts.", valueName: "epochs"))
+    @Option(help: ArgumentHelp("Epochs to wait after a reduction before counting again.", valueName: "epochs"))
     var cooldown = 0
 
-    @Option(help: ArgumentHelp("A plateau never lowers the learning rate below this.", valueName: "r"))
+    @Option(help: ArgumentHelp("Never lower the learning rate below this.", valueName: "r"))
     var minLr = 0.0
 
     @Option(help: ArgumentHelp("The k of top-k.", valueName: "n"))

@@ -18,23 +18,23 @@ struct StartOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What does not train: none, allButHead, upTo:layer2, firstLayers:3, or names and globs with commas between.",
+            "What to freeze: none, allButHead, upTo:layer2, firstLayers:3, or names and globs separated by commas.",
             valueName: "policy"))
     var freeze = "none"
 
-    @Flag(help: "Frozen batch norms go on updating their running statistics.")
+    @Flag(help: "Keep updating the running statistics of frozen batch norms.")
     var updateStatistics = false
 
     @Option(
         help: ArgumentHelp(
-            "What stands after the last feature map: linear, dropout:P, or hidden:WIDTH:P (linear, ReLU, dropout, linear).",
+            "The layers after the last feature map: linear, dropout:P, or hidden:WIDTH:P (linear, ReLU, dropout, linear).",
             valueName: "kind"))
     var head: HeadKind?
 
-    @Flag(help: "A new last layer even if that of the weights fits the classes.")
+    @Flag(help: "Start with a new last layer even if the weights' own fits the classes.")
     var newHead = false
 
-    @Flag(help: "With random weights: residual blocks start as the identity.")
+    @Flag(help: "With random weights: start residual blocks as the identity.")
     var zeroInitResidual = false
 
     func validate() throws {

@@ -9,9 +9,9 @@ struct TimeCommand: ParsableCommand {
         commandName: "time",
         abstract: "Times a network or a training step: median, pictures a second, time to the first result, memory.",
         discussion: """
-            The first result is computed right after planning and its time counts from the start of the process. Then \
-            follow a warm-up and runs until the seconds are over. Pictures a second are all pictures over all the time, as a \
-            user gets them; the median and the fastest run stand beside. JSON keys: model batch threads isa dtype median_ms min_ms \
+            The first result is computed right after planning; its time counts from the start of the process. Then follow a \
+            warm-up and runs until the seconds are over. Pictures a second are all pictures over all the time; the median \
+            and the fastest run are reported too. JSON keys: model batch threads isa dtype median_ms min_ms \
             images_per_s samples plan_s first_result_s peak_rss_mib. With --train a run is a step on random pictures: forward, \
             backward and update (SGD with momentum).
 

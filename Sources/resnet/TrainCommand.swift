@@ -7,15 +7,15 @@ import ResNetSwift
 struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train",
-        abstract: "Trains a network, from random weights or from those of another task.",
+        abstract: "Trains a network, from random or from pretrained weights.",
         discussion: """
-            The folder of the run gets best.safetensors (the epoch with the best monitored value), last.safetensors (which \
-            --resume goes on from, with the same bits as if the run had never stopped), history.csv, .jsonl and .svg, and the \
-            scores of the best weights on the validation data as evaluation.txt and .json. Class names and transform travel \
-            with the weights, so that `resnet classify` takes them as they are.
+            The folder of the run gets best.safetensors (the epoch with the best monitored value), last.safetensors (from \
+            which --resume continues, with the same bits as an uninterrupted run), history.csv, .jsonl and .svg, and the \
+            scores of the best weights on the validation data as evaluation.txt and .json. Class names and transform are \
+            stored with the weights, so that `resnet classify` needs nothing else.
 
-            Ctrl-C finishes the batch, saves and ends; again Ctrl-C ends at once. A frozen backbone without augmentation \
-            computes its features once.
+            Ctrl-C finishes the batch, saves and stops; a second Ctrl-C stops at once. The features of a frozen backbone \
+            without augmentation are computed once.
 
             EXAMPLES
               resnet train photos --model resnet18 --weights resnet18.pth --freeze allButHead --epochs 10
@@ -29,16 +29,17 @@ struct TrainCommand: ParsableCommand {
     @OptionGroup(title: "SCHEDULE OPTIONS") var schedule: ScheduleOptions
     @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the run.", valueName: "folder"))
     var out = "run"
-    @Flag(help: "Go on with the run in the folder, or begin it if there is none.")
+    @Flag(help: "Continue the run in the folder, or start it if there is none.")
     var resume = false
-    @Flag(help: "Replace a run that is in the folder.")
+    @Flag(help: "Replace the run in the folder.")
     var overwrite = false
     @Option(
-        help: ArgumentHelp("A checkpoint after every so many updates, besides that after every epoch.", valueName: "n"))
+        help: ArgumentHelp(
+            "Write a checkpoint after every this many updates too, not only after every epoch.", valueName: "n"))
     var checkpointEvery: Int?
     @Option(
         help: ArgumentHelp(
-            "MiB that features of a frozen backbone may take; 0 computes them in every epoch.", valueName: "n"))
+            "MiB for the features of a frozen backbone; 0 computes them in every epoch.", valueName: "n"))
     var featureCache = 1024
     @Flag(help: "The final scores as one JSON object, as `resnet evaluate --json` gives them.")
     var json = false

@@ -8,8 +8,8 @@ struct VerifyCommand: ParsableCommand {
         commandName: "verify",
         abstract: "Decodes every picture of a folder and lists those that cannot be read.",
         discussion: """
-            Broken pictures are skipped in training and counted; here they are found before. Damaged ones decode, but the \
-            decoder had to get over something. No file is changed. The exit code is 2 if any is broken.
+            Training skips broken pictures and counts them; this command finds them beforehand. Damaged pictures decode, but \
+            not cleanly. No file is changed. The exit code is 2 if any picture is broken.
 
             EXAMPLES
               resnet verify photos
@@ -48,7 +48,8 @@ struct VerifyCommand: ParsableCommand {
                 }
                 Output.json(
                     JSONValue(
-                        ("path", .string(finding.path)), ("state", .string(state)), ("reason", .string(finding.reason))))
+                        ("path", .string(finding.path)), ("state", .string(state)), ("reason", .string(finding.reason)))
+                )
             }
         }
         if json {

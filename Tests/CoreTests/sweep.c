@@ -65,7 +65,7 @@ static int pick(int low, int high) {
     return low + (int)((state >> 33) % (uint64_t)(high - low + 1));
 }
 
-/* Shapes that nobody thought of, half of them square in all but the picture. */
+/* Random shapes, half of them square except for the picture. */
 static void random_shapes(sweep *s, int count) {
     state = 12;
     while (count--) {

@@ -56,7 +56,7 @@ final class TrainerTests: XCTestCase {
             let csv = try String(contentsOfFile: "\(folder)/a/run/history.csv", encoding: .utf8)
             XCTAssertEqual(csv.split(separator: "\n").count, 13)
 
-            // The checkpoint is a model for whoever knows nothing of training.
+            // The checkpoint can be opened as a model, without knowing about training.
             let model = try Model(
                 graph: backend.graph, from: try WeightFile.open(try XCTUnwrap(outcome.lastCheckpoint)))
             for (name, tensor) in model.parameters {

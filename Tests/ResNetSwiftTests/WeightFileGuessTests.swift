@@ -1,4 +1,4 @@
-// The model is told from keys and shapes, for every ResNet that is built here.
+// The model is inferred from keys and shapes, for every ResNet that is built here.
 
 import ResNetSwift
 import XCTest

@@ -2,7 +2,7 @@
 
 import FoundationEssentials
 
-/// One line for whoever runs an example.
+/// One line for the person who runs an example.
 public struct ExampleError: Error, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }

@@ -1,4 +1,4 @@
-/* Sleeping on a word and waking whoever sleeps on it (man 2 futex). Elsewhere than on Linux a sleeper only yields. */
+/* Sleeping on a word and waking those that sleep on it (man 2 futex). Elsewhere than on Linux a sleeper only yields. */
 #ifndef CK_FUTEX_H
 #define CK_FUTEX_H
 

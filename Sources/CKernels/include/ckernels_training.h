@@ -44,7 +44,7 @@ typedef struct ck_bn_forward_args {
 /* dx may be dy or x; dresidual may be dy, but not dx. Any of the four results may be NULL: not wanted. */
 typedef struct ck_bn_backward_args {
     const float *dy;            /* (N, C/c, H, W, c) */
-    const float *x;             /* as in forward; NULL if not training, dgamma is NULL and the mask needs it not */
+    const float *x;             /* as in forward; NULL if not training, dgamma is NULL and the mask does not need it */
     const float *y;             /* only for ReLU: the result of forward. NULL: the mask is computed again from x, which
                                  * reads less memory; only for a forward without residual */
     const float *gamma, *beta;  /* as in forward; beta is read only to compute the mask again */

@@ -25,7 +25,7 @@
  *
  *     cc -std=c11 example.c $(pkg-config --cflags --libs resnet) && ./a.out resnet50.safetensors
  *
- * Weights are safetensors, npz, or PyTorch's .pth in all three of its containers; the model is told from the file.
+ * Weights are safetensors, npz, or PyTorch's .pth in all three of its containers; the model is inferred from the file.
  * Nothing here prints, exits or throws: every function that can fail returns a status and puts one sentence into
  * `error`, which may be NULL.
  *
@@ -74,7 +74,7 @@ typedef struct resnet_options {
     int32_t batch;         /* pictures that run at once; 0: 8. Calls may bring any number */
     int32_t threads;
     int32_t strict;    /* 1: no Winograd, nearest to a plain sum */
-    const char *model; /* such as "resnet50"; NULL: told from the file */
+    const char *model; /* such as "resnet50"; NULL: inferred from the file */
     /* A file of packed weights, made if it is not there: later processes map it, start faster and share its memory. It
      * belongs to these weights and options and is refused (RESNET_BAD_FILE) with others. NULL: none. */
     const char *packed;

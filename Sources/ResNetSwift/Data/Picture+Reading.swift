@@ -1,4 +1,4 @@
-// A picture from a file. The format is told by content; the extension is never looked at.
+// A picture from a file. The format is recognized by content; the extension is never looked at.
 
 import CImageCodecs
 import Glibc

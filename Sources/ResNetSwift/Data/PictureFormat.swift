@@ -1,4 +1,4 @@
-// Kinds of picture files: those that are read, told by content, and those that people have besides.
+// Kinds of picture files: those that are read, recognized by content, and others that people have.
 
 import CImageCodecs
 

@@ -29,8 +29,8 @@ public final class FloatStorage: @unchecked Sendable {
         self.release = release
     }
 
-    /// Gives the memory of a view of a file back to the system, for whoever has just consumed it (packed the weights,
-    /// say). The values stay: they are read from the file again when touched again. Memory of one's own is left alone.
+    /// Gives the memory of a view of a file back to the system, after it has been consumed (by packing the weights,
+    /// for example). The values stay: they are read from the file again when touched. Memory that is not mapped is left alone.
     public func discardPages() {
         if isFileBacked { discardFilePages(base, count * MemoryLayout<Float>.stride) }
     }

@@ -1,4 +1,4 @@
-// Heads by name: for the command line, and for the metadata of a checkpoint, so that whoever opens it knows what stands
+// Heads by name: for the command line, and for the metadata of a checkpoint, so that a reader knows what stands
 // after the last feature map.
 
 import ResNetGraph

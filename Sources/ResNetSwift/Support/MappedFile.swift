@@ -52,7 +52,7 @@ package final class MappedFile: @unchecked Sendable {
     }
 }
 
-/// For read-only file mappings only: on memory of one's own this call would destroy the contents.
+/// For read-only file mappings only: on other memory this call would destroy the contents.
 package func discardFilePages(_ start: UnsafeRawPointer, _ count: Int) {
     guard count > 0 else { return }
     let page = UInt(sysconf(Int32(_SC_PAGESIZE)))

@@ -17,7 +17,7 @@ public protocol TrainingCallback: Sendable {
     mutating func restore(_ state: JSONValue) -> Bool
 }
 
-/// What a callback is told.
+/// What a callback is informed of.
 public struct FinishedEpoch: Sendable, Hashable {
     /// What the epoch came to.
     public let record: EpochRecord

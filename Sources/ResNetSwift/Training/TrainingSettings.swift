@@ -1,4 +1,4 @@
-// What a run is told: on what, how long, how fast, and what it keeps.
+// The settings of a run: the data, how long, how fast, and what it keeps.
 
 import ResNetData
 

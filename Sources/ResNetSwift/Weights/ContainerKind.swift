@@ -1,6 +1,6 @@
-// Which container a file is: told by its first bytes, never by its name.
+// Which container a file is, recognized by its first bytes, never by its name.
 
-/// The containers of weights that are read, told by content.
+/// The containers of weights that are read, recognized by content.
 public enum ContainerKind: String, Sendable, Hashable, CaseIterable {
     /// NumPy `savez` and `savez_compressed`.
     case npz

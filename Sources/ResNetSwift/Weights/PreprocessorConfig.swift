@@ -1,6 +1,6 @@
 // What transformers and timm do with a picture, as the transform that a checkpoint of this library would carry
-// (`MetadataKey.transform`). A setting that this library has no step for becomes a step of that name: whoever reads the
-// transform says so, and whoever needs none is not disturbed.
+// (`MetadataKey.transform`). A setting that this library has no step for becomes a step of that name: reading the
+// transform then reports it, and those who do not need it are not disturbed.
 
 import ResNetSupport
 

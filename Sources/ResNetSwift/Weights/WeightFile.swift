@@ -87,7 +87,7 @@ public final class WeightFile: Sendable {
     private let indexOfName: [String: Int]
     private let unreadNames: [String: UnreadTensor]
 
-    /// Maps the file and reads its directory; the kind is told by content, not by the name. `path` can be a folder as
+    /// Maps the file and reads its directory; the kind is recognized by content, not by the name. `path` can be a folder as
     /// Hugging Face and timm write it, with `config.json`; a `config.json` beside `model.safetensors` or
     /// `pytorch_model.bin` is read too.
     /// - Parameters:

@@ -28,7 +28,7 @@ private func array(_ start: UnsafePointer<UInt8>?, _ count: Int) -> [UInt8] {
 
 @main
 enum Fuzz {
-    /// Every container of weights (told by content), the npy header, zip, deflate, tar, the pickle machine, safetensors'
+    /// Every container of weights (recognized by content), the npy header, zip, deflate, tar, the pickle machine, safetensors'
     /// JSON, the names, the guess of the model; then every tensor is read.
     private static let weights: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
         guard let file = try? WeightFile.open(bytes: array(start, count), name: "fuzz") else { return -1 }

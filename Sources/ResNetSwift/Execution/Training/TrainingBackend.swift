@@ -141,7 +141,7 @@ public protocol TrainingBackend: BatchEvaluator, AnyObject {
     /// trainable is kept.
     var frozen: Set<String> { get set }
     /// What changes the last bits of a step but not its meaning, by name: threads, instruction set. A run that goes on with
-    /// others is told so.
+    /// others is informed.
     var computing: [String: String] { get }
     /// The most samples a batch may have; any smaller batch is possible.
     var batchLimit: Int { get }
