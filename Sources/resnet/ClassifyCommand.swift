@@ -39,22 +39,24 @@ struct ClassifyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try weights.load()
-        let names = try ClassNames(path: labels, for: loaded)
+        var options = compute.options(batch: batch.batch)
+        if let labels {
+            options.classNames = try readClassNames(labels)
+            options.classNamesOrigin = labels
+        }
+        let classifier = try pictures.load(weights, options)
+        try classifier.requireHead()
         let paths = try pictures.paths()
-        let transform = try pictures.transform(for: loaded)
-        var runner = PictureRunner(loaded, transform, compute, batch: batch.batch)
-        let thresholds = loaded.model.labelThresholds?.values
-        let table = ScoreTable(paths: paths, names: names, thresholds: thresholds)
+        var runner = PictureRunner(classifier)
+        let table = ScoreTable(paths: paths, names: classifier.classNames)
         var isFirst = true
         try runner.run(paths) { paths, prediction, progress in
             progress.hide()
             if isFirst && !json { Output.text(table.header) }
             isFirst = false
-            let all = loaded.model.graph.topScores(prediction.logits, count: top, areIndependent: thresholds != nil)
-            for (path, scores) in zip(paths, all) {
+            for (path, scores) in zip(paths, classifier.scores(prediction.logits, top: top)) {
                 if json {
-                    Output.json(object(path, loaded.name, scores, names, thresholds))
+                    Output.json(object(path, classifier.name, scores))
                 } else {
                     Output.text(table.rows(path, scores))
                 }
@@ -64,18 +66,15 @@ struct ClassifyCommand: ParsableCommand {
         try runner.finish(of: paths.count)
     }
 
-    private func object(
-        _ path: String, _ model: String, _ scores: [ClassScore], _ names: ClassNames, _ thresholds: [Double]?
-    ) -> JSONValue {
+    private func object(_ path: String, _ model: String, _ scores: [Classifier.Score]) -> JSONValue {
         let top = scores.map { score in
             var members = [
-                JSONMember(key: "class", value: .string(names[score.index])),
+                JSONMember(key: "class", value: .string(score.name)),
                 JSONMember(key: "index", value: .integer(score.index)),
                 JSONMember(key: "probability", value: .number(score.probability)),
             ]
-            if let thresholds {
-                members.append(
-                    JSONMember(key: "present", value: .bool(score.probability >= thresholds[score.index])))
+            if let isPresent = score.isPresent {
+                members.append(JSONMember(key: "present", value: .bool(isPresent)))
             }
             return JSONValue.object(members)
         }
@@ -85,34 +84,26 @@ struct ClassifyCommand: ParsableCommand {
 
 /// The results as people read them: a line a class, the path on the first.
 private struct ScoreTable {
-    private let names: ClassNames
-    private let thresholds: [Double]?
     private let widths: [Int]
     private static let barWidth = 20
 
-    init(paths: [String], names: ClassNames, thresholds: [Double]?) {
-        self.names = names
-        self.thresholds = thresholds
+    init(paths: [String], names: [String]?) {
+        let longestName = names?.map(\.count).max() ?? "class 1000".count
         widths = [
-            min(max(paths.map(\.count).max() ?? 0, 7), 48), min(max(names.width, 5), 32), 7, Self.barWidth,
+            min(max(paths.map(\.count).max() ?? 0, 7), 48), min(max(longestName, 5), 32), 7, Self.barWidth,
         ]
     }
 
     var header: String { line(["picture", "class", "score", ""]) }
 
-    func rows(_ path: String, _ scores: [ClassScore]) -> String {
+    func rows(_ path: String, _ scores: [Classifier.Score]) -> String {
         scores.enumerated().map { position, score in
             line([
-                position == 0 ? Self.shortened(path, to: widths[0]) : "", names[score.index],
+                position == 0 ? Self.shortened(path, to: widths[0]) : "", score.name,
                 fixed(100 * score.probability, 2) + "%",
-                Self.bar(score.probability) + mark(score),
+                Self.bar(score.probability) + (score.isPresent == true ? "  present" : ""),
             ])
         }.joined(separator: "\n")
-    }
-
-    private func mark(_ score: ClassScore) -> String {
-        guard let thresholds, score.probability >= thresholds[score.index] else { return "" }
-        return "  present"
     }
 
     private func line(_ cells: [String]) -> String { TextTable.line(cells, widths: widths, rightAligned: [2]) }

@@ -17,7 +17,9 @@ struct WeightOptions: ParsableArguments {
     var model: String?
     @OptionGroup var part: WeightPartOptions
 
-    func load() throws -> LoadedModel { try LoadedModel(weights: weights, named: model, part) }
+    func load(_ options: ClassifierOptions) throws -> Classifier {
+        try Classifier.open(weights, named: model, part, options)
+    }
 }
 
 /// Which of the networks in a file.
@@ -54,9 +56,11 @@ struct AnyModelOptions: ParsableArguments {
         if weights == nil && model == nil { throw ValidationError("Give --model, --weights or both.") }
     }
 
-    func load() throws -> LoadedModel {
-        if let weights { return try LoadedModel(weights: weights, named: model, part) }
-        return try LoadedModel(randomWeightsOf: ModelName(named: model ?? ""), inputSize: inputSize?.size)
+    func load(_ compute: ComputeOptions, batch: Int) throws -> Classifier {
+        var options = compute.options(batch: batch)
+        options.inputSize = inputSize?.size
+        if let weights { return try Classifier.open(weights, named: model, part, options) }
+        return try Classifier(randomWeightsOf: try ModelName(named: model ?? ""), options: options)
     }
 }
 
@@ -87,8 +91,14 @@ struct ComputeOptions: ParsableArguments {
         guard 0...1024 ~= threads else { throw ValidationError("--threads must be 0 to 1024, not \(threads).") }
     }
 
-    func planOptions(input: InputKind = .floatNCHW) -> PlanOptions {
-        PlanOptions(threads: threads, accuracy: accuracy, input: input, wisdom: wisdom)
+    var planOptions: PlanOptions { PlanOptions(threads: threads, accuracy: accuracy, wisdom: wisdom) }
+
+    func options(batch: Int) -> ClassifierOptions {
+        var options = ClassifierOptions(batch: batch, threads: threads)
+        options.accuracy = accuracy
+        options.wisdom = wisdom
+        options.packed = packed
+        return options
     }
 }
 

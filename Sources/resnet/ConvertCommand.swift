@@ -40,8 +40,13 @@ struct ConvertCommand: ParsableCommand {
         let model = try recognized(file)
         var metadata = model?.metadata ?? file.portableMetadata
         if let labels {
-            let names = try ClassNames.read(labels)
-            if let classes = model?.graph.classCount ?? (try? file.guessModel().classes), classes != names.count {
+            let names = try readClassNames(labels)
+            if let model {
+                let network = model.metadata[MetadataKey.model] ?? model.graph.modelName
+                if let fault = model.graph.fault(inClassNames: names.count, network: network) {
+                    throw ToolError("\(labels): \(fault)")
+                }
+            } else if let classes = try? file.guessModel().classes, classes != names.count {
                 throw ToolError("\(labels): expected \(classes) class names for \(input), found \(names.count)")
             }
             metadata[MetadataKey.classes] = JSONValue.array(names.map(JSONValue.string)).text
@@ -55,11 +60,11 @@ struct ConvertCommand: ParsableCommand {
         do throws(WeightFileError) {
             let (graph, _) = try file.graph()
             guard file.report(for: graph).isComplete else { return nil }
-            return try Model(from: file)
+            return try Model(from: file, checksClassNames: labels == nil)
         } catch {
             switch error.fault {
             // Rewritten, nobody would know any more what they are.
-            case .ambiguous, .otherNetwork: throw error
+            case .ambiguous, .otherNetwork, .classNames: throw error
             default: return nil
             }
         }

@@ -21,9 +21,8 @@ struct DescribeCommand: ParsableCommand {
     func validate() throws { try checkBatch(batch) }
 
     func run() throws {
-        let loaded = try model.load()
-        let plan = try loaded.plan(
-            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
+        let loaded = try model.load(compute, batch: batch)
+        let plan = try loaded.plan()
         Output.text(plan.describe())
     }
 }

@@ -28,16 +28,14 @@ struct EmbedCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try weights.load()
-        guard loaded.model.graph.features != nil else {
-            throw ToolError("\(loaded.name): expected a model with a feature vector, found none before its logits")
-        }
+        let classifier = try pictures.load(weights, compute.options(batch: batch.batch))
+        try classifier.requireFeatures()
         if pictures.images.count == 1, pictures.images[0].hasSuffix(".npy") {
-            let features = try runArray(pictures.images[0], through: loaded, batch.batch, compute) { $0.features! }
+            let features = try runArray(pictures.images[0], through: classifier) { $0.features! }
             return try WeightWriter.writeArray(features, to: output)
         }
         let paths = try pictures.paths()
-        var runner = PictureRunner(loaded, try pictures.transform(for: loaded), compute, batch: batch.batch)
+        var runner = PictureRunner(classifier)
         var values: [Float] = []
         var rows: [String] = []
         var width = 0

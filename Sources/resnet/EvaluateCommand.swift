@@ -38,20 +38,22 @@ struct EvaluateCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try weights.load()
-        let (training, validation) = try data.datasets(classNames: loaded.model.classNames)
+        var options = compute.options(batch: batch.batch)
+        options.transform = try transform.map(namedTransform)
+        let classifier = try weights.load(options)
+        try classifier.requireHead()
+        let (training, validation) = try data.datasets(classNames: classifier.model.classNames)
         let slice =
             try heldOut
             ? split.slices(training, validation).validation ?? training.all : validation?.all ?? training.all
-        let chosen = try transform.map(namedTransform) ?? loaded.evaluationTransform()
         let evaluation = try EvaluationRun(
-            model: loaded.model, name: loaded.name, slice: slice, transform: chosen, batch: batch.batch,
-            workers: data.workers, topK: top, options: compute.planOptions()
-        ).run(thresholds: loaded.model.labelThresholds)
+            model: classifier.model, name: classifier.name, slice: slice, transform: classifier.transform,
+            batch: batch.batch, workers: data.workers, topK: top, options: compute.planOptions
+        ).run(thresholds: classifier.model.labelThresholds)
         if json {
-            Output.json(evaluation.json(model: loaded.name, topK: top))
+            Output.json(evaluation.json(model: classifier.name, topK: top))
         } else {
-            if evaluation.isMultiLabel && loaded.model.labelThresholds == nil {
+            if evaluation.isMultiLabel && classifier.model.labelThresholds == nil {
                 Terminal.note("the thresholds were tuned on these pictures: expect lower scores on others")
             }
             Output.text(evaluation.report(topK: top))
@@ -75,7 +77,7 @@ struct EvaluationRun {
 
     func run(thresholds: LabelThresholds? = nil) throws -> Evaluation {
         let names = slice.dataset.classNames
-        let classes = model.graph.parameters.last { $0.role == .linearWeight }?.shape[0] ?? 0
+        let classes = model.graph.classCount ?? 0
         guard classes == names.count else {
             throw ToolError(
                 "\(name): expected data of \(classes) classes, as the network has, found \(names.count): "
@@ -95,14 +97,6 @@ struct EvaluationRun {
         return try Evaluation.run(
             InferenceEvaluator(plan: plan, loss: loss), loader, topK: topK, thresholds: thresholds
         ) { done in progress.advance(by: done - progress.done) }
-    }
-}
-
-extension LoadedModel {
-    /// The file's, else the usual one of the model.
-    func evaluationTransform() throws -> ImageTransform {
-        if let own = try Self.transform(in: model, origin: origin) { return own }
-        return usualTransform
     }
 }
 

@@ -75,7 +75,11 @@ struct InspectCommand: ParsableCommand {
                 self.graph = graph
                 let report = file.report(for: graph)
                 self.report = report
-                if !report.isComplete { refusal = "does not fit the model: \(report)" }
+                if !report.isComplete {
+                    refusal = "does not fit the model: \(report)"
+                } else if !graph.isBackbone, let names = file.classNames {
+                    refusal = graph.fault(inClassNames: names.count, network: name)
+                }
             } catch { refusal = "\(error.fault)" }
         }
     }

@@ -1,4 +1,4 @@
-// Pictures on disk as a network's input: which files, which transform, and batches of them through a plan.
+// Pictures on disk as a network's input: which files, which transform, and what is reported while they run.
 
 import ArgumentParser
 import Glibc
@@ -33,102 +33,58 @@ struct PictureOptions: ParsableArguments {
         return paths
     }
 
-    /// The transform that the user asks for, else the file's, else the usual one of the model.
-    func transform(for loaded: LoadedModel) throws -> ImageTransform {
-        let chosen =
-            try transform.map(namedTransform) ?? LoadedModel.transform(in: loaded.model, origin: loaded.origin)
-            ?? loaded.usualTransform
-        guard chosen.channels == loaded.inputChannels else {
-            throw ToolError(
-                "\(loaded.name): expected pictures of \(loaded.inputChannels) channels, but the transform yields "
-                    + "\(chosen.channels); choose another with --transform")
-        }
-        guard !chosen.isRandom else {
-            throw ToolError("\(loaded.origin): expected a transform without random steps, found one for training")
-        }
-        guard chosen.channels == 1 || chosen.channels == 3 else {
-            throw ToolError(
-                "\(loaded.name): picture files have 1 or 3 channels, the model takes \(chosen.channels); "
-                    + "stack them into an array and use `resnet predict`")
-        }
-        return chosen
+    /// The network for these pictures.
+    func load(_ weights: WeightOptions, _ options: ClassifierOptions) throws -> Classifier {
+        var options = options
+        options.transform = try transform.map(namedTransform)
+        return try weights.load(options)
     }
 }
 
 /// A transform by name, or from a JSON file.
 func namedTransform(_ name: String) throws -> ImageTransform {
-    switch name {
-    case "imagenet", "imagenet-v1": return .imageNetV1()
-    case "imagenet-v2": return .imageNetV2()
-    case "inception": return .inceptionStyle()
-    case "cifar": return .cifar()
-    case "digits": return .digits()
-    default:
-        guard let text = readText(name) else {
-            throw ToolError(
-                "--transform: expected imagenet, imagenet-v2, inception, cifar, digits or a JSON file, found '\(name)'")
-        }
-        do { return try ImageTransform(json: text) } catch { throw ToolError("\(name): \(error)") }
+    if let known = ImageTransform(named: name) { return known }
+    guard let text = readText(name) else {
+        throw ToolError(
+            "--transform: expected imagenet, imagenet-v2, inception, cifar, digits or a JSON file, found '\(name)'")
     }
+    do { return try ImageTransform(json: text) } catch { throw ToolError("\(name): \(error)") }
 }
 
-/// Runs pictures in batches; files that cannot be read are reported, counted and left out.
+/// Runs picture files in batches; those that cannot be read are reported, counted and left out.
 struct PictureRunner {
-    let loaded: LoadedModel
-    let transform: ImageTransform
-    let compute: ComputeOptions
-    let batch: Int
-    /// Plans by picture size, as pictures may come out of the transform with sizes of their own.
-    private var plans: [Size2: InferencePlan] = [:]
-    /// Other sizes than these make the oldest go.
-    private static let planLimit = 4
-    private(set) var failures = 0
+    let classifier: Classifier
+    private var failures = 0
 
-    init(_ loaded: LoadedModel, _ transform: ImageTransform, _ compute: ComputeOptions, batch: Int) {
-        self.loaded = loaded
-        self.transform = transform
-        self.compute = compute
-        self.batch = batch
-    }
+    init(_ classifier: Classifier) { self.classifier = classifier }
 
     /// Calls `body` with the paths and the prediction of every batch, in order.
     mutating func run(_ paths: [String], _ body: ([String], Prediction, inout Progress) throws -> Void) throws {
-        let batch = min(batch, paths.count)
-        let threads = compute.threads > 0 ? compute.threads : Machine.defaultThreads
-        let stream = PictureStream(
-            paths, transform: transform, threads: threads, window: batch, ahead: 2 * batch + threads)
-        defer { stream.stop() }
-        // The weights are packed while the first pictures are decoded.
-        if let size = transform.fixedOutputSize { try announce(plan(size, batch)) }
-
         var progress = Progress(total: paths.count, unit: "pictures")
-        var waiting: [(path: String, picture: Picture)] = []
-        func flush() throws {
-            guard let first = waiting.first?.picture else { return }
-            let plan = try plan(Size2(first.height, first.width), batch)
-            let input = try PictureBatch(waiting.map(\.picture), for: transform)
-            let prediction = try plan.predict(input.pixels)
-            try body(waiting.map(\.path), prediction, &progress)
-            progress.advance(by: waiting.count)
-            waiting = []
-        }
-        while let next = stream.next() {
-            for warning in next.warnings { report(&progress) { Terminal.warning("\(next.path): \(warning)") } }
-            switch next.picture {
-            case .success(let picture):
-                if let first = waiting.first?.picture, first.height != picture.height || first.width != picture.width {
-                    try flush()
-                }
-                waiting.append((next.path, picture))
-                if waiting.count == batch { try flush() }
-            case .failure(let error):
+        var failures = 0
+        var isAnnounced = false
+        try classifier.run(
+            paths.map(PictureInput.file), batch: min(classifier.options.batch, paths.count)
+        ) { event in
+            switch event {
+            case .planned(let plan):
+                if !isAnnounced { Terminal.note(try classifier.announcement(plan)) }
+                isAnnounced = true
+            case .warning(let picture, let text):
+                progress.hide()
+                Terminal.warning("\(paths[picture]): \(text)")
+            case .failed(_, let error):
                 failures += 1
-                report(&progress) { Terminal.error("\(error)") }
+                progress.hide()
+                Terminal.error("\(error)")
                 progress.advance()
+            case .answered(let pictures, let prediction):
+                try body(pictures.map { paths[$0] }, prediction, &progress)
+                progress.advance(by: pictures.count)
             }
         }
-        try flush()
         progress.hide()
+        self.failures = failures
         if failures > 0 {
             Terminal.note("\(failures) of \(paths.count) pictures could not be read")
         }
@@ -137,24 +93,5 @@ struct PictureRunner {
     /// 2 where some pictures failed, 1 where all did.
     func finish(of count: Int) throws {
         if failures > 0 { throw ExitCode(failures == count ? 1 : 2) }
-    }
-
-    private func report(_ progress: inout Progress, _ message: () -> Void) {
-        progress.hide()
-        message()
-    }
-
-    private func announce(_ plan: InferencePlan) throws {
-        Terminal.note(try loaded.announcement(plan))
-    }
-
-    private mutating func plan(_ size: Size2, _ batch: Int) throws -> InferencePlan {
-        if let plan = plans[size] { return plan }
-        if plans.count >= Self.planLimit { plans.removeAll() }
-        let input = InputKind.bytesNHWC(scale: transform.scale, shift: transform.shift)
-        let plan = try loaded.plan(size: size, batch: batch, compute, input: input)
-        if transform.fixedOutputSize == nil, plans.isEmpty { try announce(plan) }
-        plans[size] = plan
-        return plan
     }
 }

@@ -24,28 +24,21 @@ struct PredictCommand: ParsableCommand {
     @OptionGroup var compute: ComputeOptions
 
     func run() throws {
-        let prediction = try runArray(input, through: try weights.load(), batch.batch, compute) { $0.logits }
+        let classifier = try weights.load(compute.options(batch: batch.batch))
+        try classifier.requireHead()
+        let prediction = try runArray(input, through: classifier) { $0.logits }
         try WeightWriter.writeArray(prediction, to: output)
     }
 }
 
-/// All pictures of an array file through the model, batch by batch; `result` says what to keep.
-func runArray(
-    _ path: String, through loaded: LoadedModel, _ batch: Int, _ compute: ComputeOptions,
-    _ result: (Prediction) -> Tensor
-) throws -> Tensor {
+/// All pictures of an array file through the network, batch by batch; `result` says what to keep.
+func runArray(_ path: String, through classifier: Classifier, _ result: (Prediction) -> Tensor) throws -> Tensor {
     let pictures = try readArray(path)
+    let size = try classifier.size(ofArray: pictures.shape, from: path)
     let shape = pictures.shape
-    guard shape.count == 4, !shape.contains(0) else {
-        throw ToolError("\(path): expected pictures (N, C, H, W), found an array of shape \(shape)")
-    }
-    guard shape[1] == loaded.inputChannels else {
-        throw ToolError(
-            "\(path): expected \(loaded.inputChannels) channels for \(loaded.name), found \(shape[1]) in \(shape)")
-    }
-    let batch = min(batch, shape[0])
-    let plan = try loaded.plan(size: Size2(shape[2], shape[3]), batch: batch, compute)
-    Terminal.note(try loaded.announcement(plan))
+    let batch = min(classifier.options.batch, shape[0])
+    let plan = try classifier.plan(size: size, batch: batch)
+    Terminal.note(try classifier.announcement(plan))
     var progress = Progress(total: shape[0], unit: "pictures")
     var values: [Float] = []
     var rowShape: [Int] = []

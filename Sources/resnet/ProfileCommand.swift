@@ -32,9 +32,8 @@ struct ProfileCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try model.load()
-        let plan = try loaded.plan(
-            size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
+        let loaded = try model.load(compute, batch: batch)
+        let plan = try loaded.plan()
         Terminal.note(try loaded.announcement(plan) + ", batch \(batch)")
         let timings = try plan.profile(repetitions: repetitions)
         guard json else { return Output.text(plan.table(timings)) }

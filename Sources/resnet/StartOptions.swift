@@ -48,11 +48,13 @@ struct StartOptions: ParsableArguments {
     var policy: FreezePolicy { get throws { try FreezePolicy(parsing: freeze) } }
 
     /// The network of the weight file; nil where random weights are wanted.
-    func load() throws -> LoadedModel? { try weights.map { try LoadedModel(weights: $0, named: model, part) } }
+    func load() throws -> Classifier? {
+        try weights.map { try Classifier.open($0, named: model, part, ClassifierOptions()) }
+    }
 
     /// The network with as many channels and classes as the data have, and with the policy's parts frozen.
     func model(
-        from loaded: LoadedModel?, dataset: Dataset, channels: Int, size: Size2, seed: UInt64
+        from loaded: Classifier?, dataset: Dataset, channels: Int, size: Size2, seed: UInt64
     ) throws -> (model: Model, name: String, notes: [String]) {
         let classes = dataset.classNames
         var notes: [String] = []

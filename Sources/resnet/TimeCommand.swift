@@ -54,7 +54,7 @@ struct TimeCommand: ParsableCommand {
     private static let warmUpShare = 0.1
 
     func run() throws {
-        let loaded = try model.load()
+        let loaded = try model.load(compute, batch: batch)
         let planning = ProcessClock.now()
         let subject = try train ? training(loaded) : inference(loaded)
         let planned = ProcessClock.now()
@@ -92,8 +92,8 @@ struct TimeCommand: ParsableCommand {
         let once: () throws -> Void
     }
 
-    private func inference(_ loaded: LoadedModel) throws -> Subject {
-        let plan = try loaded.plan(size: model.inputSize?.size ?? loaded.usualSize, batch: batch, compute)
+    private func inference(_ loaded: Classifier) throws -> Subject {
+        let plan = try loaded.plan()
         let workspace = try plan.makeWorkspace()
         let pictures = randomPictures([plan.input.count * batch])
         return Subject(announcement: try loaded.announcement(plan), threads: plan.threads) {
@@ -102,11 +102,12 @@ struct TimeCommand: ParsableCommand {
     }
 
     /// The learning rate is 0, so that random labels lead nowhere; the work is the same.
-    private func training(_ loaded: LoadedModel) throws -> Subject {
+    private func training(_ loaded: Classifier) throws -> Subject {
         let isa = try Machine.instructionSet()
+        try loaded.requireHead()
         let policy = freeze ?? "none"
         let model = try loaded.model.freezing(FreezePolicy(parsing: policy))
-        let size = self.model.inputSize?.size ?? loaded.usualSize
+        let size = loaded.inputSize
         let input = ImageShape(channels: loaded.inputChannels, height: size.height, width: size.width)
         let classes = loaded.classCount
         let isYesNo = classes == 1
@@ -149,7 +150,7 @@ struct TimeCommand: ParsableCommand {
         let firstResult: Double
     }
 
-    private func report(_ measured: Measurement, _ loaded: LoadedModel, _ subject: Subject) throws {
+    private func report(_ measured: Measurement, _ loaded: Classifier, _ subject: Subject) throws {
         let rate = Double(batch * measured.samples) / measured.elapsed
         func rounded(_ value: Double) -> JSONValue { .number((value * 1e6).rounded() / 1e6) }
         if json {

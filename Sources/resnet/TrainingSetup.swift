@@ -38,9 +38,9 @@ struct TrainingSetup {
         let slices = try options.split.slices(training, validation)
 
         let channels = Self.channels(options.data, training, loaded)
-        let stored = try loaded.flatMap { try LoadedModel.transform(in: $0.model, origin: $0.origin) }
+        let stored = loaded?.storedTransform
         let size = try pictures.inputSize(
-            of: training, stored: stored, usual: loaded?.usualSize ?? named?.defaultInputSize ?? 224)
+            of: training, stored: stored, usual: loaded?.inputSize ?? named?.defaultInputSize ?? 224)
         var notes: [String]
         (model, name, notes) = try start.model(
             from: loaded, dataset: training, channels: channels, size: size, seed: seed)
@@ -86,7 +86,7 @@ struct TrainingSetup {
     }
 
     /// As the user says; otherwise as the weights have it where pictures can be read that way; otherwise the data's own.
-    private static func channels(_ options: DataOptions, _ dataset: Dataset, _ loaded: LoadedModel?) -> Int {
+    private static func channels(_ options: DataOptions, _ dataset: Dataset, _ loaded: Classifier?) -> Int {
         let own = options.inputChannels(of: dataset)
         guard options.channels == nil, let loaded, [1, 3].contains(loaded.inputChannels), [1, 3].contains(own) else {
             return own

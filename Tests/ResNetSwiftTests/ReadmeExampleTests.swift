@@ -14,25 +14,14 @@ final class ReadmeExampleTests: XCTestCase {
         let weights = "\(Self.repository)/demo/digits.safetensors"
         let paths = ["\(Self.repository)/demo/digits/three_1.png", "\(Self.repository)/demo/digits/five_2.png"]
         // begin of the example
-        let file = try WeightFile.open(weights)  // .pth, .safetensors or .npz; recognized by content
-        let model = try Model(from: file)  // recognized by names and shapes
-        let transform = try model.metadata["transform"].map(ImageTransform.init(json:)) ?? .imageNetV1()
-        let size = transform.fixedOutputSize ?? 224
-
-        let plan = try InferencePlan(
-            model: model,
-            input: ImageShape(channels: transform.channels, height: size.height, width: size.width),
-            batch: 8,
-            options: PlanOptions(input: .bytesNHWC(scale: transform.scale, shift: transform.shift)))
-
-        let pictures = try paths.map { try transform.picture(contentsOf: $0) }
-        let prediction = try plan.predict(try transform.batch(pictures).pixels)  // logits, and the features h
-        for scores in model.graph.topScores(prediction.logits, count: 3) {
-            for score in scores { print(score.index, score.probability) }
+        let classifier = try Classifier(weights: weights)  // .pth, .safetensors or .npz: a path, or bytes in memory
+        for scores in try classifier.classify(paths, top: 3) {
+            for score in scores { print(score.name, score.probability) }
         }
+        let h = try classifier.embed(paths)  // (N, features)
         // end of the example
-        XCTAssertEqual(model.graph.topScores(prediction.logits, count: 1).map { $0[0].index }, [3, 5])
-        XCTAssertEqual(prediction.features?.shape, [2, 64])
+        XCTAssertEqual(try classifier.classify(paths).map { $0[0].name }, ["three", "five"])
+        XCTAssertEqual(h.shape, [2, 64])
     }
 
     func testTheReadmeHasTheseLines() throws {

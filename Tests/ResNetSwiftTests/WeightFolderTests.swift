@@ -67,7 +67,9 @@ final class WeightFolderTests: XCTestCase {
         XCTAssertNoThrow(try steps(lanczos))
     }
 
-    private static func transformers(_ changes: String = "", id2label: String = "{\"0\": \"cat\", \"2\": \"bird\", \"1\": \"dog\"}")
+    private static func transformers(
+        _ changes: String = "", id2label: String = "{\"0\": \"cat\", \"2\": \"bird\", \"1\": \"dog\"}"
+    )
         -> String
     {
         """
@@ -105,7 +107,8 @@ final class WeightFolderTests: XCTestCase {
         }
         let square: Size2 = 384
         XCTAssertEqual(
-            try steps("{\"image_processor_type\": \"ConvNextImageProcessor\", \"size\": {\"shortest_edge\": 384}}").first,
+            try steps("{\"image_processor_type\": \"ConvNextImageProcessor\", \"size\": {\"shortest_edge\": 384}}")
+                .first,
             .resize(square, .bicubic))
         XCTAssertEqual(
             try steps("{\"feature_extractor_type\": \"ViTFeatureExtractor\", \"size\": 224, \"resample\": 2}").first,
@@ -155,14 +158,19 @@ final class WeightFolderTests: XCTestCase {
         XCTAssertEqual(fault(try folder([:], weights: "anything.safetensors")), "")
         for (name, text, words) in [
             ("config.json", "{", "malformed config.json"),
-            ("config.json", Self.transformers(id2label: "{\"0\": \"cat\"}"), "names 1 classes, the weights have 3"),
+            ("config.json", Self.transformers(id2label: "{\"0\": \"cat\"}"), "expected 3 class names for"),
             ("config.json", Self.transformers(id2label: "{\"a\": \"cat\"}"), "does not name the classes from 0 on"),
-            ("config.json", Self.transformers(", \"hidden_act\": \"gelu\"").replacing("\"hidden_act\": \"relu\",", with: ""), "hidden_act is gelu"),
+            (
+                "config.json",
+                Self.transformers(", \"hidden_act\": \"gelu\"").replacing("\"hidden_act\": \"relu\",", with: ""),
+                "hidden_act is gelu"
+            ),
             ("config.json", "{\"architecture\": \"resnetaa50\"}", "pools averages"),
             ("config.json", "{\"architecture\": \"resnet18\", \"model_args\": {\"act_layer\": \"silu\"}}", "act_layer"),
             ("config.json", "{\"architecture\": \"resnet18\", \"global_pool\": \"max\"}", "global_pool is max"),
         ] {
-            let folder = try folder([name: text], name == "config.json" && text.contains("id2label") ? Self.transformersName : { $0 })
+            let folder = try folder(
+                [name: text], name == "config.json" && text.contains("id2label") ? Self.transformersName : { $0 })
             XCTAssertTrue(fault(folder).contains(words), "\(words): \(fault(folder))")
         }
         // Not about a network, and not there at all.

@@ -15,7 +15,8 @@ final class DocumentationTests: XCTestCase {
             "weights: String, folder: String, run: String, plain: ImageTransform, augmented: ImageTransform",
         "Examples/Swift/CatsAndDogs/README.md": "data: TrainingData, validation: DatasetSlice",
         "Examples/Swift/Posture/README.md": "start: Model, data: TrainingData, settings: TrainingSettings",
-        "Sources/ResNetSwift/ResNetSwift/ResNetSwift.docc/Classifying.md": "paths: [String], floats: [Float]",
+        "Sources/ResNetSwift/ResNetSwift/ResNetSwift.docc/Classifying.md":
+            "weightBytes: [UInt8], photoBytes: [UInt8], paths: [String], floats: [Float]",
         "Sources/ResNetSwift/ResNetSwift/ResNetSwift.docc/Comparing.md": "model: Model",
         "Sources/ResNetSwift/ResNetSwift/ResNetSwift.docc/FineTuning.md":
             "data: TrainingData, plan: TrainingPlan, settings: TrainingSettings",

@@ -38,6 +38,56 @@ final class ToolArrayTests: XCTestCase {
         }
     }
 
+    func testABackboneWithoutItsHead() throws {
+        let folder = try ToolFolder()
+        let whole = try Model(from: try WeightFile.open("\(ToolFolder.repository)/demo/digits.safetensors"))
+        let tensors = whole.parameters.filter { !$0.key.hasPrefix("fc.") }.sorted { $0.key < $1.key }
+        try WeightWriter.write(
+            tensors.map { ($0.key, $0.value) }, metadata: ["transform": whole.metadata["transform"] ?? ""],
+            to: "\(folder.path)/bare.safetensors", format: .safetensors)
+        for name in ["bare.safetensors", "demo/digits.safetensors"] {
+            _ = try succeed(folder, "embed", "demo/digits", "-w", name, "-o", "\(name.prefix(4)).npy")
+        }
+        XCTAssertEqual(try folder.array("bare.npy").bits, try folder.array("demo.npy").bits)
+        let refusal = "bare.safetensors: expected a network with a classifier"
+        try folder.assertFails("classify", "demo/digits", "-w", "bare.safetensors", naming: refusal)
+        try folder.writePictures([1, 1, 32, 32], to: "x.npy")
+        try folder.assertFails("predict", "-w", "bare.safetensors", "-i", "x.npy", "-o", "y.npy", naming: refusal)
+        try folder.assertFails("evaluate", "demo/digits.npz", "-w", "bare.safetensors", naming: refusal)
+        try folder.assertFails("time", "--train", "-w", "bare.safetensors", naming: refusal)
+        let trained = try succeed(
+            folder, "train", "demo/digits.npz", "-w", "bare.safetensors", "--freeze", "allButHead", "--epochs", "1",
+            "--out", "run")
+        XCTAssertTrue(trained.error.contains("the last layer of bare.safetensors is replaced"), trained.error)
+        XCTAssertEqual(
+            try succeed(folder, "classify", "demo/digits", "-w", "run/best.safetensors", "--json").lines.count, 20)
+    }
+
+    func testAWrongNumberOfClassNames() throws {
+        let folder = try ToolFolder()
+        var model = try Model(from: try WeightFile.open("\(ToolFolder.repository)/demo/digits.safetensors"))
+        model.classNames = ["a", "b"]
+        try model.save(to: "\(folder.path)/two.safetensors")
+        try folder.write("a\nb\n", "two.txt")
+        try folder.write((0..<10).map { "digit \($0)\n" }.joined(), "ten.txt")
+        let sentence = "expected 10 class names for cifar_resnet8, found 2"
+        for arguments in [
+            ["classify", "demo/digits", "-w", "two.safetensors"], ["convert", "two.safetensors", "x.npz"],
+            ["profile", "-w", "two.safetensors"], ["evaluate", "demo/digits.npz", "-w", "two.safetensors"],
+        ] {
+            let result = try folder.resnet(arguments)
+            XCTAssertEqual(result.status, 1, "\(arguments)")
+            XCTAssertTrue(result.error.hasSuffix("resnet: error: two.safetensors: \(sentence)\n"), result.error)
+        }
+        try folder.assertFails(
+            "convert", "demo/digits.safetensors", "x.npz", "--labels", "two.txt", naming: "two.txt: \(sentence)")
+        XCTAssertEqual(
+            try succeed(folder, "inspect", "two.safetensors", "--json").objects()[0]["refused"], .string(sentence))
+        _ = try succeed(folder, "convert", "two.safetensors", "ten.safetensors", "--labels", "ten.txt")
+        _ = try succeed(folder, "classify", "demo/digits", "-w", "ten.safetensors")
+        _ = try succeed(folder, "classify", "demo/digits", "-w", "two.safetensors", "--labels", "ten.txt")
+    }
+
     func testPredictAndEmbedAreThePlansOutputs() throws {
         let folder = try ToolFolder()
         try folder.writePictures([3, 1, 40, 24], to: "x.npy")
@@ -115,7 +165,8 @@ final class ToolArrayTests: XCTestCase {
         XCTAssertEqual(model.metadata["transform"], ImageTransform.cifar().json)
         try folder.write("cat\n", "one.txt")
         try folder.assertFails(
-            "convert", "a.npz", "c.npz", "--labels", "one.txt", naming: "expected 2 class names for a.npz, found 1")
+            "convert", "a.npz", "c.npz", "--labels", "one.txt",
+            naming: "expected 2 class names for cifar_resnet14, found 1")
         XCTAssertFalse(FileManager.default.fileExists(atPath: "\(folder.path)/c.npz"))
     }
 

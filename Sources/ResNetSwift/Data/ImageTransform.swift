@@ -124,6 +124,18 @@ extension ImageTransform {
         ImageTransform(channels: 1, steps: [.resize(Size2(size, size)), .toFloat, .normalize(mean: [0.5], std: [0.5])])
     }
 
+    /// `imagenet` (or `imagenet-v1`), `imagenet-v2`, `inception`, `cifar`, `digits`; nil for another name.
+    public init?(named name: String) {
+        switch name {
+        case "imagenet", "imagenet-v1": self = .imageNetV1()
+        case "imagenet-v2": self = .imageNetV2()
+        case "inception": self = .inceptionStyle()
+        case "cifar": self = .cifar()
+        case "digits": self = .digits()
+        default: return nil
+        }
+    }
+
     /// The usual training counterpart of `imageNetV1`: a random part, mirrored half of the time.
     public static func imageNetTraining(
         crop: Int = 224, scale: ClosedRange<Double> = 0.08...1, exif: ExifPolicy = .apply

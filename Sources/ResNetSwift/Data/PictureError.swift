@@ -26,6 +26,8 @@ public struct PictureError: Error, Sendable, Hashable, CustomStringConvertible {
         case outOfMemory
         /// The operating system did not let it be written; its words.
         case unwritable(String)
+        /// It was read, but does not go through a transform.
+        case transform(TransformError)
     }
 
     /// The file, or the name given to bytes in memory.
@@ -55,6 +57,7 @@ extension PictureError.Fault: CustomStringConvertible {
         case .tooLarge(let why): "the picture is too large: \(why)"
         case .outOfMemory: "not enough memory for the picture"
         case .unwritable(let why): "cannot be written: \(why)"
+        case .transform(let error): error.description
         }
     }
 }

@@ -30,18 +30,19 @@ public enum MetadataKey {
     package static let own: Set<String> = [model, head, classes, transform, thresholds, trained, training, variant]
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
     package static let format = "format"
+
+    /// The names in a text under `classes`; nil where it is no list of strings.
+    package static func classNames(in text: String) -> [String]? {
+        guard let items = try? JSONValue.parse(text).arrayValue else { return nil }
+        let names = items.compactMap(\.stringValue)
+        return names.count == items.count ? names : nil
+    }
 }
 
 extension Model {
     /// Class names in the order of the logits, kept in `metadata`; nil where there are none.
     public var classNames: [String]? {
-        get {
-            guard let text = metadata[MetadataKey.classes], let items = try? JSONValue.parse(text).arrayValue else {
-                return nil
-            }
-            let names = items.compactMap(\.stringValue)
-            return names.count == items.count ? names : nil
-        }
+        get { metadata[MetadataKey.classes].flatMap(MetadataKey.classNames) }
         set { metadata[MetadataKey.classes] = newValue.map { JSONValue.array($0.map(JSONValue.string)).text } }
     }
 }

@@ -12,12 +12,18 @@ public enum LoadPolicy: Sendable, Hashable {
 
 extension Model {
     /// A model of `graph` whose every parameter comes from `file`.
-    /// - Throws: `WeightFileError`: `doesNotFit` unless every key and shape agrees; faults of reading.
+    /// - Throws: `WeightFileError`: `doesNotFit` unless every key and shape agrees, `classNames`, faults of reading.
     public init(graph: Graph, from file: WeightFile) throws(WeightFileError) {
+        try self.init(graph: graph, from: file, network: graph.modelName)
+    }
+
+    /// - Parameter network: what the network is called; nil: the file's class names are not checked.
+    init(graph: Graph, from file: WeightFile, network: String?) throws(WeightFileError) {
         let plan = LoadPlan(graph, file)
         guard plan.report.isComplete else {
             throw WeightFileError(path: file.path, fault: .doesNotFit(plan.report))
         }
+        if let network { try plan.checkClassNames(file, graph, network) }
         self.init(graph: graph, parameters: try plan.read(file))
         metadata = plan.metadata(file, merging: [:])
     }
@@ -44,6 +50,7 @@ extension Model {
         let fits =
             policy == .strict ? plan.report.isComplete : plan.report.variant == nil && !plan.report.loaded.isEmpty
         guard fits else { throw WeightFileError(path: file.path, fault: .doesNotFit(plan.report)) }
+        try plan.checkClassNames(file, graph, metadata[MetadataKey.model] ?? graph.modelName)
         let values = try plan.read(file)
         var result = Model(graph: graph, parameters: parameters.merging(values) { _, loaded in loaded })
         result.frozen = frozen
@@ -115,7 +122,8 @@ private struct LoadPlan {
     /// What stands before the model's names in the file, where the file shows no network of its own: anything that stands
     /// before the first name, if it is one thing.
     private static func prefix(of specs: [ParameterSpec], in file: WeightFile) -> String {
-        guard let first = specs.first?.name, file.entry(named: first) == nil, file.unreadTensor(named: first) == nil else {
+        guard let first = specs.first?.name, file.entry(named: first) == nil, file.unreadTensor(named: first) == nil
+        else {
             return ""
         }
         let found = file.entries.filter { $0.name.hasSuffix(".\(first)") }
@@ -137,8 +145,18 @@ private struct LoadPlan {
         return values
     }
 
+    /// Every class has a name, or none has.
+    func checkClassNames(_ file: WeightFile, _ graph: Graph, _ network: String) throws(WeightFileError) {
+        guard hasClassifier, let names = file.classNames,
+            let fault = graph.fault(inClassNames: names.count, network: network)
+        else { return }
+        throw WeightFileError(path: file.path, fault: .classNames(fault))
+    }
+
+    /// The file's class names belong to the classifier that was loaded.
+    private var hasClassifier: Bool { !classifier.isEmpty && classifier.isSubset(of: report.loaded) }
+
     func metadata(_ file: WeightFile, merging own: [String: String]) -> [String: String] {
-        let hasClassifier = classifier.isSubset(of: report.loaded)
         var result = own
         for (key, value) in file.portableMetadata {
             if key == MetadataKey.classes && !hasClassifier { continue }

@@ -10,10 +10,18 @@ extension Model {
     /// names and shapes show. Classes and input channels always follow the file's shapes. A file without a classifier gives
     /// a backbone (`Graph.isBackbone`).
     /// - Throws: `unsupported` where the model is none that is known, `ambiguous` where there are several, `otherNetwork`
-    ///   where it is said to be another of the same shapes, `doesNotFit` where the weights are not the model's.
+    ///   where it is said to be another of the same shapes, `doesNotFit` where the weights are not the model's, `classNames`
+    ///   where the names stored with them are more or fewer than the classes.
     public init(from file: WeightFile, named name: ModelName? = nil) throws(WeightFileError) {
+        try self.init(from: file, named: name, checksClassNames: true)
+    }
+
+    /// - Parameter checksClassNames: false for those who bring names of their own.
+    package init(
+        from file: WeightFile, named name: ModelName? = nil, checksClassNames: Bool
+    ) throws(WeightFileError) {
         let (graph, told) = try file.graph(named: name)
-        try self.init(graph: graph, from: file)
+        try self.init(graph: graph, from: file, network: checksClassNames ? told : nil)
         metadata[MetadataKey.model] = told
         if metadata[MetadataKey.head] == nil, case .hidden? = file.selection.root?.head,
             let width = file.entry(named: "head.2.weight")?.shape.first
@@ -38,11 +46,6 @@ extension WeightFile {
             let found = try network(named: name)
             if let other = PickledModuleCheck(modules, entries, prefix: prefix).difference(from: found.graph) {
                 throw .otherNetwork(other)
-            }
-            let classes = found.graph.classCount ?? 0
-            if let labels = config?.labels, labels.count != classes {
-                throw .malformed(
-                    part: ModelConfig.fileName, problem: "it names \(labels.count) classes, the weights have \(classes)")
             }
             return found
         }
@@ -100,12 +103,20 @@ extension WeightFile {
             }
             let classifier = plain.parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
             let own = try name.graph(classes: classifier?.shape.first, inputChannels: channels)
+            if name == .googlenet, hasNoClassifier(plain) { return try own.replacingHead(with: .features).graph }
             guard let kind = try noteOfHead() else { return own }
             return try own.replacingHead(with: kind.head(classes: try classCount(of: kind))).graph
         } catch let fault as WeightFault { throw fault } catch { throw .unsupported("\(error)") }
     }
 
     // MARK: - Heads
+
+    /// Nothing in the file, readable or not, is the last linear layer of the network.
+    private func hasNoClassifier(_ graph: Graph) -> Bool {
+        guard let last = graph.parameters.last(where: { $0.role == .linearWeight }) else { return true }
+        let names = graph.parameters.filter { $0.node == last.node }.map(\.name)
+        return names.allSatisfy { entry(named: $0) == nil && unreadTensor(named: $0) == nil }
+    }
 
     /// What stands after the last feature map: what a checkpoint of this library notes, otherwise what was found.
     private func head(defaultClasses: Int = 1000) throws(WeightFault) -> Head {

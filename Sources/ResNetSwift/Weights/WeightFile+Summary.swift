@@ -28,4 +28,7 @@ extension WeightFile {
         return metadata.filter { !MetadataKey.own.contains($0.key) }.merging(facts) { _, fact in fact }
             .filter { !internalKeys.contains($0.key) }
     }
+
+    /// Class names stored with the weights; nil where there are none.
+    package var classNames: [String]? { facts[MetadataKey.classes].flatMap(MetadataKey.classNames) }
 }

@@ -51,6 +51,8 @@ public enum WeightFault: Error, Sendable, Equatable {
     case otherNetwork(String)
     /// The tensors are not those of the model.
     case doesNotFit(LoadReport)
+    /// More or fewer class names than classes.
+    case classNames(String)
 }
 
 extension WeightFault: CustomStringConvertible {
@@ -77,6 +79,7 @@ extension WeightFault: CustomStringConvertible {
             "holds several networks; choose one by its key or prefix: \(choices.joined(separator: ", or "))"
         case .otherNetwork(let what): "a network that is not built here: \(what)"
         case .doesNotFit(let report): "does not fit the model: \(report)"
+        case .classNames(let what): what
         }
     }
 }

@@ -1,28 +1,26 @@
-// Pictures read, decoded and transformed ahead of their use, in the order of their paths.
+// Pictures read, decoded and transformed ahead of their use, in order.
 //
-//     workers   claim the next path -> decode -> slot          at most `ahead` pictures from the window's first on
+//     workers   claim the next picture -> decode -> slot       at most `ahead` pictures from the window's first on
 //     caller    next() waits for a whole window, of a batch, and takes it picture by picture, in order
 //
 // A wait for each picture would wake the caller for each, and every time that pushes a worker off its core.
 
-import ResNetSwift
+import ResNetSupport
 
-/// What became of one file.
-struct PreparedPicture: Sendable {
-    let path: String
-    let picture: Result<Picture, PreparationError>
+/// What became of a picture.
+package struct PreparedPicture: Sendable {
+    /// Its place among all.
+    package let index: Int
+    /// Through the transform.
+    package let picture: Result<Picture, PictureError>
     /// What the decoder got over.
-    let warnings: [String]
+    package let warnings: [String]
 }
 
-/// One line that names the file.
-struct PreparationError: Error, CustomStringConvertible {
-    let description: String
-}
-
-final class PictureStream: @unchecked Sendable {
+/// Decodes pictures in threads of its own, ahead of the caller, who takes them in order.
+package final class PictureStream: @unchecked Sendable {
     // Unchecked: everything that changes is touched under `lock` only; `workers` by the caller only.
-    private let paths: [String]
+    private let pictures: [PictureInput]
     private let transform: ImageTransform
     private let ahead: Int
     private let window: Int
@@ -41,21 +39,23 @@ final class PictureStream: @unchecked Sendable {
     /// - Parameters:
     ///   - window: pictures that the caller uses together.
     ///   - ahead: the most decoded pictures that wait; bounds the memory. At least a window.
-    init(_ paths: [String], transform: ImageTransform, threads: Int, window: Int, ahead: Int) {
-        self.paths = paths
+    package init(
+        _ pictures: [PictureInput], transform: ImageTransform, threads: Int, window: Int, ahead: Int
+    ) {
+        self.pictures = pictures
         self.transform = transform
         self.window = max(window, 1)
         self.ahead = max(ahead, self.window)
-        workers = WorkerThreads(count: min(max(threads, 1), paths.count)) { self.work() }
+        workers = WorkerThreads(count: min(max(threads, 1), pictures.count)) { self.work() }
     }
 
     /// The next picture in order; nil after the last.
-    func next() -> PreparedPicture? {
-        guard nextToUse < paths.count else { return nil }
+    package func next() -> PreparedPicture? {
+        guard nextToUse < pictures.count else { return nil }
         // Where the system gave no thread at all, the caller decodes.
         guard workers != nil else {
             defer { nextToUse += 1 }
-            return prepare(paths[nextToUse])
+            return prepare(nextToUse)
         }
         return lock.locked {
             if nextToUse == windowEnd { waitForWindow() }
@@ -67,14 +67,14 @@ final class PictureStream: @unchecked Sendable {
     /// Under the lock.
     private func waitForWindow() {
         windowStart = windowEnd
-        windowEnd = min(windowStart + window, paths.count)
+        windowEnd = min(windowStart + window, pictures.count)
         missing = (windowStart..<windowEnd).count { slots[$0] == nil }
         lock.broadcast()  // there is room for more
         while missing > 0 { lock.wait() }
     }
 
     /// Ends the workers; call it when done, read to the end or not.
-    func stop() {
+    package func stop() {
         lock.locked {
             isStopped = true
             lock.broadcast()
@@ -85,7 +85,7 @@ final class PictureStream: @unchecked Sendable {
 
     private func work() {
         while let index = claim() {
-            let prepared = prepare(paths[index])
+            let prepared = prepare(index)
             lock.locked {
                 slots[index] = prepared
                 guard index < windowEnd else { return }
@@ -97,26 +97,18 @@ final class PictureStream: @unchecked Sendable {
 
     private func claim() -> Int? {
         lock.locked {
-            while !isStopped, nextToClaim < paths.count, nextToClaim >= windowStart + ahead { lock.wait() }
-            guard !isStopped, nextToClaim < paths.count else { return nil }
+            while !isStopped, nextToClaim < pictures.count, nextToClaim >= windowStart + ahead { lock.wait() }
+            guard !isStopped, nextToClaim < pictures.count else { return nil }
             defer { nextToClaim += 1 }
             return nextToClaim
         }
     }
 
-    private func prepare(_ path: String) -> PreparedPicture {
+    private func prepare(_ index: Int) -> PreparedPicture {
         var warnings: [String] = []
-        let picture = Result { () throws(PreparationError) in
-            do {
-                let decoded = try transform.picture(contentsOf: path)
-                warnings = decoded.warnings
-                return try transform.apply(to: decoded)
-            } catch let error as PictureError {
-                throw PreparationError(description: "\(error)")
-            } catch {
-                throw PreparationError(description: "\(path): \(error)")
-            }
+        let picture = Result { () throws(PictureError) in
+            try transform.prepared(pictures[index], warnings: &warnings)
         }
-        return PreparedPicture(path: path, picture: picture, warnings: warnings)
+        return PreparedPicture(index: index, picture: picture, warnings: warnings)
     }
 }

@@ -1,0 +1,88 @@
+// Any number of pictures through a classifier, in batches.
+
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+
+extension Classifier {
+    /// What happens while pictures run.
+    public enum Event: Sendable {
+        /// Pictures of a size came for the first time in this run, and this plan runs them.
+        case planned(InferencePlan)
+        /// The decoder could read a damaged picture; what it said.
+        case warning(picture: Int, String)
+        /// A picture cannot be read, and has no answer.
+        case failed(picture: Int, PictureError)
+        /// What the network makes of these pictures, a row each.
+        case answered(pictures: [Int], Prediction)
+    }
+
+    /// Runs pictures in batches, in order. Files are read and decoded by threads of their own, ahead of their use.
+    /// - Parameters:
+    ///   - pictures: any number.
+    ///   - batch: pictures at once; nil means that of the options.
+    ///   - report: hears of everything that happens; an error that it throws ends the run.
+    /// - Throws: `ClassifierError` where the transform does not suit picture files, `ExecutionError`, and what `report`
+    ///   throws. Pictures that cannot be read are events.
+    public func run(_ pictures: [PictureInput], batch: Int? = nil, _ report: (Event) throws -> Void) throws {
+        try run(pictures, batch: batch, asFloats: false, report)
+    }
+
+    /// Takes pictures through the transform only, in order, decoded by several threads.
+    package func read(
+        _ pictures: [PictureInput], _ use: (Int, Result<Picture, PictureError>) throws -> Void
+    ) throws {
+        let stream = stream(pictures, try pictureTransform(), options.batch)
+        defer { stream.stop() }
+        while let next = stream.next() { try use(next.index, next.picture) }
+    }
+
+    private func stream(_ pictures: [PictureInput], _ transform: ImageTransform, _ batch: Int) -> PictureStream {
+        let threads = options.threads > 0 ? options.threads : Machine.defaultThreads
+        return PictureStream(
+            pictures, transform: transform, threads: threads, window: batch, ahead: 2 * batch + threads)
+    }
+
+    /// - Parameter asFloats: through the plan for floats, for those who have one anyway.
+    package func run(
+        _ pictures: [PictureInput], batch: Int?, asFloats: Bool, _ report: (Event) throws -> Void
+    ) throws {
+        guard !pictures.isEmpty else { return }
+        let transform = try pictureTransform()
+        let batch = batch ?? options.batch
+        let stream = stream(pictures, transform, batch)
+        defer { stream.stop() }
+        var sizes: Set<Size2> = []
+        func planned(_ size: Size2) throws -> InferencePlan {
+            let input = asFloats ? .floatNCHW : InputKind.bytesNHWC(scale: transform.scale, shift: transform.shift)
+            let plan = try plan(size: size, input: input, batch: batch)
+            if sizes.insert(size).inserted { try report(.planned(plan)) }
+            return plan
+        }
+        // The weights are packed while the first pictures are decoded.
+        if let size = transform.fixedOutputSize { _ = try planned(size) }
+
+        var waiting: [(index: Int, picture: Picture)] = []
+        func flush() throws {
+            guard let first = waiting.first?.picture else { return }
+            let input = try PictureBatch(waiting.map(\.picture), for: transform)
+            let plan = try planned(Size2(first.height, first.width))
+            let prediction = asFloats ? try plan.predict(input.tensor()) : try plan.predict(input.pixels)
+            try report(.answered(pictures: waiting.map(\.index), prediction))
+            waiting = []
+        }
+        while let next = stream.next() {
+            for warning in next.warnings { try report(.warning(picture: next.index, warning)) }
+            switch next.picture {
+            case .success(let picture):
+                if let first = waiting.first?.picture, first.height != picture.height || first.width != picture.width {
+                    try flush()
+                }
+                waiting.append((next.index, picture))
+                if waiting.count == batch { try flush() }
+            case .failure(let error): try report(.failed(picture: next.index, error))
+            }
+        }
+        try flush()
+    }
+}

@@ -1,0 +1,28 @@
+// Networks as the commands open and announce them.
+
+import ResNetSwift
+
+extension Classifier {
+    /// The network of a weight file; says where in the file it was found.
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - named: the model, where the user says; the weights must fit it.
+    ///   - part: which of several networks.
+    ///   - options: but for the model.
+    static func open(
+        _ path: String, named: String?, _ part: WeightPartOptions, _ options: ClassifierOptions
+    ) throws -> Classifier {
+        var options = options
+        options.model = try named.map { (name) throws(ModelError) in try ModelName(named: name) }
+        let file = try part.open(path)
+        if let summary = file.summary { Terminal.note("\(path): \(summary)") }
+        return try Classifier(file: file, options: options)
+    }
+
+    /// E.g. `resnet50 (resnet50.pth), 224x224, avx512, 2 threads`.
+    func announcement(_ plan: InferencePlan) throws -> String {
+        let threads = plan.threads == 1 ? "1 thread" : "\(plan.threads) threads"
+        let size = Size2(plan.input.height, plan.input.width)
+        return "\(name) (\(origin)), \(size), \(try Machine.instructionSet()), \(threads)"
+    }
+}
