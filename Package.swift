@@ -52,8 +52,8 @@ let package = Package(
                 "ResNetSupport",
             ], path: "Sources/ResNetSwift/ResNetSwift"),
         // libresnet.so, which scripts/build_libresnet.sh links: whole networks for C and Python.
-        .target(name: "CResNet"),
-        .target(name: "ResNetC", dependencies: ["CResNet", "ResNetSwift"]),
+        .target(name: "CResNetHeader"),
+        .target(name: "LibResNet", dependencies: ["CResNetHeader", "ResNetSwift"]),
         .executableTarget(
             name: "resnet",
             dependencies: [

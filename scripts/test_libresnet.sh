@@ -22,13 +22,14 @@ echo "libresnet.so: $(stat -L -c %s "$lib/libresnet.so") bytes, needs $(
 export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib LIBRESNET=$lib/libresnet.so.0
 cc -std=c11 -Wall -Wextra -Wpedantic -Werror Examples/C/classify.c $(pkg-config --cflags --libs resnet) \
     -o .build/classify
-.build/classify demo/digits.safetensors
+.build/classify demo/digits.safetensors demo/digits/six_1.png demo/digits/two_1.png | tee .build/classify.log
+grep -q "six_1.png: six " .build/classify.log && grep -q "two_1.png: two " .build/classify.log
 # The example in the manual: what stands in the comment at the top of the header.
 awk '/^ \*     #include/ { inside = 1 } inside { print substr($0, 8) } inside && /^ \*     }$/ { exit }' \
     "$prefix/include/resnet.h" >.build/manual.c
 cc -std=c11 -Wall -Wextra -Wpedantic -Werror .build/manual.c $(pkg-config --cflags --libs resnet) -o .build/manual
-.build/manual demo/digits.safetensors
-cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror Tests/CResNetTests/refusals.c $(pkg-config --cflags --libs resnet) -pthread \
+.build/manual demo/digits.safetensors demo/digits/nine_1.png | grep "^nine, "
+cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror Tests/LibResNetTests/refusals.c $(pkg-config --cflags --libs resnet) -pthread \
     -o .build/refusals
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -38,6 +39,13 @@ chmod 755 "$scratch"
     exit 1
 }
 tail -n 1 .build/refusals.log
+cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror Tests/LibResNetTests/pictures.c $(pkg-config --cflags --libs resnet) -pthread -lm \
+    -o .build/pictures
+.build/pictures demo/digits.safetensors demo/digits >.build/pictures.log || {
+    cat .build/pictures.log
+    exit 1
+}
+tail -n 1 .build/pictures.log
 echo '#include <resnet.h>' | c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ - -I"$prefix/include"
 if "$python" -c 'import numpy' 2>/dev/null; then
     "$python" Examples/Python/workers.py

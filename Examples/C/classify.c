@@ -1,8 +1,7 @@
-/* A whole network in C: weights in, classes out.
+/* A whole network in C: pictures in, classes and embeddings out.
  *
- *     cc -std=c11 classify.c $(pkg-config --cflags --libs resnet) && ./a.out ../../demo/digits.safetensors
- *
- * The picture is a gradient, so the answer means nothing; with your own, fill `pictures` from a decoder. */
+ *     cc -std=c11 classify.c $(pkg-config --cflags --libs resnet)
+ *     ./a.out ../../demo/digits.safetensors ../../demo/digits/six_1.png ../../demo/digits/two_1.png */
 #include <resnet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,37 +13,42 @@ static void must(resnet_status status, const resnet_error *error) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 2) return fprintf(stderr, "usage: classify WEIGHTS\n"), 64;
+    if (count < 3) return fprintf(stderr, "usage: classify WEIGHTS PICTURE...\n"), 64;
     resnet_error error;
     resnet *network = NULL;
-    const resnet_options options = {.input = RESNET_BYTES};
-    must(resnet_open(arguments[1], &options, &network, &error), &error);
+    must(resnet_open(arguments[1], NULL, &network, &error), &error);
     resnet_info info;
     resnet_describe(network, &info);
 
-    enum { PICTURES = 2 };
-    const size_t bytes = (size_t)info.height * info.width * info.channels;
-    unsigned char *pictures = malloc(PICTURES * bytes);
-    float *logits = malloc(PICTURES * info.classes * sizeof *logits);
-    float *embedding = malloc(PICTURES * info.features * sizeof *embedding);
-    if (!pictures || !logits || !embedding) return 1;
-    for (size_t i = 0; i < PICTURES * bytes; i++) pictures[i] = (unsigned char)(i * 255 / (PICTURES * bytes));
-    must(resnet_predict(network, pictures, PICTURES, logits, &error), &error);
-    must(resnet_embed(network, pictures, PICTURES, embedding, &error), &error);
+    const int files = count - 2, top = info.classes < 3 ? info.classes : 3;
+    resnet_picture *pictures = calloc(files, sizeof *pictures);
+    resnet_score *scores = calloc((size_t)files * top, sizeof *scores);
+    resnet_error *each = calloc(files, sizeof *each);
+    float *embedding = calloc((size_t)files * info.features, sizeof *embedding);
+    if (!pictures || !scores || !each || !embedding) return 1;
+    for (int i = 0; i < files; i++) pictures[i].path = arguments[2 + i];
 
-    for (int picture = 0; picture < PICTURES; picture++) {
-        const float *row = logits + picture * info.classes;
-        int best = 0;
-        for (int i = 1; i < info.classes; i++)
-            if (row[i] > row[best]) best = i;
-        const char *name = resnet_class_name(network, best);
-        printf("%s, %dx%dx%d: picture %d is %s (%.3f), embedding of %d floats begins with %.3f\n", info.model,
-               info.height, info.width, info.channels, picture, name ? name : "unnamed", row[best], info.features,
-               embedding[picture * info.features]);
+    must(resnet_classify(network, pictures, files, top, scores, each, &error), &error);
+    must(resnet_embed_pictures(network, pictures, files, embedding, each, &error), &error);
+    int failed = 0;
+    for (int i = 0; i < files; i++) {
+        if (each[i].text[0]) {
+            fprintf(stderr, "%s\n", each[i].text);
+            failed = 1;
+            continue;
+        }
+        printf("%s:", pictures[i].path);
+        for (int j = 0; j < top; j++) {
+            const resnet_score *score = &scores[i * top + j];
+            const char *name = resnet_class_name(network, score->index);
+            printf(" %s %.1f%%,", name ? name : "unnamed", 100 * score->probability);
+        }
+        printf(" embedding of %d floats begins with %.3f\n", info.features, embedding[i * info.features]);
     }
     free(embedding);
-    free(logits);
+    free(each);
+    free(scores);
     free(pictures);
     resnet_close(network);
-    return 0;
+    return failed;
 }

@@ -61,6 +61,17 @@ def main():
         x = np.float32(pictures.transpose(0, 3, 1, 2) / 127.5 - 1)
         assert np.allclose(floats.predict(x), logits, atol=1e-3), "floats and bytes agree"
 
+    paths = sorted((DIGITS.parent / "digits").glob("*.png"))
+    if weights == str(DIGITS):
+        named = [path.name.split("_")[0] for path in paths]
+        files = [path.read_bytes() for path in paths]
+        for given in [paths, files]:
+            assert [scores[0].name for scores in network.classify(given, top=1)] == named, "the digits"
+        with Network(pathlib.Path(weights).read_bytes(), bytes=True) as in_memory:
+            assert np.array_equal(in_memory.predict(network.read(paths)), network.predict(in_memory.read(files)))
+            pixels = list(network.read(paths))
+            assert in_memory.classify(pixels) == network.classify(paths), "pixels of the network's size pass as they are"
+
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert all(np.array_equal(y, logits) for y in pool.map(in_fork, [pictures] * 4)), "forked workers"
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +87,8 @@ def main():
     with ThreadPoolExecutor(8) as pool:
         assert all(np.array_equal(y, logits) for y in pool.map(network.predict, [pictures] * 32)), "threads"
     for what in [lambda: Network("/nowhere.npz"), lambda: Network(weights, model="resnet51"),
-                 lambda: Network(weights, threads=-1), lambda: Network(__file__)]:
+                 lambda: Network(weights, threads=-1), lambda: Network(__file__),
+                 lambda: network.classify(["/nowhere.png"])]:
         try:
             what()
             raise AssertionError("a wrong request was taken")

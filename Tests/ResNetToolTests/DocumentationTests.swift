@@ -107,7 +107,7 @@ final class DocumentationTests: XCTestCase {
 
     func testCAndCPlusPlusCompile() throws {
         let folder = try ToolFolder()
-        let includes = ["CKernels", "CResNet"].map { "-I\(Documentation.repository)/Sources/\($0)/include" }
+        let includes = ["CKernels", "CResNetHeader"].map { "-I\(Documentation.repository)/Sources/\($0)/include" }
         let blocks = try documentation().blocks.filter { ["c", "cpp"].contains($0.language) }
         XCTAssertGreaterThanOrEqual(blocks.count, 4)
         for block in blocks {
