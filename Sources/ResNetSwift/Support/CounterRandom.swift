@@ -18,9 +18,7 @@ public struct CounterRandom: Sendable, Hashable {
 
     /// A sequence for a name, e.g. of a parameter: its values depend neither on the order of use nor on other names.
     public init(seed: UInt64, name: String) {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325  // FNV-1a; Swift's own hashes differ from run to run
-        for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        self.init(seed: seed, stream: hash)
+        self.init(seed: seed, stream: FNV1a(name).value)
     }
 
     /// 64 random bits.

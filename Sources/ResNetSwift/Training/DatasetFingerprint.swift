@@ -2,6 +2,7 @@
 
 import Glibc
 import ResNetData
+import ResNetSupport
 
 extension DatasetSlice {
     /// How many samples, and a hash of which they are and what they show. A picture file counts by its path below the folder that
@@ -51,13 +52,13 @@ extension Dataset {
         case .pictures(let images):
             let size = images.height * images.width * images.channels
             let bytes = images.pixels[sample * size..<sample * size + min(size, Self.head)]
-            return "picture \(sample) \(size) \(String(hash(bytes), radix: 16))"
+            return "picture \(sample) \(size) \(bytes.withUnsafeBytes(hexHash))"
         case .floats(let tensor):
             return tensor.withUnsafeFloats { floats in
                 let size = tensor.shape.dropFirst().reduce(1, *)
                 let part = UnsafeRawBufferPointer(
                     UnsafeBufferPointer(rebasing: floats[sample * size..<(sample + 1) * size]))
-                return "picture \(sample) \(size) \(String(hash(part.prefix(Self.head)), radix: 16))"
+                return "picture \(sample) \(size) \(hexHash(UnsafeRawBufferPointer(rebasing: part.prefix(Self.head))))"
             }
         }
     }
@@ -70,7 +71,7 @@ extension Dataset {
         guard fstat(descriptor, &about) == 0 else { return "unreadable" }
         var bytes = [UInt8](repeating: 0, count: Self.head)
         let count = max(read(descriptor, &bytes, bytes.count), 0)
-        return "\(about.st_size) \(String(hash(bytes[..<count]), radix: 16))"
+        return "\(about.st_size) \(bytes[..<count].withUnsafeBytes(hexHash))"
     }
 }
 
@@ -80,14 +81,15 @@ extension Substring {
     }
 }
 
-/// FNV-1a, 64 bits.
-private func hash(_ bytes: some Sequence<UInt8>, from start: UInt64 = 0xcbf2_9ce4_8422_2325) -> UInt64 {
-    bytes.reduce(start) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+private func hexHash(_ bytes: UnsafeRawBufferPointer) -> String {
+    var hash = FNV1a()
+    hash.add(bytes)
+    return String(hash.value, radix: 16)
 }
 
 /// The hash of lines, each ended by a line feed, in hexadecimal.
 func hexHash(of lines: [String]) -> String {
-    var state = hash(EmptyCollection())
-    for line in lines { state = hash(CollectionOfOne(0x0a), from: hash(line.utf8, from: state)) }
-    return String(state, radix: 16)
+    var hash = FNV1a()
+    for line in lines { hash.add(line + "\n") }
+    return String(hash.value, radix: 16)
 }

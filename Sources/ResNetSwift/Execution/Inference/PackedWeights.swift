@@ -82,7 +82,7 @@ extension Model {
     public var fingerprint: UInt64 {
         var hash = FNV1a()
         for spec in graph.parameters {
-            hash.add(spec.name)
+            hash.add(spec.name + "\0")
             for size in spec.shape { hash.add(size) }
             self[spec.name].withUnsafeFloats { values in
                 for value in values.prefix(16) { hash.add(Int(value.bitPattern)) }
@@ -96,7 +96,7 @@ extension Model {
 extension PlanParts {
     var packedKey: PackedKey {
         var hash = FNV1a()
-        hash.add(String(cString: ck_version()))
+        hash.add(String(cString: ck_version()) + "\0")
         hash.add(settings.block)
         hash.add(layout.constantBytes)
         if case .bytesNHWC(let scale, let shift) = options.input {
@@ -110,7 +110,7 @@ extension PlanParts {
             hash.add(offsets.count > 1 ? offsets[1] : -1)
             for offset in offsets.dropFirst(2) { hash.add(offset) }
             for node in step.nodes {
-                hash.add(graph.nodes[node].module)
+                hash.add(graph.nodes[node].module + "\0")
                 if case .batchNorm(_, let eps, _) = graph.nodes[node].operation {
                     hash.add(Int(truncatingIfNeeded: eps.bitPattern))
                 }
@@ -129,22 +129,6 @@ extension PlanParts {
     private var pictureBytes: Int {
         guard case .bytesNHWC(let scale, _) = options.input else { return 0 }
         return 2 * roundedUp(roundedUp(scale.count, to: settings.block) * 4, to: ArenaLayout.alignment)
-    }
-}
-
-/// The 64-bit FNV-1a hash: equal in every process, unlike Swift's own.
-private struct FNV1a {
-    private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
-
-    mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
-
-    mutating func add(_ number: Int) {
-        for shift in stride(from: 0, to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> shift)) }
-    }
-
-    mutating func add(_ text: String) {
-        for byte in text.utf8 { add(byte) }
-        add(UInt8(0))
     }
 }
 
