@@ -106,6 +106,7 @@ static const struct {
     void (*run)(void);
 } groups[] = {{"convolution", test_forward},     {"gradients", test_gradients}, {"pooling", test_pooling},
               {"elementwise", test_elementwise}, {"linear", test_linear},       {"pictures", test_pictures},
+              {"layer norm", test_layer_norm},   {"gelu", test_gelu},           {"attention", test_attention},
               {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimizers", test_optimizers},
               {"refusals", test_refusals},       {"sweep", test_swept_forward}, {"sweep back", test_swept_gradients}};
 

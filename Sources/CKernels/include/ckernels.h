@@ -422,6 +422,7 @@ CK_API ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn);
 }
 #endif
 
+#include "ckernels_attention.h"
 #include "ckernels_training.h"
 
 #endif

@@ -104,6 +104,10 @@ CK_API ck_status ck_relu_backward(const float *y, const float *dy, float *dx, si
 /* dx = dy y (1 - y); y is the result of the sigmoid. dx may be dy or y. */
 CK_API ck_status ck_sigmoid_backward(const float *y, const float *dy, float *dx, size_t count, int32_t threads);
 
+/* Stochastic depth (Huang et al., arXiv:1603.09382): y of each image is x / (1 - p), or 0 with probability p; y may be
+ * x. n images of `count` floats. The decision on image i is a function of seed and first + i alone. p in 0...1. */
+CK_API ck_status ck_drop_path(const float *x, float *y, int32_t n, size_t count, double p, uint64_t seed,
+                              uint64_t first, int32_t threads);
 /* Dropout: y[i] = x[i] / (1 - p), or 0 with probability p; y may be x. The decision on element i is a function of seed
  * and first + i alone (Philox4x32-10: Salmon et al., SC11), so the backward pass is the same call on dy, and parts of
  * an array may be done apart. p in 0...1. */

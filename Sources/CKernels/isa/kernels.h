@@ -260,6 +260,57 @@ typedef struct ck_activation_backward {
     size_t count;
 } ck_activation_backward;
 
+/* y = f(x) on `count` floats; y may be x. */
+typedef struct ck_activation {
+    const float *x;
+    float *y;
+    size_t count;
+} ck_activation;
+
+/* Layer norm of pixels: x, y (blocks, pixels, V), blocks so many floats apart; gamma, beta (blocks * V). */
+typedef struct ck_layer_norm_run {
+    const float *x, *gamma, *beta;
+    float *y; /* may be x */
+    ptrdiff_t x_block, y_block;
+    int32_t pixels, blocks, channels;
+    float eps;
+} ck_layer_norm_run;
+
+/* And backward, with x, dy and dx alike. sums (blocks, 2, V): those of dy xhat and of dy grow. dx: NULL for none; may
+ * be dy. */
+typedef struct ck_layer_norm_backward_run {
+    const float *x, *dy, *gamma;
+    float *dx;
+    double *sums;
+    ptrdiff_t block;
+    int32_t pixels, blocks, channels;
+    float eps;
+} ck_layer_norm_backward_run;
+
+/* A window of a map and its tokens, (blocks, rows, columns, V). Of the window only the first rows and columns lie in
+ * the map; the other tokens are loaded as zeros and not stored. */
+typedef struct ck_window {
+    float *map; /* the window's first pixel; not written by window_load */
+    float *tokens;
+    ptrdiff_t map_block, map_row; /* floats */
+    int32_t blocks, rows, columns, inside_rows, inside_columns;
+} ck_window;
+
+/* `count` tokens, dense (blocks, count, V), and the same as the weights of a product: see isa/attention.inc. */
+typedef struct ck_tokens {
+    float *dense, *matrix;
+    int32_t blocks, count;
+} ck_tokens;
+
+/* Softmax of scale x in place, along the rows or the columns: see isa/attention.inc. Backward x is dy and becomes dx,
+ * and y the result of the forward pass, laid out alike. */
+typedef struct ck_softmax_run {
+    float *x;
+    const float *y;
+    int32_t rows, columns;
+    float scale;
+} ck_softmax_run;
+
 /* The optimizers' coefficients, prepared in double and rounded once: see train/optimizer.c. */
 typedef struct ck_sgd_job {
     float *w, *velocity;
@@ -320,6 +371,19 @@ typedef struct ck_combination {
     X(normalize_backward_dx, const ck_normalize_backward *)                                                            \
     X(relu_backward, const ck_activation_backward *)                                                                   \
     X(sigmoid_backward, const ck_activation_backward *)                                                                \
+    X(gelu, const ck_activation *)                                                                                     \
+    X(gelu_backward, const ck_activation_backward *)                                                                   \
+    X(layer_norm, const ck_layer_norm_run *)                                                                           \
+    X(layer_norm_backward, const ck_layer_norm_backward_run *)                                                         \
+    X(window_load, const ck_window *)                                                                                  \
+    X(window_store, const ck_window *)                                                                                 \
+    X(tokens_to_panels, const ck_tokens *)                                                                             \
+    X(panels_to_tokens, const ck_tokens *)                                                                             \
+    X(tokens_to_columns, const ck_tokens *)                                                                            \
+    X(softmax_rows, const ck_softmax_run *)                                                                            \
+    X(softmax_rows_backward, const ck_softmax_run *)                                                                   \
+    X(softmax_columns, const ck_softmax_run *)                                                                         \
+    X(softmax_columns_backward, const ck_softmax_run *)                                                                \
     X(sgd, const ck_sgd_job *)                                                                                         \
     X(adam, const ck_adam_job *)                                                                                       \
     X(sum_of_squares, const ck_square_sum *)                                                                           \

@@ -1,5 +1,6 @@
-/* ReLU and sigmoid backward, both from the stored result, and dropout. */
+/* ReLU and sigmoid backward, both from the stored result, dropout and stochastic depth. */
 #include <math.h>
+#include <string.h>
 
 #include "ops/ops.h"
 
@@ -75,5 +76,40 @@ ck_status ck_dropout(const float *x, float *y, size_t count, double p, uint64_t 
     dropout job = {.x = x, .y = y, .seed = seed, .first = first, .threshold = (uint64_t)ceil(p * 0x1p32)};
     job.scale = p < 1 ? (float)(1 / (1 - p)) : 0;
     ck_run_flat(threads, count, 8, drop_range, &job);
+    return CK_OK;
+}
+
+typedef struct drop_path {
+    dropout all;
+    int64_t count; /* floats of an image */
+} drop_path;
+
+/* Items are floats; a range may begin and end within an image. */
+static void drop_path_range(void *context, int64_t begin, int64_t end) {
+    const drop_path *d = context;
+    while (begin < end) {
+        const int64_t image = begin / d->count, left = d->count - begin % d->count;
+        const int64_t stop = end - begin < left ? end : begin + left;
+        const uint64_t element = d->all.first + (uint64_t)image;
+        uint32_t r[4];
+        philox(element / 4, d->all.seed, r);
+        if (r[element % 4] < d->all.threshold)
+            memset(d->all.y + begin, 0, (size_t)(stop - begin) * sizeof(float));
+        else
+            for (int64_t i = begin; i < stop; i++) d->all.y[i] = d->all.x[i] * d->all.scale;
+        begin = stop;
+    }
+}
+
+ck_status ck_drop_path(const float *x, float *y, int32_t n, size_t count, double p, uint64_t seed, uint64_t first,
+                       int32_t threads) {
+    size_t all;
+    if (!x || !y || n < 1 || __builtin_mul_overflow(count, (size_t)n, &all) || ck_bad_count(all, threads) ||
+        !(p >= 0 && p <= 1))
+        return CK_INVALID_ARGUMENT;
+    drop_path job = {{.x = x, .y = y, .seed = seed, .first = first, .threshold = (uint64_t)ceil(p * 0x1p32)},
+                     (int64_t)count};
+    job.all.scale = p < 1 ? (float)(1 / (1 - p)) : 0;
+    ck_run_flat(threads, all, 1, drop_path_range, &job);
     return CK_OK;
 }

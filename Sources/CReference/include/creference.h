@@ -102,6 +102,28 @@ double cr_soft_cross_entropy(const float *x, const float *targets, int rows, int
 double cr_bce_with_logits(const float *x, const float *targets, int rows, int n, const float *positive_weights,
                           double *dx);
 
+/* ---------------------------------------------------------------- layer norm, GELU, attention */
+
+void cr_gelu(const float *x, size_t count, double *y);
+void cr_gelu_backward(const float *x, const float *dy, size_t count, double *dx);
+/* Over the c channels of each pixel of x (N, C, plane). */
+void cr_layer_norm(const float *x, int n, int c, size_t plane, const float *gamma, const float *beta, double eps,
+                   double *y);
+void cr_layer_norm_backward(const float *x, const float *dy, int n, int c, size_t plane, const float *gamma, double eps,
+                            double *dx, double *dgamma, double *dbeta);
+
+/* qkv (N, 3 C, H, W): queries, keys, values, each of `heads` parts; y (N, C, H, W). Windows divide the map. */
+typedef struct cr_attention {
+    int n, c, heads, h, w, window_h, window_w;
+    double scale;
+} cr_attention;
+
+void cr_window_attention(const cr_attention *s, const float *qkv, double *y);
+void cr_window_attention_backward(const cr_attention *s, const float *qkv, const float *dy, double *dqkv);
+/* A = softmax_j(scale sum_t k_ti v_tj), y_ti = sum_j A_ij q_tj; the windows do not count. */
+void cr_channel_attention(const cr_attention *s, const float *qkv, double *y);
+void cr_channel_attention_backward(const cr_attention *s, const float *qkv, const float *dy, double *dqkv);
+
 /* ---------------------------------------------------------------- layout: NCHW <-> (N, C/block, H, W, block) */
 
 /* Floats in the blocked buffer; plane = H W. */
