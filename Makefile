@@ -7,6 +7,8 @@ CORE_PACKAGES = libopenblas-dev libomp-dev cmake make gcc g++ pkg-config
 # The Swift runtime goes into the program: it starts sooner and runs where no Swift is installed.
 RELEASE = -c release --static-swift-stdlib
 SWIFT_FILES = $$(git ls-files '*.swift')
+# Each test in a process of its own; what fails prints its messages at the end.
+SWIFT_TEST = swift test --skip-build --disable-swift-testing --parallel
 # The kernels' own tables go through every instruction set by themselves (make test); these are whole networks.
 LESSER_ISAS = $(if $(filter x86_64,$(shell uname -m)),avx2) portable
 NETWORK_TESTS = ParityTests|InferencePlanTests|PackedWeightsTests|GradientParityTests|TrainingPlanTests
@@ -25,22 +27,26 @@ demo: build ## Builds, trains on handwritten digits, reads 20 of them, times a R
 test: deps deps-core ## Builds and runs all tests.
 	$(MAKE) test-core
 	swift build --build-tests
-	swift test --skip-build --disable-swift-testing
+	$(SWIFT_TEST) --xunit-output .build/tests.xml
 
 test-core: deps-core ## The C core alone: every kernel of every instruction set of this machine against the reference.
 	cmake -S . -B .build/core-tests -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
 	cmake --build .build/core-tests -j
+	.build/core-tests/Tests/CoreTests/check_reference
 	.build/core-tests/Tests/CoreTests/check_core
 
-test-asan: deps ## Runs the kernels' tests under AddressSanitizer and UBSan (leaks aside: XCTest and libomp have some).
-	swift build --build-tests --sanitize=address -Xcc -fsanitize=undefined --scratch-path .build/asan
-	ASAN_OPTIONS=detect_leaks=0 swift test --skip-build --disable-swift-testing --sanitize=address \
-		--scratch-path .build/asan --filter CKernelsTests
+# Leaks aside: those that are found are of the OpenMP library.
+test-asan: deps-core ## The C core's tests under AddressSanitizer and UBSan; the long tables in part.
+	cmake -S . -B .build/asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON \
+		-DCMAKE_C_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+	cmake --build .build/asan -j
+	ASAN_OPTIONS=detect_leaks=0 .build/asan/Tests/CoreTests/check_reference
+	ASAN_OPTIONS=detect_leaks=0 .build/asan/Tests/CoreTests/check_core --every 7
 
 test-isa: deps ## Whole networks, forward and backward, on the instruction sets below this machine's best.
 	swift build --build-tests
 	for isa in $(LESSER_ISAS); do \
-		CK_ISA=$$isa swift test --skip-build --disable-swift-testing --filter "ResNetSwiftTests.($(NETWORK_TESTS))" || exit 1; \
+		CK_ISA=$$isa $(SWIFT_TEST) --filter "ResNetSwiftTests.($(NETWORK_TESTS))" || exit 1; \
 	done
 
 examples: deps ## Builds the programs of Examples/ and runs each on small data that it draws (a few minutes).

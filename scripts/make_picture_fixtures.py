@@ -27,6 +27,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from torchvision import transforms
 from torchvision.transforms import functional
 
+import c_tables
 from picture_kinds import bmp_files, exif, gif_files, oriented_files, refused_files, saved, scene, tiff_files, webp_files
 
 OUT = Path(__file__).resolve().parent.parent / "Tests" / "Fixtures" / "pictures"
@@ -95,42 +96,47 @@ RESIZES = [  # height, width, channels, out height, out width, box
 ]
 
 
-def resize_cases(blob):
-    cases = []
+def resize_text(height, width, channels, seed, out_height, out_width, name, box):
+    """A row of the C table: shapes, box and the hash of Pillow's pixels."""
+    source = pattern(height, width, channels, seed)
+    result = image(source).resize((out_width, out_height), FILTERS[name], box=box)
+    edges = ", ".join(repr(float(v)) for v in box or (0, 0, width, height))
+    return (
+        f"    {{{height}, {width}, {channels}, {seed}, {out_height}, {out_width}, CK_{name.upper()},\n"
+        f"     {{{edges}}}, 0x{fnv1a(pixels(result))}}},"
+    )
+
+
+def listed_resizes():
     for seed, (height, width, channels, out_height, out_width, box) in enumerate(RESIZES):
-        for name, resample in FILTERS.items():
-            source = pattern(height, width, channels, seed)
-            result = image(source).resize((out_width, out_height), resample, box=box)
-            cases.append(
-                {
-                    "height": height, "width": width, "channels": channels, "seed": seed, "filter": name,
-                    "box": box or [0, 0, width, height], "outHeight": out_height, "outWidth": out_width,
-                    **blob.add(pixels(result)),
-                }
-            )  # fmt: skip
-    return cases
+        for name in FILTERS:
+            yield resize_text(height, width, channels, seed, out_height, out_width, name, box)
 
 
-def resize_hashes(rng):
-    cases = []
+def random_resizes(rng):
     for seed in range(160):
         height, width, out_height, out_width = (int(v) for v in np.exp(rng.uniform(0, np.log(130), 4)).round())
         channels = int(rng.choice([1, 3, 4]))
-        box = [0.0, 0.0, float(width), float(height)]
+        box = None
         if seed % 3 == 0:
             left, right = sorted(float(np.float32(v)) for v in rng.uniform(0, width, 2))
             top, bottom = sorted(float(np.float32(v)) for v in rng.uniform(0, height, 2))
             if right - left > 0.1 and bottom - top > 0.1:
                 box = [left, top, right, bottom]
         name = ["bilinear", "bicubic"][seed % 2]
-        result = image(pattern(height, width, channels, seed)).resize((out_width, out_height), FILTERS[name], box=box)
-        cases.append(
-            {
-                "height": height, "width": width, "channels": channels, "seed": seed, "filter": name, "box": box,
-                "outHeight": out_height, "outWidth": out_width, "hash": fnv1a(pixels(result)),
-            }
-        )  # fmt: skip
-    return cases
+        yield resize_text(height, width, channels, seed, out_height, out_width, name, box)
+
+
+def write_resizes():
+    rows = [*listed_resizes(), *random_resizes(np.random.default_rng(2))]
+    c_tables.write_header(
+        "pinned_resizes.h",
+        f"Resized patterns and the FNV-1a hashes of their pixels in Pillow {PIL.__version__}: the box is left, top, right,"
+        " bottom. Written by scripts/make_picture_fixtures.py.",
+        '#include <stdint.h>\n\n#include "ckernels.h"\n\n'
+        "static const struct {\n    int height, width, channels, seed, out_height, out_width;\n    ck_filter filter;\n"
+        "    double box[4];\n    uint64_t hash;\n} resizes[] = {\n" + "\n".join(rows) + "\n};\n",
+    )
 
 
 # ---------------------------------------------------------------- torchvision's transforms
@@ -369,14 +375,13 @@ def main():
     for old in OUT.iterdir():
         old.unlink()
     blob = Blob()
+    write_resizes()
     kinds = [webp_files, gif_files, bmp_files, tiff_files, lambda rng: oriented_files(rng, chunk)]
     index = {
         "versions": {
             "Pillow": PIL.__version__, "libjpeg_turbo": PIL.features.version("libjpeg_turbo"),
             "torchvision": torchvision.__version__.split("+")[0], "torch": torch.__version__.split("+")[0],
         },
-        "resize": resize_cases(blob),
-        "resizeHashes": resize_hashes(np.random.default_rng(2)),
         "transformHashes": transform_hashes(),
         "pipeline": pipeline_case(np.random.default_rng(3), blob),
         "colorHashes": color_hashes(),

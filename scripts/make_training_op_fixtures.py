@@ -1,4 +1,4 @@
-"""Writes Tests/Fixtures/training/operations.json: what PyTorch's losses and optimizers give on small seeded data.
+"""Writes Tests/CoreTests/pinned_training.h: what PyTorch's losses and optimizers give on small seeded data.
 
     python3 scripts/make_training_op_fixtures.py
 
@@ -6,13 +6,11 @@ losses       kind, its settings, logits and targets -> loss and gradient, in flo
 optimizers   name, its settings, start, gradients of each step -> parameters after each step, in float32
 """
 
-import json
-import pathlib
-
 import torch
 from torch.nn import functional as F
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "Tests" / "Fixtures" / "training"
+import c_tables
+
 ROWS, CLASSES, COUNT, STEPS = 4, 5, 19, 4
 
 
@@ -87,12 +85,77 @@ def optimizers(generator):
     return made
 
 
+KINDS = ["cross entropy", "soft cross entropy", "binary cross entropy"]
+TYPES = """\
+enum { PINNED_ROWS = %d, PINNED_CLASSES = %d, PINNED_COUNT = %d, PINNED_STEPS = %d };
+
+typedef struct {
+    int kind; /* %s */
+    double smoothing, loss;
+    float logits[PINNED_ROWS * PINNED_CLASSES];
+    double gradient[PINNED_ROWS * PINNED_CLASSES];
+    int32_t labels[PINNED_ROWS];
+    float targets[PINNED_ROWS * PINNED_CLASSES];
+    int weighted;
+    float weights[PINNED_CLASSES];
+} pinned_loss;
+
+typedef struct {
+    const char *name;
+    int is_sgd;
+    ck_sgd sgd;
+    ck_adam adam;
+    float start[PINNED_COUNT], gradients[PINNED_STEPS][PINNED_COUNT];
+    double after[PINNED_STEPS][PINNED_COUNT];
+} pinned_optimizer;
+"""
+
+
+def loss_text(item):
+    fields = [f".kind = {KINDS.index(item['kind'])}", f".smoothing = {item['smoothing']!r}", f".loss = {item['loss']!r}"]
+    if item["weights"]:
+        fields += [".weighted = 1", f".weights = {c_tables.numbers(item['weights'])}"]
+    for key in ("labels", "targets", "logits", "gradient"):
+        if key in item:
+            fields.append(f".{key} = {c_tables.numbers(item[key])}")
+    return "    {" + ",\n     ".join(fields) + "}"
+
+
+def optimizer_text(item):
+    settings = {key: item[key] for key in ("lr", "weight_decay")}
+    if item["name"] == "sgd":
+        settings |= {key: item[key] for key in ("momentum", "dampening")} | {"nesterov": int(item["nesterov"])}
+    else:
+        settings |= {"beta1": item["betas"][0], "beta2": item["betas"][1], "eps": item["eps"]}
+        settings["decoupled"] = int(item["name"] == "adamw")
+    values = ", ".join(f".{key} = {value!r}" for key, value in settings.items())
+    is_sgd = item["name"] == "sgd"
+    title = ", ".join([item["name"]] + [f"{key} {value!r}" for key, value in settings.items() if value])
+    fields = [f'.name = "{title}"', f".is_sgd = {int(is_sgd)}", f".{'sgd' if is_sgd else 'adam'} = {{{values}}}"]
+    fields.append(f".start = {c_tables.numbers(item['start'])}")
+    for key in ("gradients", "after"):
+        fields.append(f".{key} = {{" + ",\n      ".join(c_tables.numbers(step) for step in item[key]) + "}")
+    return "    {" + ",\n     ".join(fields) + "}"
+
+
+def write(made_losses, made_optimizers):
+    kinds = ", ".join(f"{number}: {kind}" for number, kind in enumerate(KINDS))
+    body = "#include <stdint.h>\n\n#include \"ckernels.h\"\n\n" + TYPES % (ROWS, CLASSES, COUNT, STEPS, kinds)
+    for kind, items in (("loss", map(loss_text, made_losses)), ("optimizer", map(optimizer_text, made_optimizers))):
+        plural = "losses" if kind == "loss" else "optimizers"
+        body += f"\nstatic const pinned_{kind} pinned_{plural}[] = {{\n" + ",\n".join(items) + "};\n"
+    c_tables.write_header(
+        "pinned_training.h",
+        f"What PyTorch {torch.__version__.split('+')[0]} gives on small seeded data: losses and their gradients in float64"
+        " from float32 inputs, and parameters after each step of an optimizer in float32. Written by"
+        " scripts/make_training_op_fixtures.py.",
+        body)
+
+
 def main():
     generator = torch.Generator().manual_seed(20)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    data = {"torch": torch.__version__, "rows": ROWS, "classes": CLASSES, "losses": losses(generator),
-            "optimizers": optimizers(generator)}
-    (FOLDER / "operations.json").write_text(json.dumps(data) + "\n")
+    made_losses = losses(generator)
+    write(made_losses, optimizers(generator))
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ for cc in "${compilers[@]}"; do
     fi
 
     say "$cc: every kernel against the reference"
-    # Every instruction set by the first compiler, the portable one by the others (Tests/CKernelsTests run clang's on all).
-    if [ "$cc" = "${compilers[0]}" ]; then isa=; else isa=portable; fi
+    # gcc's build of every instruction set is checked by make test-core already.
+    if [ "$cc" = gcc ]; then isa=portable; else isa=; fi
     CK_ISA=$isa "$work/core/Tests/CoreTests/check_core" | tail -n 1
 
     say "$cc: teams of threads, control groups"
@@ -104,5 +104,5 @@ quietly cmake --build "$work" -j"$(nproc)"
 "$work/convolution"
 "$work/resize"
 if ldd "$work/convolution" | grep -E 'omp|blas'; then fail "the serial program still needs these"; fi
-CK_ISA=portable "$work/ckernels/Tests/CoreTests/check_core" | tail -n 1
+CK_ISA=portable "$work/ckernels/Tests/CoreTests/check_core" --every 7 | tail -n 1
 say "all embedded"

@@ -9,11 +9,6 @@
 #include <unistd.h>
 
 static long checks, failures;
-static struct {
-    void *pages;
-    size_t bytes; /* with the guard page */
-} memory[1 << 12];
-static size_t held;
 
 int check(int passed, const char *what, ...) {
     checks++;
@@ -39,35 +34,100 @@ void check_equal(const float *actual, const double *expected, size_t count, cons
     check_close(actual, expected, count, NULL, 0, 0, what);
 }
 
-/* The last byte lies before a page that nobody may touch, so whoever reads or writes beyond a buffer ends the test. A
- * buffer then starts as far from a cache line as its size leaves: at one for multiples of 64 bytes (packed weights and
- * workspaces), at a whole channel block for blocked pictures, which is all that the library asks for. */
+void let_threads_sleep(char **arguments) {
+    if (getenv("OMP_WAIT_POLICY")) return;
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    execv("/proc/self/exe", arguments); /* where it cannot (qemu), they spin */
+}
+
+long checks_so_far(void) { return checks; }
+
+int end_of_checks(const char *program) {
+    printf("%s %s: %ld checks, %ld failed\n", program, ck_version(), checks, failures);
+    return failures != 0 || checks == 0;
+}
+
+/* ---- memory
+ *
+ *     | no access | slack | bytes | no access |        or        | no access | bytes | slack | no access |
+ *
+ * Whoever reads or writes beyond a buffer ends the test; whoever writes into the slack fails it. A buffer that ends at
+ * the second page starts as far from a cache line as its size leaves: at one for multiples of 64 bytes (packed weights
+ * and workspaces), at a whole channel block for blocked pictures, which is all that the library asks for. Released
+ * mappings of few pages are kept for the next buffer of the same size. */
+
+typedef struct {
+    char *room; /* between the two pages */
+    size_t room_bytes, bytes;
+    int at_start;
+} piece;
+
+enum { MOST_PIECES = 1 << 14, KEPT_PAGES = 64, KEPT_EACH = 64 };
+static piece pieces[MOST_PIECES];
+static size_t held;
+static int starts;
+static char *kept[KEPT_PAGES + 1][KEPT_EACH];
+static size_t kept_count[KEPT_PAGES + 1];
+
+static size_t page_size(void) {
+    static size_t page;
+    if (!page) page = (size_t)sysconf(_SC_PAGESIZE);
+    return page;
+}
+
+static char *map_room(size_t room) {
+    const size_t page = page_size(), pages = room / page;
+    if (pages <= KEPT_PAGES && kept_count[pages]) return kept[pages][--kept_count[pages]];
+    char *all = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED || mprotect(all + page, room, PROT_READ | PROT_WRITE)) return NULL;
+    return all + page;
+}
+
+static void unmap_room(char *room, size_t bytes) {
+    const size_t page = page_size(), pages = bytes / page;
+    if (pages <= KEPT_PAGES && kept_count[pages] < KEPT_EACH)
+        kept[pages][kept_count[pages]++] = room;
+    else
+        munmap(room - page, bytes + 2 * page);
+}
+
+int place_at_start(int yes) {
+    const int before = starts;
+    starts = yes;
+    return before;
+}
+
 void *allocate(size_t bytes) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (bytes + page - 1) / page * page;
-    char *pages = MAP_FAILED;
-    if (held < sizeof memory / sizeof *memory)
-        pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED || mprotect(pages + room, page, PROT_NONE)) {
+    const size_t page = page_size(), room = (bytes + page - 1) / page * page + (bytes == 0) * page;
+    char *start = held < MOST_PIECES ? map_room(room) : NULL;
+    if (!start) {
         printf("the tests ran out of memory at %zu bytes\n", bytes);
         exit(2);
     }
-    memory[held].pages = pages;
-    memory[held++].bytes = room + page;
-    return pages + room - bytes;
+    cr_poison(start, room);
+    pieces[held++] = (piece){start, room, bytes, starts};
+    return starts ? start : start + room - bytes;
 }
 
-void release_all(void) {
-    while (held--) munmap(memory[held].pages, memory[held].bytes);
-    held = 0;
+size_t mark(void) { return held; }
+
+void release(size_t to_mark) {
+    while (held > to_mark) {
+        const piece *p = &pieces[--held];
+        const size_t slack = p->room_bytes - p->bytes;
+        check(cr_count_poison(p->at_start ? p->room + p->bytes : p->room, slack) == slack,
+              "something was written beside a buffer of %zu bytes", p->bytes);
+        unmap_room(p->room, p->room_bytes);
+    }
 }
 
-float *floats(size_t count) {
-    float *made = allocate(count * sizeof *made);
-    cr_poison(made, count * sizeof *made);
-    return made;
-}
+void release_all(void) { release(0); }
+
+float *floats(size_t count) { return allocate(count * sizeof(float)); }
 
 double *doubles(size_t count) { return memset(allocate(count * sizeof(double)), 0, count * sizeof(double)); }
+
+float *copied(const float *x, size_t count) { return memcpy(floats(count), x, count * sizeof *x); }
 
 float *uniform(size_t count, uint64_t seed, double low, double high) {
     float *made = floats(count);
@@ -101,68 +161,7 @@ void check_surplus(const float *x, int n, int c, size_t plane, const char *what)
     check(cr_surplus_nonzero(x, n, c, plane, ck_block()) == 0, "%s: surplus channels are not zero", what);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} groups[] = {{"convolution", test_forward},     {"gradients", test_gradients}, {"pooling", test_pooling},
-              {"elementwise", test_elementwise}, {"linear", test_linear},       {"pictures", test_pictures},
-              {"layer norm", test_layer_norm},   {"gelu", test_gelu},           {"attention", test_attention},
-              {"batch norm", test_batch_norm},   {"losses", test_losses},       {"optimizers", test_optimizers},
-              {"refusals", test_refusals},       {"sweep", test_swept_forward}, {"sweep back", test_swept_gradients}};
-
-/* Caches to plan for: the machine's, and some so small or so large that every block size is another. CK_CACHES holds
- * the test to its own. */
-static const ck_caches pretended[] = {{.l1 = {4 << 10, 1}, .l2 = {24 << 10, 1}, .l3 = {0, 1}},
-                                      {.l1 = {2 << 20, 1}, .l2 = {256 << 20, 1}, .l3 = {(size_t)4 << 30, 2}}};
-
-static const char *only = "";
-
-static void run_group(size_t group, ck_isa isa, const char *caches) {
-    const long before = checks;
-    if (strncmp(groups[group].name, only, strlen(only))) return;
-    groups[group].run();
-    release_all();
-    printf("%-8s %-12s %6ld checks%s\n", ck_isa_name(isa), groups[group].name, checks - before, caches);
-    fflush(stdout);
-}
-
-/* The groups whose kernels are planned, once more under the pretended caches. */
-static int run_with_other_caches(ck_isa isa) {
-    static const char *const names[] = {", small caches", ", large caches"};
-    ck_caches own;
-    if (ck_caches_active(&own) != CK_OK) return 0;
-    for (size_t c = 0; c < sizeof pretended / sizeof *pretended; c++) {
-        if (ck_caches_force(&pretended[c]) != CK_OK) return 0;
-        for (size_t i = 0; i < 2; i++) run_group(i, isa, names[c]);
-    }
-    return ck_caches_force(&own) == CK_OK;
-}
-
-/* check_core [--version | group]: all groups, or the one whose name begins so, under every instruction set of this
- * machine, or under the one that CK_ISA names. */
-int main(int count, char **arguments) {
-    if (count == 2 && !strcmp(arguments[1], "--version")) {
-        printf("%s\n", ck_version());
-        return 0;
-    }
-    if (count == 2) only = arguments[1];
-    const ck_status status = ck_init();
-    if (status != CK_OK) {
-        printf("%s\n", ck_status_string(status));
-        return 2;
-    }
-    const char *wanted = getenv("CK_ISA");
-    const ck_isa chosen = ck_isa_active();
-    for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--) {
-        if (ck_isa_available((ck_isa)isa) != CK_OK || (wanted && *wanted && isa != (int)chosen)) continue;
-        if (ck_isa_force((ck_isa)isa) != CK_OK) return 2;
-        for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) run_group(i, (ck_isa)isa, "");
-        const char *caches = getenv("CK_CACHES");
-        if (!(caches && *caches) && !run_with_other_caches((ck_isa)isa)) return 2;
-    }
-    printf("ckernels %s: %ld checks, %ld failed\n", ck_version(), checks, failures);
-    return failures != 0 || checks == 0;
-}
+/* ---- convolutions */
 
 ck_conv_desc description(const cr_conv *s, int32_t threads) {
     return (ck_conv_desc){.batch = s->n,
@@ -180,4 +179,12 @@ ck_conv_desc description(const cr_conv *s, int32_t threads) {
                           .dilation_width = s->dilation_w,
                           .groups = s->groups,
                           .threads = threads};
+}
+
+const char *shape_text(const cr_conv *s) {
+    static char text[160];
+    snprintf(text, sizeof text, "%dx%dx%dx%d -> %d, %dx%d/%d,%d pad %d,%d dilation %d,%d groups %d", s->n, s->c, s->h,
+             s->w, s->k, s->kernel_h, s->kernel_w, s->stride_h, s->stride_w, s->pad_h, s->pad_w, s->dilation_h,
+             s->dilation_w, s->groups);
+    return text;
 }

@@ -53,6 +53,16 @@ static const cr_conv shapes[] = {
     SQUARE(2, 24, 24, 7, 15, 3, 2, 1, 1, 3),
     SQUARE(1, 36, 36, 9, 8, 3, 1, 2, 2, 9),
     SQUARE(1, 40, 40, 6, 11, 5, 1, 2, 1, 40),
+    /* groups of whole blocks and of parts of blocks, with more and fewer channels out; depthwise with a multiplier */
+    SQUARE(1, 64, 64, 6, 7, 3, 1, 1, 1, 4),
+    SQUARE(1, 64, 32, 6, 7, 3, 2, 1, 1, 2),
+    SQUARE(1, 256, 256, 5, 6, 3, 2, 1, 1, 32),
+    SQUARE(1, 34, 6, 6, 7, 3, 1, 1, 1, 2),
+    SQUARE(1, 24, 48, 6, 7, 3, 1, 1, 1, 2),
+    SQUARE(1, 16, 32, 6, 7, 3, 1, 1, 1, 16),
+    SQUARE(1, 32, 32, 9, 8, 5, 1, 2, 1, 32),
+    SQUARE(1, 32, 32, 5, 5, 1, 1, 0, 1, 32),
+    SQUARE(2, 64, 128, 5, 6, 1, 2, 0, 1, 2),
 };
 
 /* First layers, from planes and from bytes too. */
@@ -61,14 +71,22 @@ static const cr_conv stems[] = {
     SQUARE(1, 1, 20, 12, 13, 7, 2, 3, 1, 1),  SQUARE(1, 8, 33, 9, 14, 7, 2, 3, 1, 1),
     SQUARE(1, 4, 16, 16, 17, 3, 1, 1, 1, 1),  SQUARE(2, 2, 15, 9, 31, 3, 2, 1, 1, 1),
     SQUARE(1, 3, 31, 37, 40, 11, 4, 2, 1, 1), SQUARE(1, 3, 64, 1, 1, 7, 2, 3, 1, 1),
-    SQUARE(1, 3, 16, 9, 9, 4, 4, 0, 1, 1),
+    SQUARE(1, 3, 16, 9, 9, 4, 4, 0, 1, 1),    SQUARE(1, 3, 64, 32, 32, 7, 2, 3, 1, 1),
+    SQUARE(2, 3, 64, 33, 47, 7, 2, 3, 1, 1),  SQUARE(1, 4, 64, 11, 10, 7, 2, 3, 1, 1),
+    SQUARE(1, 3, 17, 21, 19, 7, 2, 3, 1, 1),  SQUARE(1, 3, 16, 32, 32, 3, 1, 1, 1, 1),
+    SQUARE(1, 3, 64, 57, 60, 11, 4, 2, 1, 1), SQUARE(1, 3, 96, 40, 41, 13, 3, 0, 1, 1),
+    SQUARE(1, 5, 31, 7, 7, 5, 1, 2, 1, 1),    SQUARE(1, 3, 64, 8, 224, 7, 2, 3, 1, 1),
+    SQUARE(4, 3, 64, 2, 3, 7, 2, 3, 1, 1),    {1, 3, 12, 11, 32, 3, 5, 2, 1, 0, 2, 1, 1, 1},
+    SQUARE(1, 3, 32, 14, 13, 3, 1, 2, 2, 1),
 };
 
 /* Many more, made by rules: sweep.c. */
-enum { SWEEP_MOST = 400 };
+enum { SWEEP_MOST = 600 };
 typedef struct sweep {
     cr_conv shapes[SWEEP_MOST];
     size_t count;
+    /* Where the kinds begin: sizes and channels around the edges of blocks and tiles first. */
+    size_t kernels, random;
 } sweep;
 const sweep *all_of_sweep(void);
 

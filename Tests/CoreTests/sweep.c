@@ -55,6 +55,13 @@ static void kernels(sweep *s) {
         append(s, (cr_conv)SQUARE(1, 16, 20, span + 5, span + 4, kernel, stride, pad, dilation, 1));
         append(s, (cr_conv)SQUARE(1, 5, 16, least, span + 3, kernel, stride, pad, dilation, 1));
     }
+    static const cr_conv oblong[] = {
+        {1, 16, 9, 8, 32, 1, 7, 1, 1, 0, 3, 1, 1, 1},  {1, 16, 9, 8, 32, 7, 1, 1, 1, 3, 0, 1, 1, 1},
+        {1, 17, 9, 10, 16, 3, 5, 1, 2, 1, 2, 1, 1, 1}, {1, 16, 11, 10, 17, 3, 3, 2, 1, 0, 1, 2, 1, 1},
+        {1, 16, 6, 7, 16, 3, 3, 1, 1, 1, 0, 1, 1, 1},  {1, 16, 7, 9, 16, 1, 1, 1, 2, 0, 0, 1, 1, 1},
+        {1, 16, 7, 9, 16, 1, 1, 2, 2, 1, 1, 1, 1, 1},  {1, 16, 7, 9, 16, 1, 1, 3, 3, 0, 0, 1, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof oblong / sizeof *oblong; i++) append(s, oblong[i]);
 }
 
 static uint64_t state;
@@ -90,8 +97,10 @@ const sweep *all_of_sweep(void) {
     if (made.count == 0) {
         channels(&made);
         sizes(&made);
+        made.kernels = made.count;
         kernels(&made);
-        random_shapes(&made, 100);
+        made.random = made.count;
+        random_shapes(&made, 250);
     }
     return &made;
 }

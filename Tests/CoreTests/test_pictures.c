@@ -1,8 +1,11 @@
-/* Bytes: layout, floats, and resizing, whose pixels must be Pillow's, compared by hash. */
-#include <stdlib.h>
+/* Bytes: resizing, whose pixels must be Pillow's, compared by hash; turning, interleaving, and what the color changes
+ * refuse (their pixels are checked with the transforms that use them, Tests/ResNetSwiftTests). */
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "harness.h"
+#include "pinned_resizes.h"
 
 /* The pattern and hash of scripts/make_picture_fixtures.py. */
 static void pattern(uint8_t *bytes, size_t count, uint32_t seed) {
@@ -19,153 +22,19 @@ static uint64_t hash(const uint8_t *bytes, size_t count) {
     return value;
 }
 
-/* From Tests/Fixtures/pictures/index.json, written by Pillow 13.0.0. */
-static const struct {
-    int height, width, channels, seed, out_height, out_width;
-    ck_filter filter;
-    double box[4];
-    uint64_t hash;
-} resizes[] = {
-    {4,
-     4,
-     3,
-     0,
-     53,
-     2,
-     CK_BILINEAR,
-     {0.7516043186187744, 0.22058650851249695, 2.9142420291900635, 1.0998774766921997},
-     0xc589ce9e087e7399},
-    {58,
-     7,
-     4,
-     9,
-     114,
-     18,
-     CK_BICUBIC,
-     {2.85036039352417, 9.963067054748535, 5.361183166503906, 11.37785530090332},
-     0x9ed683f5f6670395},
-    {108,
-     1,
-     4,
-     18,
-     3,
-     15,
-     CK_BILINEAR,
-     {0.06402423232793808, 49.32577133178711, 0.18480268120765686, 72.2186050415039},
-     0xf90c77016df336ad},
-    {21,
-     29,
-     3,
-     27,
-     77,
-     3,
-     CK_BICUBIC,
-     {4.4426350593566895, 11.945390701293945, 11.327601432800293, 20.171104431152344},
-     0x720acdbbe27c02f2},
-    {114,
-     5,
-     4,
-     36,
-     26,
-     35,
-     CK_BILINEAR,
-     {0.0588190071284771, 19.406002044677734, 4.463079452514648, 109.03147888183594},
-     0xd04abdc8495f4db3},
-    {2,
-     4,
-     4,
-     45,
-     1,
-     40,
-     CK_BICUBIC,
-     {1.4554520845413208, 0.04360038787126541, 2.623713493347168, 0.4344722032546997},
-     0xd603a9d55f67a29c},
-    {103,
-     44,
-     1,
-     54,
-     2,
-     53,
-     CK_BILINEAR,
-     {15.096762657165527, 25.05108070373535, 35.932960510253906, 37.89462661743164},
-     0xb3e78a6751e959e2},
-    {88, 3, 4, 63, 2, 79, CK_BICUBIC, {0.0, 0.0, 3.0, 88.0}, 0x1618e5b200ea9684},
-    {3,
-     9,
-     1,
-     72,
-     2,
-     90,
-     CK_BILINEAR,
-     {0.8476983904838562, 1.1172090768814087, 1.7379661798477173, 2.4874582290649414},
-     0x0e1c77bc3c61670d},
-    {78, 2, 4, 81, 89, 7, CK_BICUBIC, {0.0, 0.0, 2.0, 78.0}, 0x80b697d7670f2bff},
-    {6,
-     60,
-     4,
-     90,
-     29,
-     13,
-     CK_BILINEAR,
-     {40.95561981201172, 4.659731864929199, 53.75843048095703, 5.802700042724609},
-     0xf667e956b3a3bcbc},
-    {52,
-     2,
-     3,
-     99,
-     30,
-     39,
-     CK_BICUBIC,
-     {0.22267597913742065, 46.35862350463867, 0.42277398705482483, 47.67427444458008},
-     0x7898b9da8f6424be},
-    {18,
-     118,
-     4,
-     108,
-     23,
-     18,
-     CK_BILINEAR,
-     {57.89067459106445, 9.71716594696045, 60.605918884277344, 12.196538925170898},
-     0xcb4999d83a17ba23},
-    {57, 2, 3, 117, 8, 18, CK_BICUBIC, {0.0, 0.0, 2.0, 57.0}, 0xc755a61a3672617d},
-    {18,
-     2,
-     4,
-     126,
-     28,
-     26,
-     CK_BILINEAR,
-     {0.389921635389328, 6.945096015930176, 1.273149847984314, 14.594874382019043},
-     0x60ea2a90583f0a76},
-    {36,
-     128,
-     4,
-     135,
-     37,
-     5,
-     CK_BICUBIC,
-     {72.68804168701172, 3.288238286972046, 102.44428253173828, 13.047577857971191},
-     0x6de18482db86f687},
-    {90, 2, 4, 144, 37, 5, CK_BILINEAR, {0.0, 0.0, 2.0, 90.0}, 0x567126e6e02d9e52},
-    {10,
-     121,
-     4,
-     153,
-     85,
-     3,
-     CK_BICUBIC,
-     {16.051557540893555, 2.654048442840576, 82.75765991210938, 3.5990371704101562},
-     0x903b8b3bbcd7bc05},
-};
-
-static void resize(void) {
-    for (size_t i = 0; i < sizeof resizes / sizeof *resizes; i++) {
+/* Every second source has five more bytes in each row, which must not matter. */
+static void like_pillow(void) {
+    check(COUNT_OF(resizes) == 32 + 160, "%zu resizes are pinned", COUNT_OF(resizes));
+    for (size_t i = 0; i < COUNT_OF(resizes); i++) {
         const int h = resizes[i].height, w = resizes[i].width, c = resizes[i].channels;
         const int oh = resizes[i].out_height, ow = resizes[i].out_width;
-        uint8_t *src = allocate((size_t)h * w * c), *dst = allocate((size_t)oh * ow * c);
+        const size_t row = (size_t)w * c, stride = row + i % 2 * 5;
+        uint8_t *plain = allocate(h * row), *src = allocate((h - 1) * stride + row);
+        uint8_t *dst = allocate((size_t)oh * ow * c);
         const double *box = resizes[i].box;
-        pattern(src, (size_t)h * w * c, resizes[i].seed);
-        check(ck_resize_u8(src, h, w, c, (size_t)w * c, box[0], box[1], box[2], box[3], dst, oh, ow, resizes[i].filter,
+        pattern(plain, h * row, (uint32_t)resizes[i].seed);
+        for (int y = 0; y < h; y++) memcpy(src + y * stride, plain + y * row, row);
+        check(ck_resize_u8(src, h, w, c, stride, box[0], box[1], box[2], box[3], dst, oh, ow, resizes[i].filter,
                            (int)(i % 4)) == CK_OK,
               "resize %zu", i);
         check(hash(dst, (size_t)oh * ow * c) == resizes[i].hash, "resize %zu: other pixels than Pillow's", i);
@@ -173,46 +42,164 @@ static void resize(void) {
     }
 }
 
-static void bytes_to_floats(int n, int c, int h, int w) {
-    const size_t plane = (size_t)h * w, count = n * c * plane;
-    uint8_t *src = allocate(count);
-    cr_fill_bytes(src, count, 5);
-    float *scale = integers(c, 1, 1, 3), *shift = integers(c, 2, -9, 9), *dst = floats(count),
-          *expected = floats(count);
-    double *y = doubles(count);
-    for (size_t i = 0; i < count; i++) {
-        const size_t k = i % c, p = i / c % plane, image = i / c / plane, at = (image * c + k) * plane + p;
-        y[at] = expected[at] = src[i] * scale[k] + shift[k];
-    }
-    check(ck_nhwc8_to_nchw(src, n, c, h, w, scale, shift, dst, 2) == CK_OK, "bytes to planes");
-    check_equal(dst, y, count, "bytes to planes");
-    float *blocks = poisoned(n, c, plane);
-    check(ck_nhwc8_to_blocked(src, n, c, h, w, padded(scale, c), padded(shift, c), blocks, 2) == CK_OK,
-          "bytes to blocks");
-    check_equal(unblocked(blocks, n, c, plane), y, count, "bytes to blocks");
-    check_surplus(blocks, n, c, plane, "bytes to blocks");
+/* The whole picture (h, w, c) to (oh, ow, c). */
+static uint8_t *resized(const uint8_t *src, int h, int w, int c, int oh, int ow, ck_filter filter, int32_t threads) {
+    uint8_t *dst = allocate((size_t)oh * ow * c);
+    check(ck_resize_u8(src, h, w, c, (size_t)w * c, 0, 0, w, h, dst, oh, ow, filter, threads) == CK_OK, "resize");
+    return dst;
+}
+
+static void teams(int oh, int ow) {
+    enum { H = 300, W = 250, C = 3 };
+    static const int32_t counts[] = {0, 2, 3, 16};
+    uint8_t *src = allocate(H * W * C);
+    pattern(src, H * W * C, 1);
+    const uint8_t *one = resized(src, H, W, C, oh, ow, CK_BICUBIC, 1);
+    for (size_t i = 0; i < COUNT_OF(counts); i++)
+        check(!memcmp(resized(src, H, W, C, oh, ow, CK_BICUBIC, counts[i]), one, (size_t)oh * ow * C),
+              "resize to %dx%d on %d threads", oh, ow, counts[i]);
     release_all();
 }
 
-/* Orientations 2 to 8, each done and undone. */
-static void orient(void) {
-    enum { H = 37, W = 41, C = 3, COUNT = H * W * C };
-    static const int undo[] = {0, 1, 2, 3, 4, 5, 8, 7, 6};
-    uint8_t *src = allocate(COUNT), *turned = allocate(COUNT), *back = allocate(COUNT);
-    pattern(src, COUNT, 1);
-    for (int o = 1; o <= 8; o++) {
-        check(ck_orient_u8(src, H, W, C, o, turned) == CK_OK, "orientation %d", o);
-        check(ck_orient_u8(turned, o < 5 ? H : W, o < 5 ? W : H, C, undo[o], back) == CK_OK, "orientation %d", o);
-        check(!memcmp(src, back, COUNT), "orientation %d undone", o);
-        check(o == 1 || memcmp(src, turned, COUNT), "orientation %d does nothing", o);
+/* Any number of channels is resized one by one. */
+static void many_channels(int c) {
+    enum { H = 13, W = 17, OH = 6, OW = 30 };
+    uint8_t *src = allocate((size_t)H * W * c), *plane = allocate(H * W);
+    pattern(src, (size_t)H * W * c, (uint32_t)c);
+    const uint8_t *together = resized(src, H, W, c, OH, OW, CK_BICUBIC, 1);
+    for (int k = 0; k < c; k++) {
+        for (int i = 0; i < H * W; i++) plane[i] = src[i * c + k];
+        const uint8_t *alone = resized(plane, H, W, 1, OH, OW, CK_BICUBIC, 1);
+        int others = 0;
+        for (int i = 0; i < OH * OW; i++) others += alone[i] != together[i * c + k];
+        check(others == 0, "channel %d of %d: %d other pixels", k, c, others);
     }
     release_all();
+}
+
+/* A constant picture stays constant at any ratio, whatever the filter: its weights sum to one. */
+static void huge_ratios(int h, int w, int oh, int ow) {
+    uint8_t *src = allocate((size_t)h * w);
+    memset(src, 201, (size_t)h * w);
+    for (int filter = 0; filter < 2; filter++) {
+        const uint8_t *dst = resized(src, h, w, 1, oh, ow, (ck_filter)filter, 1);
+        int others = 0;
+        for (int i = 0; i < oh * ow; i++) others += dst[i] != 201;
+        check(others == 0, "%dx%d to %dx%d: %d other pixels", h, w, oh, ow, others);
+    }
+    release_all();
+}
+
+/* Which row and column of the stored picture is shown at (y, x): EXIF's table. */
+static size_t stored_at(int orientation, int h, int w, int y, int x) {
+    switch (orientation) {
+    case 1: return (size_t)y * w + x;
+    case 2: return (size_t)y * w + w - 1 - x;
+    case 3: return (size_t)(h - 1 - y) * w + w - 1 - x;
+    case 4: return (size_t)(h - 1 - y) * w + x;
+    case 5: return (size_t)x * w + y;
+    case 6: return (size_t)(h - 1 - x) * w + y;
+    case 7: return (size_t)(h - 1 - x) * w + w - 1 - y;
+    default: return (size_t)x * w + w - 1 - y;
+    }
+}
+
+static void orient(int h, int w, int c) {
+    const size_t count = (size_t)h * w * c;
+    uint8_t *src = allocate(count);
+    pattern(src, count, 1);
+    for (int orientation = 1; orientation <= 8; orientation++) {
+        uint8_t *turned = allocate(count);
+        check(ck_orient_u8(src, h, w, c, orientation, turned) == CK_OK, "orientation %d", orientation);
+        const int rows = orientation > 4 ? w : h, columns = orientation > 4 ? h : w;
+        int others = 0;
+        for (int y = 0; y < rows; y++)
+            for (int x = 0; x < columns; x++)
+                others += memcmp(turned + ((size_t)y * columns + x) * c, src + stored_at(orientation, h, w, y, x) * c,
+                                 c) != 0;
+        check(others == 0, "orientation %d of %dx%d: %d other pixels", orientation, h, w, others);
+    }
+    release_all();
+}
+
+static void interleave(void) {
+    static const uint8_t a[] = {1, 2, 3}, b[] = {10, 11, 20, 21, 30, 31}, all[] = {1, 10, 11, 2, 20, 21, 3, 30, 31};
+    uint8_t *dst = allocate(sizeof all);
+    check(ck_interleave_u8(a, 3, 1, dst, 3) == CK_OK && ck_interleave_u8(b, 3, 2, dst + 1, 3) == CK_OK, "interleave");
+    check(!memcmp(dst, all, sizeof all), "parts stand side by side");
+}
+
+static ck_status resize_of(int h, int w, int c, size_t stride, const double *box, int oh, int ow, int filter,
+                           int32_t threads) {
+    uint8_t src[4 * 5 * 3] = {0}, dst[64];
+    return ck_resize_u8(src, h, w, c, stride, box[0], box[1], box[2], box[3], dst, oh, ow, (ck_filter)filter, threads);
+}
+
+static void refuse_resizes(void) {
+    static const double whole[] = {0, 0, 5, 4};
+    static const double boxes[][4] = {
+        {-0.1, 0, 5, 4}, {0, 0, 5.1, 4},         {0, 0, 5, 4.1},         {3, 0, 3, 4},
+        {0, 3, 5, 2},    {0, (double)NAN, 5, 4}, {0, 0, (double)NAN, 4}, {0, 0, (double)INFINITY, 4}};
+    uint8_t src[60] = {0}, dst[64];
+    check(resize_of(4, 5, 3, 15, whole, 2, 2, 0, 1) == CK_OK, "resize");
+    REFUSED(resize_of(0, 5, 3, 15, whole, 2, 2, 0, 1));
+    REFUSED(resize_of(4, -1, 3, 15, whole, 2, 2, 0, 1));
+    REFUSED(resize_of(4, 5, 0, 15, whole, 2, 2, 0, 1));
+    REFUSED(resize_of(4, 5, 3, 14, whole, 2, 2, 0, 1));
+    REFUSED(resize_of(4, 5, 3, 15, whole, 0, 2, 0, 1));
+    REFUSED(resize_of(4, 5, 3, 15, whole, 2, 0, 0, 1));
+    REFUSED(resize_of(4, 5, 3, 15, whole, 2, 2, 2, 1));
+    REFUSED(resize_of(4, 5, 3, 15, whole, 2, 2, 0, -1));
+    for (size_t i = 0; i < COUNT_OF(boxes); i++) {
+        const double *b = boxes[i];
+        check(resize_of(4, 5, 3, 15, b, 2, 2, 0, 1) == CK_INVALID_ARGUMENT, "a box of %g, %g, %g, %g", b[0], b[1], b[2],
+              b[3]);
+    }
+    REFUSED(ck_resize_u8(NULL, 4, 5, 3, 15, 0, 0, 5, 4, dst, 2, 2, CK_BILINEAR, 1));
+    REFUSED(ck_resize_u8(src, 4, 5, 3, 15, 0, 0, 5, 4, NULL, 2, 2, CK_BILINEAR, 1));
+}
+
+static void refuse_the_rest(void) {
+    static const int32_t orientations[] = {0, 9, -1};
+    static const float factors[] = {-0.1f, NAN}, one[] = {1, 1, 1};
+    uint8_t src[12] = {0}, dst[12] = {0};
+    float planes[12];
+    for (size_t i = 0; i < COUNT_OF(orientations); i++) REFUSED(ck_orient_u8(src, 2, 2, 3, orientations[i], dst));
+    REFUSED(ck_orient_u8(src, 0, 2, 3, 2, dst));
+    REFUSED(ck_orient_u8(NULL, 2, 2, 3, 2, dst));
+    REFUSED(ck_nhwc8_to_nchw(src, 1, 3, 2, 2, NULL, one, planes, 1));
+    REFUSED(ck_nhwc8_to_nchw(src, 1, 3, 0, 2, one, one, planes, 1));
+    REFUSED(ck_interleave_u8(src, 3, 4, dst, 3));
+    REFUSED(ck_grey_u8(NULL, 3, dst));
+    for (size_t i = 0; i < COUNT_OF(factors); i++) {
+        REFUSED(ck_brightness_u8(dst, 12, factors[i]));
+        REFUSED(ck_contrast_u8(dst, 4, 3, factors[i]));
+        REFUSED(ck_saturation_u8(dst, 4, factors[i]));
+    }
+    REFUSED(ck_contrast_u8(dst, 6, 2, 0.5f));
+    REFUSED(ck_hue_u8(dst, 4, 0.51));
+    REFUSED(ck_hue_u8(dst, 4, (double)NAN));
 }
 
 void test_pictures(void) {
-    resize();
-    bytes_to_floats(1, 3, 5, 7);
-    bytes_to_floats(2, 1, 33, 2);
-    bytes_to_floats(2, 5, 16, 17);
-    orient();
+    like_pillow();
+    teams(128, 341);
+    teams(500, 100);
+    many_channels(2);
+    many_channels(5);
+    many_channels(7);
+    huge_ratios(1, 100000, 1, 1);
+    huge_ratios(100000, 1, 1, 1);
+    huge_ratios(1, 1, 300, 300);
+    huge_ratios(3000, 2, 2, 3);
+    /* 70 and 33 pass the edge of a tile. */
+    orient(1, 1, 3);
+    orient(2, 3, 1);
+    orient(5, 4, 3);
+    orient(37, 41, 3);
+    orient(70, 33, 3);
+    orient(33, 70, 4);
+    interleave();
+    refuse_resizes();
+    refuse_the_rest();
 }

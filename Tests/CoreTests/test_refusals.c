@@ -9,14 +9,6 @@
 
 #include "harness.h"
 
-#define REFUSED(call) check((call) == CK_INVALID_ARGUMENT, "%s is not refused", #call)
-/* A size that no buffer has: which of the two it is called does not matter. */
-#define TOO_MUCH(call)                                                                                                 \
-    do {                                                                                                               \
-        const ck_status status = (call);                                                                               \
-        check(status == CK_INVALID_ARGUMENT || status == CK_OUT_OF_MEMORY, "%s: %s", #call, ck_status_string(status)); \
-    } while (0)
-
 enum { MOST = INT32_MAX, SIZE = 64 };
 
 static float *f, *g; /* SIZE floats each; whatever is refused reads none of them */
@@ -30,12 +22,18 @@ static void layouts(void) {
         REFUSED(all[i](f, 1, 1, 1, 1, NULL, 1));
         REFUSED(all[i](f, 0, 1, 1, 1, g, 1));
         REFUSED(all[i](f, 1, -1, 1, 1, g, 1));
+        REFUSED(all[i](f, 1, 0, 1, 1, g, 1));
         REFUSED(all[i](f, 1, 1, INT32_MIN, 1, g, 1));
+        REFUSED(all[i](f, 1, 1, 1, 0, g, 1));
         REFUSED(all[i](f, 1, 1, 1, 1, g, -1));
         TOO_MUCH(all[i](f, MOST, MOST, MOST, MOST, g, 1));
     }
     REFUSED(ck_nhwc8_to_blocked(NULL, 1, 1, 1, 1, f, f, g, 1));
     REFUSED(ck_nhwc8_to_blocked(bytes, 1, 1, 1, 1, NULL, f, g, 1));
+    REFUSED(ck_nhwc8_to_blocked(bytes, 1, 1, 1, 1, f, NULL, g, 1));
+    REFUSED(ck_nhwc8_to_blocked(bytes, 1, 1, 1, 0, f, f, g, 1));
+    REFUSED(ck_nhwc8_to_blocked(bytes, 1, 1, 1, -1, f, f, g, 1));
+    check(ck_nchw_to_blocked(f, MOST, MOST, MOST, MOST, g, 1) == CK_OUT_OF_MEMORY, "2^124 floats to blocks");
     TOO_MUCH(ck_nhwc8_to_blocked(bytes, MOST, MOST, MOST, MOST, f, f, g, 1));
     check(ck_blocked_count(MOST, MOST, MOST, MOST) == 0 && ck_blocked_count(0, 1, 1, 1) == 0, "ck_blocked_count");
     check(ck_alloc(SIZE_MAX) == NULL && ck_alloc(SIZE_MAX / 2) == NULL, "memory that is not there");
@@ -43,49 +41,205 @@ static void layouts(void) {
     ck_free(ck_alloc(0), 0);
 }
 
-static void operations(void) {
-    REFUSED(ck_linear(NULL, 1, f, f, 1, 1, 1, g, 1, 0, 1));
-    REFUSED(ck_linear(f, 1, NULL, f, 1, 1, 1, g, 1, 0, 1));
-    REFUSED(ck_linear(f, 1, f, f, 1, 1, 1, NULL, 1, 0, 1));
-    REFUSED(ck_linear(f, 1, f, f, 0, 1, 1, g, 1, 0, 1));
-    REFUSED(ck_linear(f, 1, f, f, 1, 2, 1, g, 1, 0, 1)); /* rows that overlap */
+static void linear(void) {
+    static const int32_t bad[] = {0, -1, INT32_MIN};
+    REFUSED(ck_linear(NULL, 4, f, f, 1, 4, 4, g, 4, 0, 1));
+    REFUSED(ck_linear(f, 4, NULL, f, 1, 4, 4, g, 4, 0, 1));
+    REFUSED(ck_linear(f, 4, f, f, 1, 4, 4, NULL, 4, 0, 1));
+    REFUSED(ck_linear(f, 3, f, f, 1, 4, 4, g, 4, 0, 1)); /* rows that overlap */
+    REFUSED(ck_linear(f, 4, f, f, 1, 4, 4, g, 3, 0, 1));
+    REFUSED(ck_linear(f, 4, f, f, 1, 4, 4, g, 4, 0, -1));
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        REFUSED(ck_linear(f, 4, f, f, bad[i], 4, 4, g, 4, 0, 1));
+        REFUSED(ck_linear(f, 4, f, f, 1, bad[i], 4, g, 4, 0, 1));
+        REFUSED(ck_linear(f, 4, f, f, 1, 4, bad[i], g, 4, 0, 1));
+    }
+    check(ck_linear(f, SIZE_MAX / 2, f, NULL, 2, 4, 4, g, 4, 0, 1) == CK_OUT_OF_MEMORY, "rows of x too far apart");
+    check(ck_linear(f, 4, f, NULL, 2, 4, 4, g, SIZE_MAX / 4, 0, 1) == CK_OUT_OF_MEMORY, "rows of y too far apart");
     TOO_MUCH(ck_linear(f, SIZE_MAX, f, f, MOST, MOST, MOST, g, SIZE_MAX, 0, 1));
+    REFUSED(ck_linear_backward(f, 4, f, NULL, 4, 2, 4, 4, g, 4, NULL, NULL, 1));
+    REFUSED(ck_linear_backward(f, 4, NULL, f, 4, 2, 4, 4, g, 4, NULL, NULL, 1)); /* dx needs w */
+    REFUSED(ck_linear_backward(NULL, 4, f, f, 4, 2, 4, 4, NULL, 4, g, NULL, 1)); /* dw needs x */
+    REFUSED(ck_linear_backward(f, 4, f, f, 4, 2, 4, 4, g, 3, NULL, NULL, 1));
+    check(ck_linear_backward(NULL, 0, NULL, f, 4, 2, 4, 4, NULL, 0, NULL, g, 1) == CK_OK, "db needs neither");
     REFUSED(ck_softmax(NULL, 1, 1, g));
+    REFUSED(ck_softmax(f, 1, 1, NULL));
     REFUSED(ck_softmax(f, 0, 1, g));
+    REFUSED(ck_softmax(f, 1, 0, g));
     TOO_MUCH(ck_softmax(f, MOST, MOST, g));
-    REFUSED(ck_add(f, NULL, g, 1, 0, 1));
+}
+
+static void elementwise(void) {
+    REFUSED(ck_add(NULL, f, g, 4, 0, 1));
+    REFUSED(ck_add(f, NULL, g, 4, 0, 1));
+    REFUSED(ck_add(f, f, NULL, 4, 0, 1));
     REFUSED(ck_add(f, f, g, 0, 0, 1));
+    REFUSED(ck_add(f, f, g, SIZE_MAX / 2, 0, 1));
+    REFUSED(ck_add(f, f, g, 4, 0, -1));
     TOO_MUCH(ck_add(f, f, g, SIZE_MAX, 0, 1));
+    REFUSED(ck_relu(NULL, g, 4, 1));
     REFUSED(ck_relu(f, NULL, 1, 1));
     REFUSED(ck_sigmoid(NULL, g, 1, 1));
+    REFUSED(ck_sigmoid(f, NULL, 4, 1));
+    REFUSED(ck_relu_backward(NULL, f, g, 1, 1));
+    REFUSED(ck_relu_backward(f, f, NULL, 1, 1));
+    REFUSED(ck_relu_backward(f, f, g, 0, 1));
+    REFUSED(ck_sigmoid_backward(f, NULL, g, 1, 1));
+    REFUSED(ck_scale_shift(f, NULL, f, 1, 1, 1, 1, g, 0, 1));
     REFUSED(ck_scale_shift(f, f, NULL, 1, 1, 1, 1, g, 0, 1));
-    TOO_MUCH(ck_scale_shift(f, f, f, MOST, MOST, MOST, MOST, g, 0, 1));
-    REFUSED(ck_concat_copy(f, 1, 4, 1, 1, g, 4, 1, 1)); /* sticks out */
+    REFUSED(ck_scale_shift(f, f, f, 1, 0, 1, 1, g, 0, 1));
+    check(ck_scale_shift(f, f, f, MOST, MOST, MOST, MOST, g, 0, 1) == CK_OUT_OF_MEMORY, "scale 2^124 floats");
+    REFUSED(ck_concat_copy(NULL, 1, 1, 1, 1, g, 4, 0, 1));
+    REFUSED(ck_concat_copy(f, 1, 3, 1, 1, g, 4, 2, 1)); /* beyond the last channel */
+    REFUSED(ck_concat_copy(f, 1, 4, 1, 1, g, 4, 1, 1));
+    REFUSED(ck_concat_copy(f, 1, 5, 1, 1, g, 4, 0, 1));
+    REFUSED(ck_concat_copy(f, 1, 1, 1, 1, g, 4, -1, 1));
+    REFUSED(ck_concat_copy(f, 1, 1, 1, 1, g, MOST, MOST, 1));
     REFUSED(ck_concat_copy(f, 1, MOST, 1, 1, g, MOST, MOST, 1));
+    REFUSED(ck_concat_slice(f, 1, 4, 1, 1, 2, g, 3, 1));
+    REFUSED(ck_concat_slice(f, 1, 4, 1, 1, -1, g, 3, 1));
     REFUSED(ck_concat_slice(f, 1, 4, 1, 1, -1, g, 4, 1));
     REFUSED(ck_bn_fold(f, f, NULL, f, 0, 1, g, g));
     REFUSED(ck_bn_fold(f, f, f, f, -1, 1, g, g));
-    REFUSED(ck_global_average_pool(f, 1, 1, 0, 1, g, 1));
+    REFUSED(ck_bn_fold(f, f, f, f, (double)NAN, 1, g, g));
+    REFUSED(ck_bn_fold(f, f, f, f, 0, 0, g, g));
+}
+
+/* Size, max and average say the same. */
+static ck_status pool_status(const ck_pool_desc *d, const float *src, float *dst) {
+    int32_t height, width;
+    const ck_status status = ck_pool_output_size(d, &height, &width);
+    check(ck_max_pool(d, src, dst, NULL) == status, "max pool differs from the size");
+    check(ck_average_pool(d, src, dst) == status, "average pool differs from the size");
+    return status;
+}
+
+static void pool_fields(const ck_pool_desc *good) {
+    static const struct {
+        const char *name;
+        size_t offset;
+        int32_t values[5]; /* up to the first 1 */
+    } fields[] = {
+#define FIELD(name, ...)                                                                                               \
+    {                                                                                                                  \
+#name, offsetof(ck_pool_desc, name), { __VA_ARGS__, 1 }                                                        \
+    }
+        FIELD(batch, 0, -1),
+        FIELD(channels, 0, -1),
+        FIELD(in_height, 0, -1),
+        FIELD(in_width, 0, -1),
+        FIELD(kernel_height, 0, -1, 8, INT32_MAX),
+        FIELD(kernel_width, 0, -1, 8, INT32_MAX),
+        FIELD(stride_height, 0, -1),
+        FIELD(stride_width, 0, -1, INT32_MAX),
+        FIELD(pad_height, -1, 2, INT32_MAX),
+        FIELD(pad_width, -1, 2, INT32_MAX),
+        FIELD(ceil_mode, -1, 2),
+        FIELD(threads, -1),
+#undef FIELD
+    };
+    const float *src = integers(ck_blocked_count(1, 4, 4, 4), 1, 0, 0);
+    float *dst = floats(ck_blocked_count(1, 4, 4, 4));
+    check(pool_status(good, src, dst) == CK_OK, "a pool");
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        for (const int32_t *value = fields[i].values; *value != 1; value++) {
+            ck_pool_desc bad = *good;
+            *(int32_t *)((char *)&bad + fields[i].offset) = *value;
+            check(pool_status(&bad, src, dst) == CK_INVALID_ARGUMENT, "pool with %s = %d", fields[i].name, *value);
+        }
+}
+
+static void pooling(void) {
     const ck_pool_desc whole = {.batch = 1,
-                                .channels = 1,
+                                .channels = 4,
                                 .in_height = 4,
                                 .in_width = 4,
-                                .kernel_height = 2,
-                                .kernel_width = 2,
+                                .kernel_height = 3,
+                                .kernel_width = 3,
                                 .stride_height = 2,
-                                .stride_width = 2};
+                                .stride_width = 2,
+                                .pad_height = 1,
+                                .pad_width = 1};
+    static const int32_t places[SIZE];
+    int32_t height, width;
+    pool_fields(&whole);
+    REFUSED(ck_pool_output_size(NULL, &height, &width));
+    REFUSED(ck_pool_output_size(&whole, NULL, &width));
     REFUSED(ck_max_pool(NULL, f, g, NULL));
     REFUSED(ck_max_pool(&whole, NULL, g, NULL));
     REFUSED(ck_average_pool(&whole, f, NULL));
+    REFUSED(ck_max_pool_backward(&whole, f, NULL, g));
+    REFUSED(ck_max_pool_backward(NULL, f, places, g));
+    REFUSED(ck_average_pool_backward(&whole, NULL, g));
+    REFUSED(ck_global_average_pool(NULL, 1, 1, 1, 1, g, 1));
+    REFUSED(ck_global_average_pool(f, 1, 1, 0, 1, g, 1));
+    REFUSED(ck_global_average_pool_backward(NULL, 1, 1, 1, 1, g, 1));
+    REFUSED(ck_global_average_pool_backward(f, 1, 0, 1, 1, g, 1));
+    ck_pool_desc huge = whole;
+    huge.batch = huge.channels = MOST, huge.in_height = huge.in_width = 40000;
+    check(ck_max_pool(&huge, f, g, NULL) == CK_OUT_OF_MEMORY, "a pool of 2^93 floats");
     for (size_t i = 0; i < sizeof whole / sizeof(int32_t); i++) {
         ck_pool_desc bad = whole;
         ((int32_t *)&bad)[i] = INT32_MIN;
         REFUSED(ck_max_pool(&bad, f, g, NULL));
         REFUSED(ck_average_pool_backward(&bad, f, g));
         ((int32_t *)&bad)[i] = MOST;
-        int32_t height, width;
         (void)ck_pool_output_size(&bad, &height, &width); /* may be fine; must return */
     }
+}
+
+static size_t bn_size(ck_bn_desc d) { return ck_bn_workspace_size(&d); }
+
+#define NO_WORKSPACE(changes)                                                                                          \
+    do {                                                                                                               \
+        ck_bn_desc d = good;                                                                                           \
+        changes;                                                                                                       \
+        check(bn_size(d) == 0, "a workspace for %s", #changes);                                                        \
+    } while (0)
+
+static void batch_norm_fields(void) {
+    static const int32_t bad[] = {0, -1, INT32_MIN};
+    const ck_bn_desc good = {2, 3, 4, 5, 1, 0, 1e-5, 0.1, 1};
+    check(bn_size(good) > 0, "a workspace");
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        NO_WORKSPACE(d.batch = bad[i]);
+        NO_WORKSPACE(d.channels = bad[i]);
+        NO_WORKSPACE(d.height = bad[i]);
+        NO_WORKSPACE(d.width = bad[i]);
+    }
+    NO_WORKSPACE(d.threads = -1);
+    NO_WORKSPACE(d.training = 2);
+    NO_WORKSPACE(d.relu = -1);
+    NO_WORKSPACE(d.eps = -1);
+    NO_WORKSPACE(d.eps = (double)NAN);
+    NO_WORKSPACE(d.momentum = -1);
+    NO_WORKSPACE(d.momentum = (double)NAN);
+    NO_WORKSPACE(d.momentum = 1.5);
+    NO_WORKSPACE(d.batch = d.height = d.width = 1); /* one value a channel has no variance */
+    const ck_bn_forward_args forward = {0};
+    const ck_bn_backward_args backward = {0};
+    REFUSED(ck_bn_forward(&good, NULL));
+    REFUSED(ck_bn_forward(&good, &forward));
+    REFUSED(ck_bn_forward(NULL, &forward));
+    REFUSED(ck_bn_backward(&good, NULL));
+    REFUSED(ck_bn_backward(&good, &backward));
+}
+
+static void batch_norm_ranges(void) {
+    static const int32_t ranges[][2] = {{0, 0}, {0, 3}, {1, 2}, {-1, 1}, {2, 1}};
+    const ck_bn_desc d = {2, 3, 2, 2, 1, 0, 1e-5, 0.1, 1};
+    float *map = poisoned(2, 3, 4);
+    const ck_bn_forward_args args = {
+        .x = map, .y = map, .workspace = allocate((ck_bn_workspace_size(&d) + 63) / 64 * 64)};
+    const ck_bn_backward_args backward = {0};
+    for (size_t i = 0; i < COUNT_OF(ranges); i++)
+        check(ck_bn_forward_sums(&d, &args, ranges[i][0], ranges[i][1]) == CK_INVALID_ARGUMENT, "sums of %d from %d",
+              ranges[i][1], ranges[i][0]);
+    REFUSED(ck_bn_forward_apply(&d, &args, 1)); /* which reads mean and invstd */
+    REFUSED(ck_bn_forward_finish(NULL, &args));
+    REFUSED(ck_bn_backward_sums(&d, &backward, 0, 1));
+    REFUSED(ck_bn_backward_finish(&d, &backward));
+    REFUSED(ck_bn_backward_apply(&d, &backward, 1));
 }
 
 static void training(void) {
@@ -240,7 +394,11 @@ void test_refusals(void) {
     bytes = allocate(SIZE);
     memset(bytes, 0, SIZE);
     layouts();
-    operations();
+    linear();
+    elementwise();
+    pooling();
+    batch_norm_fields();
+    batch_norm_ranges();
     training();
     pictures();
     convolutions();
