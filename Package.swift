@@ -39,6 +39,7 @@ let package = Package(
         room("Graph", "ResNetSupport"),
         room("Models", "ResNetGraph", "ResNetSupport"),
         room("Weights", "ResNetModels", "ResNetGraph", "ResNetSupport", "CZlib"),
+        room("ONNX", "ResNetModels", "ResNetGraph", "ResNetSupport"),
         room("Data", "ResNetWeights", "ResNetGraph", "ResNetSupport", "CKernels", "CImageCodecs"),
         room("Execution", "ResNetGraph", "ResNetSupport", "CKernels"),
         room(
@@ -48,8 +49,8 @@ let package = Package(
         .target(
             name: "ResNetSwift",
             dependencies: [
-                "ResNetTraining", "ResNetExecution", "ResNetData", "ResNetWeights", "ResNetModels", "ResNetGraph",
-                "ResNetSupport",
+                "ResNetTraining", "ResNetExecution", "ResNetData", "ResNetONNX", "ResNetWeights", "ResNetModels",
+                "ResNetGraph", "ResNetSupport",
             ], path: "Sources/ResNetSwift/ResNetSwift"),
         // libresnet.so, which scripts/build_libresnet.sh links: whole networks for C and Python.
         .target(name: "CResNetHeader"),

@@ -18,7 +18,7 @@ struct Refusal: Error {
     init(_ error: any Error) {
         switch error {
         case let refusal as Refusal: self = refusal
-        case is WeightFileError: self.init(RESNET_BAD_FILE, "\(error)")
+        case is WeightFileError, is ONNXError: self.init(RESNET_BAD_FILE, "\(error)")
         case is ModelError: self.init(RESNET_INVALID_ARGUMENT, "\(error)")
         case let error as PictureError: self.init(Self.status(error), "\(error)")
         case let error as ClassifierError: self.init(Self.status(error), "\(error)")

@@ -14,10 +14,19 @@ extension Classifier {
     ) throws -> Classifier {
         var options = options
         options.model = try named.map { (name) throws(ModelError) in try ModelName(named: name) }
+        if Model.isONNX(path) {
+            if let option = part.given {
+                throw ToolError("\(path): an ONNX file holds one network; leave out \(option)")
+            }
+            return try Classifier(weights: path, options: options)
+        }
         let file = try part.open(path)
         if let summary = file.summary { Terminal.note("\(path): \(summary)") }
         return try Classifier(file: file, options: options)
     }
+
+    /// False for a network that only its ONNX file describes: its weights alone could not be read again.
+    var isKnownByName: Bool { !Model.isONNX(origin) || model.metadata[MetadataKey.model] != nil }
 
     /// E.g. `resnet50 (resnet50.pth), 224x224, avx512, 2 threads`.
     func announcement(_ plan: InferencePlan) throws -> String {

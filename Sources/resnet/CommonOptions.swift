@@ -7,7 +7,7 @@ struct WeightOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "Weights: PyTorch .pth, .safetensors or .npz, recognized by content, or a Hugging Face or timm folder.",
+            "Weights: PyTorch .pth, .safetensors, .npz or .onnx, recognized by content, or a Hugging Face or timm folder.",
             valueName: "file"))
     var weights: String
 
@@ -33,6 +33,9 @@ struct WeightPartOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp("The prefix of the network's names in the file, e.g. backbone.", valueName: "prefix"))
     var prefix: String?
+
+    /// The option that was given, if any.
+    var given: String? { key != nil ? "--key" : prefix != nil ? "--prefix" : nil }
 
     func open(_ path: String) throws -> WeightFile { try WeightFile.open(path, key: key, prefix: prefix) }
 }

@@ -1,4 +1,4 @@
-// resnet convert: any container in, safetensors or npz out.
+// resnet convert: any container in, safetensors, npz or ONNX out.
 
 import ArgumentParser
 import ResNetSwift
@@ -6,20 +6,22 @@ import ResNetSwift
 struct ConvertCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert",
-        abstract: "Rewrites weights as .safetensors or .npz, under torchvision's names, in float32.",
+        abstract: "Rewrites weights as .safetensors, .npz or .onnx, under torchvision's names, in float32.",
         discussion: """
-            Reads PyTorch .pth (zip, stream and tar), safetensors and npz, recognized by content. Metadata comes along; class \
-            names and a transform can be added. Tensors that are not floating point, such as PyTorch's batch counters, \
-            are left out. The output is written completely or not at all.
+            Reads PyTorch .pth (zip, stream and tar), safetensors, npz and ONNX, recognized by content. ONNX holds the \
+            whole network, the others its weights. Metadata comes along; class names and a transform can be added. \
+            Tensors that are not floating point, such as PyTorch's batch counters, are left out. The output is written \
+            completely or not at all.
 
             EXAMPLES
               resnet convert resnet50.pth resnet50.safetensors
+              resnet convert resnet50.pth resnet50.onnx
               resnet convert model.safetensors model.npz --labels names.txt --transform imagenet-v2
             """)
 
     @Argument(help: ArgumentHelp("A weight file.", valueName: "in"))
     var input: String
-    @Argument(help: ArgumentHelp("A file that ends in .safetensors or .npz.", valueName: "out"))
+    @Argument(help: ArgumentHelp("A file that ends in .safetensors, .npz or .onnx.", valueName: "out"))
     var output: String
     @OptionGroup var part: WeightPartOptions
     @Option(help: ArgumentHelp("Class names to add: one a line, or a JSON list.", valueName: "file"))
@@ -30,15 +32,24 @@ struct ConvertCommand: ParsableCommand {
     var transform: String?
 
     func validate() throws {
-        guard WeightFormat(path: output) != nil else {
-            throw ValidationError("\(output): expected a name that ends in .safetensors or .npz.")
+        guard WeightFormat(path: output) != nil || writesONNX else {
+            throw ValidationError("\(output): expected a name that ends in .safetensors, .npz or .onnx.")
         }
     }
 
+    private var writesONNX: Bool { output.hasSuffix(".onnx") }
+
     func run() throws {
+        if writesONNX || Model.isONNX(input) { return try convertNetwork() }
         let file = try part.open(input)
         let model = try recognized(file)
         var metadata = model?.metadata ?? file.portableMetadata
+        try add(to: &metadata, model, of: file)
+        try write(try tensors(of: file, model), metadata, left: left(of: file, model))
+    }
+
+    /// What the options add.
+    private func add(to metadata: inout [String: String], _ model: Model?, of file: WeightFile? = nil) throws {
         if let labels {
             let names = try readClassNames(labels)
             if let model {
@@ -46,13 +57,30 @@ struct ConvertCommand: ParsableCommand {
                 if let fault = model.graph.fault(inClassNames: names.count, network: network) {
                     throw ToolError("\(labels): \(fault)")
                 }
-            } else if let classes = try? file.guessModel().classes, classes != names.count {
+            } else if let classes = try? file?.guessModel().classes, classes != names.count {
                 throw ToolError("\(labels): expected \(classes) class names for \(input), found \(names.count)")
             }
             metadata[MetadataKey.classes] = JSONValue.array(names.map(JSONValue.string)).text
         }
         if let transform { metadata[MetadataKey.transform] = try namedTransform(transform).json }
-        try write(try tensors(of: file, model), metadata, left: left(of: file, model))
+    }
+
+    /// From or to ONNX: the network has to be known, not its weights alone.
+    private func convertNetwork() throws {
+        let loaded = try Classifier.open(input, named: nil, part, ClassifierOptions())
+        var model = loaded.model
+        try add(to: &model.metadata, model)
+        if let format = WeightFormat(path: output) {
+            guard loaded.isKnownByName else {
+                throw ToolError(
+                    "\(input): \(output) would hold weights without their network, which only an ONNX file describes here"
+                )
+            }
+            try model.save(to: output, format: format)
+        } else {
+            try model.writeONNX(to: output)
+        }
+        Terminal.note("\(output): \(model.parameters.count) tensors of \(loaded.name)")
     }
 
     /// The network of the file; nil where it holds something else, which is rewritten as it is.

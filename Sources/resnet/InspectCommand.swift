@@ -46,9 +46,49 @@ struct InspectCommand: ParsableCommand {
             }
             return
         }
+        if Model.isONNX(file) { return try inspectNetwork() }
         let opened = try part.open(file)
         let match = Match(opened, asked)
         if json { Output.json(object(opened, match)) } else { text(opened, match) }
+    }
+
+    /// An ONNX file: the network it describes, and the weights as they are called here.
+    private func inspectNetwork() throws {
+        let loaded = try Classifier.open(file, named: model, part, ClassifierOptions())
+        let network = loaded.model
+        let specs = network.graph.parameters
+        let metadata = network.metadata.sorted { $0.key < $1.key }
+        if json {
+            return Output.json(
+                JSONValue(
+                    ("path", .string(file)), ("container", .string("onnx")), ("bytes", .integer(bytes)),
+                    ("model", .string(loaded.name)), ("fits", .bool(true)),
+                    ("input_channels", .integer(loaded.inputChannels)),
+                    ("classes", .integer(loaded.classCount)),
+                    ("metadata", .object(metadata.map { JSONMember(key: $0.key, value: .string($0.value)) })),
+                    (
+                        "tensors",
+                        .array(
+                            specs.map { spec in
+                                JSONValue(
+                                    ("name", .string(spec.name)), ("shape", .array(spec.shape.map(JSONValue.integer))))
+                            })
+                    )))
+        }
+        let values = specs.reduce(0) { $0 + network[$1.name].count }
+        Output.line("\(file): ONNX, \(bytes.grouped) bytes, \(specs.count) tensors, \(values.grouped) values")
+        Output.line("model       \(loaded.name), \(loaded.inputChannels) input channels, \(loaded.classCount) classes")
+        Output.line("network     \(network.graph.nodes.count) layers")
+        for (key, value) in metadata where key != MetadataKey.model {
+            Output.line(key + String(repeating: " ", count: max(12 - key.count, 1)) + value)
+        }
+        var table = TextTable(["tensor", "shape", "values"], rightAligned: [2])
+        for spec in specs {
+            table.rows.append([
+                spec.name, spec.shape.map(String.init).joined(separator: "x"), network[spec.name].count.grouped,
+            ])
+        }
+        Output.text("\n" + table.text)
     }
 
     /// Nil if the file is something else.

@@ -11,7 +11,7 @@ struct StartOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "Weights to start from: .pth, .safetensors or .npz, or a folder. Without them the model gets random ones.",
+            "Weights to start from: .pth, .safetensors, .npz or .onnx, or a folder. Without them the model gets random ones.",
             valueName: "file"))
     var weights: String?
     @OptionGroup var part: WeightPartOptions
@@ -49,7 +49,14 @@ struct StartOptions: ParsableArguments {
 
     /// The network of the weight file; nil where random weights are wanted.
     func load() throws -> Classifier? {
-        try weights.map { try Classifier.open($0, named: model, part, ClassifierOptions()) }
+        guard let weights else { return nil }
+        let loaded = try Classifier.open(weights, named: model, part, ClassifierOptions())
+        guard loaded.isKnownByName else {
+            throw ToolError(
+                "\(weights): expected a network that checkpoints can be read into, found one that only this ONNX file describes; "
+                    + "train from the weights it was exported from")
+        }
+        return loaded
     }
 
     /// The network with as many channels and classes as the data have, and with the policy's parts frozen.

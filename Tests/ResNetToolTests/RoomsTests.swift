@@ -10,7 +10,7 @@ final class RoomsTests: XCTestCase {
     private static let system: Set = ["FoundationEssentials", "Glibc", "Synchronization"]
 
     /// The folder of each room.
-    private static let rooms = ["Support", "Graph", "Models", "Weights", "Data", "Execution", "Training"]
+    private static let rooms = ["Support", "Graph", "Models", "Weights", "ONNX", "Data", "Execution", "Training"]
 
     func testTheManifestHasTheArrowsOfTheDesign() throws {
         let drawn = try designArrows()

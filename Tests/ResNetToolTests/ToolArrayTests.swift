@@ -88,6 +88,31 @@ final class ToolArrayTests: XCTestCase {
         _ = try succeed(folder, "classify", "demo/digits", "-w", "two.safetensors", "--labels", "ten.txt")
     }
 
+    func testONNXOutAndIn() throws {
+        let folder = try ToolFolder()
+        _ = try succeed(folder, "init", "cifar_resnet14", "a.safetensors", "--seed", "3", "--classes", "7")
+        _ = try succeed(folder, "convert", "a.safetensors", "a.onnx", "--transform", "cifar")
+        _ = try succeed(folder, "convert", "a.onnx", "b.safetensors")
+        let object = try succeed(folder, "inspect", "a.onnx", "--json").objects()[0]
+        XCTAssertEqual(object["container"], .string("onnx"))
+        XCTAssertEqual(object["model"], .string("cifar_resnet14"))
+        XCTAssertEqual(object["tensors"]?.arrayValue?.count, 77)
+        try folder.writePictures([2, 3, 32, 32], to: "x.npy")
+        for name in ["a.safetensors", "a.onnx", "b.safetensors"] {
+            _ = try succeed(folder, "predict", "--weights", name, "--input", "x.npy", "--output", "\(name).npy")
+            XCTAssertEqual(try folder.array("\(name).npy").bits, try folder.array("a.safetensors.npy").bits, name)
+        }
+        // A network that only its file describes: it runs, and its weights alone are not written.
+        let foreign = "\(ToolFolder.repository)/Tests/Fixtures/onnx/torchscript.onnx"
+        _ = try succeed(folder, "time", "--weights", foreign, "--batch", "1", "--seconds", "0.01")
+        let refused = try folder.resnet(["convert", foreign, "c.npz"])
+        XCTAssertEqual(refused.status, 1)
+        XCTAssertTrue(refused.error.contains("without their network"), refused.error)
+        let trained = try folder.resnet(["train", "demo/digits.npz", "--weights", foreign, "--out", "run"])
+        XCTAssertEqual(trained.status, 1)
+        XCTAssertTrue(trained.error.contains("only this ONNX file describes"), trained.error)
+    }
+
     func testPredictAndEmbedAreThePlansOutputs() throws {
         let folder = try ToolFolder()
         try folder.writePictures([3, 1, 40, 24], to: "x.npy")

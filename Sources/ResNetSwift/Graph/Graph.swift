@@ -32,7 +32,7 @@ public enum Operation: Sendable, Hashable {
     /// Active in training only.
     case dropout(probability: Double)
 
-    var hasParameters: Bool {
+    package var hasParameters: Bool {
         switch self {
         case .conv, .batchNorm, .linear: true
         default: false

@@ -71,11 +71,14 @@ extension Graph {
     public func shapes(input: ImageShape) throws(GraphError) -> [NodeShape] {
         var shapes: [NodeShape] = []
         shapes.reserveCapacity(nodes.count)
-        for node in nodes {
-            let inference = ShapeInference(node: node, inputs: node.inputs.map { shapes[$0] }, image: input)
-            shapes.append(try inference.shape())
-        }
+        for index in nodes.indices { shapes.append(try shape(of: index, after: shapes, input: input)) }
         return shapes
+    }
+
+    /// The shape of one node's value, given those of all nodes before it.
+    package func shape(of index: Int, after shapes: [NodeShape], input: ImageShape) throws(GraphError) -> NodeShape {
+        let node = nodes[index]
+        return try ShapeInference(node: node, inputs: node.inputs.map { shapes[$0] }, image: input).shape()
     }
 
     /// Checks that the graph can run on pictures of this size: every shape fits and the outputs are set.

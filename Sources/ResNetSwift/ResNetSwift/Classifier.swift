@@ -12,6 +12,7 @@ import ResNetData
 import ResNetExecution
 import ResNetGraph
 import ResNetModels
+import ResNetONNX
 import ResNetTraining
 import ResNetWeights
 import Synchronization
@@ -42,25 +43,41 @@ public final class Classifier: Sendable {
 
     private let plans = Mutex<[PlanKey: InferencePlan]>([:])
 
-    /// Opens weights of any kind that ``WeightFile`` reads.
+    /// Opens weights of any kind that ``WeightFile`` reads, or an ONNX file.
     /// - Parameters:
     ///   - path: a file, or a folder as Hugging Face and timm write it.
     ///   - options: choices; none is needed.
-    /// - Throws: `WeightFileError`, and `ClassifierError` where metadata or options do not fit the network.
+    /// - Throws: `WeightFileError` or `ONNXError`, and `ClassifierError` where metadata or options do not fit the network.
     public convenience init(weights path: String, options: ClassifierOptions = ClassifierOptions()) throws {
+        if Model.isONNX(path) {
+            try Self.refuseName(options, path)
+            try self.init(model: try Model(onnx: path), origin: path, options: options)
+            return
+        }
         try self.init(file: try WeightFile.open(path), options: options)
     }
 
-    /// Opens weights that are in memory, in any format that ``WeightFile`` reads.
+    /// Opens weights that are in memory, in any format that ``WeightFile`` reads, or an ONNX file.
     /// - Parameters:
     ///   - bytes: of a weight file; copied.
     ///   - name: stands for the path in errors.
     ///   - options: choices; none is needed.
-    /// - Throws: `WeightFileError`, and `ClassifierError` where metadata or options do not fit the network.
+    /// - Throws: `WeightFileError` or `ONNXError`, and `ClassifierError` where metadata or options do not fit the network.
     public convenience init(
         weights bytes: [UInt8], name: String = "weights in memory", options: ClassifierOptions = ClassifierOptions()
     ) throws {
+        if Model.isONNX(bytes) {
+            try Self.refuseName(options, name)
+            try self.init(model: try Model(onnx: bytes, name: name), origin: name, options: options)
+            return
+        }
         try self.init(file: try WeightFile.open(bytes: bytes, name: name), options: options)
+    }
+
+    private static func refuseName(_ options: ClassifierOptions, _ origin: String) throws(ClassifierError) {
+        guard let model = options.model else { return }
+        throw ClassifierError(
+            .argument, "\(origin): an ONNX file describes its network; it is not read as \(model.rawValue)")
     }
 
     /// Takes the network of an open weight file.

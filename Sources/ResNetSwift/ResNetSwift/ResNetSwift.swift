@@ -5,6 +5,7 @@
 @_exported import ResNetExecution
 @_exported import ResNetGraph
 @_exported import ResNetModels
+@_exported import ResNetONNX
 @_exported import ResNetSupport
 @_exported import ResNetTraining
 @_exported import ResNetWeights

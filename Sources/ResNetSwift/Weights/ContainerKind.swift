@@ -80,6 +80,7 @@ private func otherKind(_ file: UnsafeRawBufferPointer) -> String {
     if file[0] == UInt8(ascii: "{") { return "JSON text" }
     if file.has("CKPACKED") { return "packed weights, made from a weight file; give that one, and this with --packed" }
     if file.allSatisfy({ $0 == 0 }) { return "zeros only; an unfinished download?" }
+    if file.count > 8, file[0] == 0x08, file[1] < 0x20 { return "ONNX, which `Model(onnx:)` reads" }
     let start = file.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
     return "it begins with the bytes \(start); npz, npy, safetensors and PyTorch files are read"
 }

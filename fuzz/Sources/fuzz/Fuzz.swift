@@ -40,6 +40,14 @@ enum Fuzz {
         return 0
     }
 
+    /// Protobuf, the operators, the graph they make, and its way out again.
+    private static let onnx: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        guard let model = try? Model(onnx: array(start, count), name: "fuzz") else { return 0 }
+        try? model.graph.validate(input: 33)
+        try? model.writeONNX(to: scratch)
+        return 0
+    }
+
     private static let picture: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
         let bytes = array(start, count)
         // The usual limit is far above what a fuzzer should spend time on.
@@ -152,7 +160,7 @@ enum Fuzz {
 
     static func main() {
         let targets = [
-            "weights": weights, "picture": picture, "labels": labels, "json": json, "wisdom": wisdom,
+            "weights": weights, "onnx": onnx, "picture": picture, "labels": labels, "json": json, "wisdom": wisdom,
             "descriptor": descriptor, "packed": packed,
         ]
         guard let target = CommandLine.arguments.dropFirst().first.flatMap({ targets[$0] }) else {
