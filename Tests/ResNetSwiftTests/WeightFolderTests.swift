@@ -181,9 +181,10 @@ final class WeightFolderTests: XCTestCase {
     func testTheStrideOfABottleneck() throws {
         let config = try ResNetConfig(
             shownBy: .bottleneck, nBlocks: [1, 2, 1, 1], channels: [2, 4, 8, 16], groups: 1, widthPerGroup: 64,
-            stem: .imageNet, stemChannels: 4, stridesInFirstConvolution: true)
+            stem: .imageNet, stemWidths: [4]
+        ).with { $0.stridesInFirstConvolution = true }
         let model = Model.initialized(config.graph(classes: 2), seed: 3)
-        let plain = config.striding(inFirstConvolution: false).graph(classes: 2)
+        let plain = config.with { $0.stridesInFirstConvolution = false }.graph(classes: 2)
         let folder = try TemporaryFolder()
         try WeightWriter.write(
             model.graph.parameters.map { (Self.transformersName($0.name), model[$0.name]) },

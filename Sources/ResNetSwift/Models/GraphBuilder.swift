@@ -81,6 +81,14 @@ public struct GraphBuilder: Sendable {
         return record(graph.add(name, .maxPool(spec), x))
     }
 
+    /// The mean of each window; a window that hangs over the end in ceil mode counts only what is there.
+    public mutating func averagePool(
+        _ x: Node, _ name: String, kernel: Size2, stride: Size2, padding: Size2 = 0, ceilMode: Bool = false
+    ) -> Node {
+        let spec = PoolSpec(kernel: kernel, stride: stride, padding: padding, ceilMode: ceilMode)
+        return record(graph.add(name, .averagePool(spec), x))
+    }
+
     /// The mean of every channel: (N, C, 1, 1).
     public mutating func globalAveragePool(_ x: Node, _ name: String) -> Node {
         record(graph.add(name, .globalAveragePool, x))

@@ -16,6 +16,11 @@ public enum ModelName: String, CaseIterable, Sendable {
     case cifar_resnet14, cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110
     /// Two small companions with one sigmoid output.
     case alexnet_mini, googlenet
+    /// timm's: other depths, three convolutions in the stem (c, d, s, t), averaged shortcuts (d, t).
+    case resnet10t, resnet14t, resnet18d, resnet26, resnet26d, resnet26t, resnet34d
+    case resnet50c, resnet50d, resnet50s, resnet50t, resnet101c, resnet101d, resnet101s
+    case resnet152c, resnet152d, resnet152s, resnet200, resnet200d
+    case resnext50d_32x4d, resnext101_32x4d, resnext101_32x16d, resnext101_32x32d
 
     /// The model of that name; case, hyphens and underscores do not matter.
     /// - Throws: `ModelError.unknownModel` with the known names and the nearest.
@@ -98,7 +103,8 @@ public enum ModelName: String, CaseIterable, Sendable {
     /// The network with another head, or with none; nil for the two companions, which are no ResNets.
     /// - Parameter stridesInFirstConvolution: a bottleneck's stride is in its first 1x1 convolution.
     package func graph(head: Head, inputChannels: Int, stridesInFirstConvolution: Bool = false) -> Graph? {
-        resNet?.striding(inFirstConvolution: stridesInFirstConvolution).graph(head: head, inputChannels: inputChannels)
+        resNet?.with { $0.stridesInFirstConvolution = stridesInFirstConvolution }
+            .graph(head: head, inputChannels: inputChannels)
             ?? cifar?.graph(head: head, inputChannels: inputChannels)
     }
 
@@ -115,7 +121,8 @@ public enum ModelName: String, CaseIterable, Sendable {
         return model
     }
 
-    private var resNet: ResNetConfig? {
+    /// The configuration of a ResNet; nil for the others.
+    package var resNet: ResNetConfig? {
         switch self {
         case .resnet18: .resnet18
         case .resnet34: .resnet34
@@ -127,7 +134,7 @@ public enum ModelName: String, CaseIterable, Sendable {
         case .resnext101_64x4d: .resnext101_64x4d
         case .wide_resnet50_2: .wide_resnet50_2
         case .wide_resnet101_2: .wide_resnet101_2
-        default: nil
+        default: timm
         }
     }
 

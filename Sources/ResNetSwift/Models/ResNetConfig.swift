@@ -17,6 +17,8 @@ public struct ResNetConfig: Sendable, Hashable {
         case imageNet
         /// 3x3 convolution of stride 1 and no pool: for pictures of 32x32.
         case cifar
+        /// Three 3x3 convolutions, the first of stride 2, then the pool: ResNet-C and D of He et al., arXiv:1812.01187.
+        case deep
     }
 
     /// Of all stages.
@@ -29,12 +31,18 @@ public struct ResNetConfig: Sendable, Hashable {
     public let groups: Int
     /// Width of a group in layer1; 64 but in ResNeXt and wide ResNets.
     public let widthPerGroup: Int
-    /// What stands before the stages; `imageNet` in every published network for ImageNet.
-    public let stem: Stem
-    /// Channels that the stem yields; 64 in every published network.
-    public let stemChannels: Int
+    /// What stands before the stages.
+    public package(set) var stem: Stem
+    /// Channels of the stem's convolutions, of which a deep stem has three.
+    public package(set) var stemWidths: [Int]
     /// A bottleneck strides in its first 1x1 convolution, as in the paper of 2015, instead of its 3x3 (ResNet v1.5).
-    public let stridesInFirstConvolution: Bool
+    public package(set) var stridesInFirstConvolution: Bool
+    /// A shortcut that halves the picture averages 2x2 pixels before its 1x1 convolution, instead of leaving out three of
+    /// four: ResNet-D of He et al., arXiv:1812.01187.
+    public package(set) var averagesShortcuts = false
+
+    /// Channels that the stem yields.
+    public var stemChannels: Int { stemWidths.last ?? 0 }
 
     static let standardChannels = [64, 128, 256, 512]
 
@@ -61,13 +69,13 @@ public struct ResNetConfig: Sendable, Hashable {
         self.init(block, nBlocks, groups, widthPerGroup)
     }
 
-    private init(_ block: Block, _ nBlocks: [Int], _ groups: Int = 1, _ widthPerGroup: Int = 64) {
+    init(_ block: Block, _ nBlocks: [Int], _ groups: Int = 1, _ widthPerGroup: Int = 64) {
         self.init(block, nBlocks, groups: groups, widthPerGroup: widthPerGroup)
     }
 
     private init(
         _ block: Block, _ nBlocks: [Int], channels: [Int] = Self.standardChannels, groups: Int, widthPerGroup: Int,
-        stem: Stem = .imageNet, stemChannels: Int = 64, stridesInFirstConvolution: Bool = false
+        stem: Stem = .imageNet, stemWidths: [Int] = [64], stridesInFirstConvolution: Bool = false
     ) {
         self.block = block
         self.nBlocks = nBlocks
@@ -75,19 +83,19 @@ public struct ResNetConfig: Sendable, Hashable {
         self.groups = groups
         self.widthPerGroup = widthPerGroup
         self.stem = stem
-        self.stemChannels = stemChannels
+        self.stemWidths = stemWidths
         self.stridesInFirstConvolution = stridesInFirstConvolution
     }
 
-    /// What weights show: stems for small pictures, channels that nobody published, the stride of a bottleneck elsewhere.
+    /// What weights show: other stems, channels that nobody published.
     /// - Throws: `ModelError.configuration` for what no ResNet is.
     package init(
         shownBy block: Block, nBlocks: [Int], channels: [Int], groups: Int, widthPerGroup: Int, stem: Stem,
-        stemChannels: Int, stridesInFirstConvolution: Bool
+        stemWidths: [Int]
     ) throws(ModelError) {
         _ = try ResNetConfig(block: block, nBlocks: nBlocks, groups: groups, widthPerGroup: widthPerGroup)
-        let widths = channels + [stemChannels]
-        guard channels.count == 4, widths.allSatisfy({ 1...65_536 ~= $0 }),
+        let widths = channels + stemWidths
+        guard channels.count == 4, stemWidths.count == (stem == .deep ? 3 : 1), widths.allSatisfy({ 1...65_536 ~= $0 }),
             channels.allSatisfy({ $0 * widthPerGroup % 64 == 0 && $0 * widthPerGroup / 64 > 0 })
         else {
             throw .configuration(
@@ -95,14 +103,14 @@ public struct ResNetConfig: Sendable, Hashable {
         }
         self.init(
             block, nBlocks, channels: channels, groups: groups, widthPerGroup: widthPerGroup, stem: stem,
-            stemChannels: stemChannels, stridesInFirstConvolution: stridesInFirstConvolution)
+            stemWidths: stemWidths)
     }
 
-    /// The same network with a bottleneck's stride in its first 1x1 convolution, or in its 3x3.
-    package func striding(inFirstConvolution: Bool) -> ResNetConfig {
-        ResNetConfig(
-            block, nBlocks, channels: channels, groups: groups, widthPerGroup: widthPerGroup, stem: stem,
-            stemChannels: stemChannels, stridesInFirstConvolution: inFirstConvolution)
+    /// The same network, changed.
+    package func with(_ change: (inout ResNetConfig) -> Void) -> ResNetConfig {
+        var changed = self
+        change(&changed)
+        return changed
     }
 
     // The names of the published models.

@@ -22,7 +22,7 @@ extension Model {
     /// True for a file that begins as ONNX files do. No other weight file does; `init(onnx:)` says whether it is whole.
     public static func isONNX(_ path: String) -> Bool {
         guard let file = try? MappedFile(path: path) else { return false }
-        return isONNX(file.bytes)
+        return withExtendedLifetime(file) { isONNX(file.bytes) }
     }
 
     /// The same for a file's bytes.

@@ -114,8 +114,8 @@ private struct LoadPlan {
         report.unexpected = unexpected.map(\.name)
         if let refusal = file.refusal {
             report.variant = "\(refusal)"
-        } else if let variant = ResNetVariant.unsupported(unexpected.map { ($0.name, $0.shape) }) {
-            report.variant = "the weights are of a variant that is not supported: \(variant)"
+        } else if let variant = ResNetVariant.sentence(unexpected.map { ($0.name, $0.shape) }) {
+            report.variant = "the weights are of another variant of the network: \(variant)"
         }
     }
 

@@ -163,17 +163,13 @@ extension ModelGuess {
     fileprivate func graph(head: Head, stridesInFirstConvolution: Bool) throws(WeightFault) -> Graph {
         guard 1...4096 ~= inputChannels else { throw .unsupported("a ResNet of \(inputChannels) input channels") }
         do throws(ModelError) {
-            switch (stemKernel, block, channels.count) {
-            case (3, .basic, 3) where stemChannels == channels[0]:
+            if stemKernel == 3, block == .basic, channels.count == 3, stemWidths == [channels[0]] {
                 return try CIFARResNetConfig(nBlocks: nBlocks, channels: channels)
                     .graph(head: head, inputChannels: inputChannels)
-            case (3, _, 4), (7, _, 4):
-                return try ResNetConfig(
-                    shownBy: block == .basic ? .basic : .bottleneck, nBlocks: nBlocks, channels: channels,
-                    groups: groups, widthPerGroup: widthPerGroup, stem: stemKernel == 7 ? .imageNet : .cifar,
-                    stemChannels: stemChannels, stridesInFirstConvolution: stridesInFirstConvolution
-                ).graph(head: head, inputChannels: inputChannels)
-            default: break
+            }
+            if let config = try config() {
+                return config.with { $0.stridesInFirstConvolution = stridesInFirstConvolution }
+                    .graph(head: head, inputChannels: inputChannels)
             }
         } catch { throw .unsupported("\(error)") }
         throw .unsupported(
@@ -183,7 +179,7 @@ extension ModelGuess {
 
     /// What people call it: kuangliu's ResNet-18 for CIFAR-10 and its relatives. Nil for what has no name.
     fileprivate var title: String? {
-        guard stemKernel == 3, channels.count == 4 else { return nil }
+        guard stemKernel == 3, channels.count == 4, stemWidths.count == 1 else { return nil }
         let layers = 2 + nBlocks.reduce(0, +) * (block == .basic ? 2 : 3)
         return "cifar_resnet\(layers)"
     }

@@ -4,7 +4,11 @@
 //     number of B per S              blocks per stage, hence the depth
 //     layer1.0.conv1 (width, ...)    width of the bottleneck; conv2 (width, width / groups, 3, 3) its groups
 //     conv1 (C, input, k, k)         k = 7: ImageNet stem; k = 3: CIFAR stem; input channels
+//     conv1.0, conv1.3, conv1.6      a deep stem: timm's c, d, s and t
+//     downsample.1 (out, in, 1, 1)   averaged shortcuts: timm's d and t
 //     fc, head.5 (classes, features) classes; a backbone has neither
+
+import ResNetModels
 
 /// What the shapes tell. `name` is the builder's name of the model, where it is one that was published.
 public struct ModelGuess: Sendable, Hashable {
@@ -15,7 +19,7 @@ public struct ModelGuess: Sendable, Hashable {
     }
 
     /// E.g. `resnet50`, `resnext50_32x4d`, `wide_resnet50_2`, `cifar_resnet20`; nil where depths or widths are unusual.
-    public let name: String?
+    public private(set) var name: String?
     /// Of all stages.
     public let block: Block
     /// Blocks per stage.
@@ -26,12 +30,14 @@ public struct ModelGuess: Sendable, Hashable {
     public let groups: Int
     /// Channels per group in the first stage's bottlenecks; 64 but for ResNeXt and wide ResNets.
     public let widthPerGroup: Int
-    /// 7 for ImageNet's stem, 3 for CIFAR's.
+    /// 7 for ImageNet's stem, 3 for CIFAR's and for the three convolutions of a deep one.
     public let stemKernel: Int
     /// Of the pictures.
     public let inputChannels: Int
-    /// Channels of the first convolution; 64 but in networks that nobody published.
-    public let stemChannels: Int
+    /// Channels of the stem's convolutions, of which a deep stem has three.
+    public let stemWidths: [Int]
+    /// Shortcuts average before their convolution instead of striding.
+    public let averagesShortcuts: Bool
     /// nil where the file has no classifier.
     public let classes: Int?
 }
@@ -39,8 +45,6 @@ public struct ModelGuess: Sendable, Hashable {
 extension ModelGuess {
     /// - Throws: `unsupported` where the file shows no ResNet or a variant that is not built here.
     init(_ entries: [WeightEntry]) throws(WeightFault) {
-        if let variant = ResNetVariant.unsupported(
-            entries.filter { $0.part == .network }.map { ($0.name, $0.shape) }) { throw .unsupported(variant) }
         var shapes: [String: [Int]] = [:]
         for entry in entries where entry.part == .network { shapes[entry.name] = entry.shape }
         func fault(_ what: String) -> WeightFault {
@@ -53,11 +57,17 @@ extension ModelGuess {
             }
             return shape
         }
-        let stem = try kernel("conv1")
-        guard stem[2] == stem[3] else { throw fault("conv1.weight has shape \(stem)") }
-        inputChannels = stem[1]
-        stemKernel = stem[2]
-        stemChannels = stem[0]
+        let isDeep = shapes["conv1.weight"] == nil && shapes["conv1.0.weight"] != nil
+        var stems: [[Int]] = []
+        for name in isDeep ? ["conv1.0", "conv1.3", "conv1.6"] : ["conv1"] {
+            let stem = try kernel(name)
+            guard stem[2] == stem[3], !isDeep || stem[2] == 3 else { throw fault("\(name).weight has shape \(stem)") }
+            stems.append(stem)
+        }
+        inputChannels = stems[0][1]
+        stemKernel = stems[0][2]
+        stemWidths = stems.map { $0[0] }
+        averagesShortcuts = shapes.contains { $0.key.hasSuffix(".downsample.1.weight") && $0.value.count == 4 }
 
         let first = try kernel("layer1.0.conv1")
         let block: Block = shapes["layer1.0.conv3.weight"] == nil ? .basic : .bottleneck
@@ -88,32 +98,28 @@ extension ModelGuess {
         self.block = block
         self.nBlocks = nBlocks
         self.channels = channels
-        let isPublished = stemChannels == (stemKernel == 3 ? channels[0] : 64)
-        name =
-            isPublished
-            ? Self.publishedName(block, nBlocks, channels, stemKernel, groups: groups, widthPerGroup: widthPerGroup)
-            : nil
+        name = nil
+        name = publishedName
     }
 
-    private static func publishedName(
-        _ block: Block, _ nBlocks: [Int], _ channels: [Int], _ stemKernel: Int, groups: Int, widthPerGroup: Int
-    ) -> String? {
-        if channels == [16, 32, 64], block == .basic, stemKernel == 3, Set(nBlocks).count == 1 {
+    /// Of a ResNet with four stages.
+    /// - Throws: `ModelError.configuration` for what no ResNet is.
+    func config() throws(ModelError) -> ResNetConfig? {
+        let stem: ResNetConfig.Stem? = stemWidths.count == 3 ? .deep : [3: .cifar, 7: .imageNet][stemKernel]
+        guard let stem, channels.count == 4 else { return nil }
+        return try ResNetConfig(
+            shownBy: block == .basic ? .basic : .bottleneck, nBlocks: nBlocks, channels: channels, groups: groups,
+            widthPerGroup: widthPerGroup, stem: stem, stemWidths: stemWidths
+        ).with { $0.averagesShortcuts = averagesShortcuts }
+    }
+
+    private var publishedName: String? {
+        if channels == [16, 32, 64], block == .basic, stemKernel == 3, stemWidths == [16], Set(nBlocks).count == 1 {
             let depth = 6 * nBlocks[0] + 2
             return [14, 20, 32, 44, 56, 110].contains(depth) ? "cifar_resnet\(depth)" : nil
         }
-        guard channels == [64, 128, 256, 512], stemKernel == 7 else { return nil }
-        let depths: [[Int]: Int] =
-            block == .basic
-            ? [[2, 2, 2, 2]: 18, [3, 4, 6, 3]: 34]
-            : [[3, 4, 6, 3]: 50, [3, 4, 23, 3]: 101, [3, 8, 36, 3]: 152]
-        guard let depth = depths[nBlocks] else { return nil }
-        switch (depth, groups, widthPerGroup) {
-        case (_, 1, 64): return "resnet\(depth)"
-        case (50, 32, 4), (101, 32, 8), (101, 64, 4): return "resnext\(depth)_\(groups)x\(widthPerGroup)d"
-        case (50, 1, 128), (101, 1, 128): return "wide_resnet\(depth)_2"
-        default: return nil
-        }
+        guard let config = try? config() else { return nil }
+        return ModelName.allCases.first { $0.resNet == config }?.rawValue
     }
 }
 
@@ -122,23 +128,5 @@ extension WeightFile {
     /// - Throws: `WeightFileError` with `unsupported` where it is no network of this library.
     public func guessModel() throws(WeightFileError) -> ModelGuess {
         try naming(path) { () throws(WeightFault) in try ModelGuess(entries) }
-    }
-}
-
-/// Variants that share names with the plain ResNet but compute something else.
-enum ResNetVariant {
-    /// A sentence that names the variant, or nil.
-    static func unsupported(_ tensors: [(name: String, shape: [Int])]) -> String? {
-        for (name, shape) in tensors where name.hasSuffix(".weight") {
-            if name.hasPrefix("conv1.") && name.dropFirst(6).first?.isNumber == true {
-                return "timm's deep stem of three convolutions (\(name)), as in resnet50d and resnetv1c"
-            }
-            let isAveraged =
-                name.contains(".downsample.2.") || (name.hasSuffix(".downsample.1.weight") && shape.count == 4)
-            if isAveraged {
-                return "timm's average-pooled shortcut (\(name)), as in resnet50d"
-            }
-        }
-        return nil
     }
 }

@@ -1,0 +1,131 @@
+"""timm's ResNets and their relatives: which of them load, as docs/weights.md lists them.
+
+    python3 scripts/timm_table.py                                 writes the table into docs/weights.md
+    python3 scripts/timm_table.py --check [--resnet TOOL]         random weights of every model that loads, timm's logits beside
+                                                                  `resnet predict`; every other model must be refused
+
+Every name in timm that begins with res, seres, ecares or wide is in the table.
+"""
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+DOCUMENT = pathlib.Path(__file__).resolve().parent.parent / "docs" / "weights.md"
+BEGIN, END = "<!-- timm: written by scripts/timm_table.py -->\n", "<!-- timm: end -->\n"
+BOUND = 1e-4
+
+# What loads.
+MODELS = """
+    resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d resnext101_32x8d resnext101_64x4d wide_resnet50_2
+    wide_resnet101_2
+    resnet10t resnet14t resnet18d resnet26 resnet26d resnet26t resnet34d resnet50c resnet50d resnet50s resnet50t resnet101c
+    resnet101d resnet101s resnet152c resnet152d resnet152s resnet200 resnet200d resnext50d_32x4d resnext101_32x4d
+    resnext101_32x16d resnext101_32x32d
+""".split()
+
+# What does not, and why, by a pattern of the name; the first that fits counts.
+REASONS = [
+    (r"res2n", "Res2Net's split convolutions"),
+    (r"resmlp", "no convolutional network"),
+    (r"resnest", "split attention"),
+    (r".*_clip", "attention pooling of CLIP"),
+    (r".*_pruned", "channels pruned one by one"),
+    (r"resnet(32|33|51|61)|.*26ts|seresnet33ts", "byobnet's blocks and SiLU"),
+    (r"resnet50_mlp", "byobnet's MLP head"),
+    (r"resnetv2", "pre-activation"),
+    (r".*_gn", "group norm"),
+    (r"resnetrs", "SE, a convolution in place of the stem's pool"),
+    (r"(se)?resn\w+aa|resnetaa", "average pools where a plain ResNet has a stride"),
+    (r"resnetblur", "blurs before it strides"),
+    (r"seres", "squeeze and excitation"),
+    (r"ecares", "efficient channel attention"),
+]
+
+
+def reason(name):
+    return next(text for pattern, text in REASONS if re.match(pattern, name))
+
+
+def names():
+    import timm
+
+    return [name for name in timm.list_models() if re.match(r"res|seres|ecares|wide", name)]
+
+
+def table():
+    refused = {}
+    for name in names():
+        if name not in MODELS:
+            refused.setdefault(reason(name), []).append(name)
+    present = [name for name in names() if name in MODELS]
+    lines = ["| timm's name | loads |", "| --- | --- |", f"| {', '.join(present)} | yes |"]
+    lines += [f"| {', '.join(group)} | no: {text} |" for text, group in refused.items()]
+    return "\n".join(lines) + "\n"
+
+
+def predict(tool, weights, x, folder):
+    import numpy as np
+
+    np.save(folder / "x.npy", x)
+    run = subprocess.run(
+        [tool, "predict", "--weights", weights, "--input", folder / "x.npy", "--output", folder / "y.npy", "--accuracy",
+         "strict"], capture_output=True, text=True)  # fmt: skip
+    return (np.load(folder / "y.npy") if run.returncode == 0 else None), run.stderr.strip()
+
+
+def check(tool, only):
+    import numpy as np
+    import safetensors.torch
+    import timm
+    import torch
+
+    from make_timm_fixtures import randomized
+
+    worst, failures = 0.0, 0
+    x = torch.from_numpy(np.random.default_rng(3).standard_normal((1, 3, 224, 224), np.float32))
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for name in names():
+            if only and not re.fullmatch(only, name):
+                continue
+            path = folder / f"{name}.safetensors"
+            model = randomized(timm.create_model(name))
+            safetensors.torch.save_file(model.state_dict(), path)
+            found, problem = predict(tool, path, x.numpy(), folder)
+            path.unlink()
+            if name not in MODELS:
+                if found is not None:
+                    failures += 1
+                    print(f"{name:28} is in the table as refused, and was read", flush=True)
+                continue
+            with torch.no_grad():
+                wanted = model(x).numpy()
+            difference = float("inf") if found is None else float(np.abs(found - wanted).max() / np.abs(wanted).max())
+            worst = max(worst, difference)
+            failures += not difference < BOUND
+            print(f"{name:28} {difference:.1e} {'' if difference < BOUND else 'FAILED ' + problem[-300:]}", flush=True)
+    print(f"worst difference {worst:.1e} of the largest logit, {failures} failures")
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--only", help="a pattern of names to check")
+    parser.add_argument("--resnet", default=".build/release/resnet", help="the command line tool")
+    options = parser.parse_args()
+    text = DOCUMENT.read_text()
+    start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    if options.check:
+        if text[start:end] != table():
+            sys.exit("docs/weights.md is not what this script writes")
+        sys.exit(check(options.resnet, options.only) > 0)
+    DOCUMENT.write_text(text[:start] + table() + text[end:])
+
+
+if __name__ == "__main__":
+    main()
