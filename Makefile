@@ -32,16 +32,14 @@ test: deps deps-core ## Builds and runs all tests.
 test-core: deps-core ## The C core alone: every kernel of every instruction set of this machine against the reference.
 	cmake -S . -B .build/core-tests -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
 	cmake --build .build/core-tests -j
-	.build/core-tests/Tests/CoreTests/check_reference
-	.build/core-tests/Tests/CoreTests/check_core
+	ctest --test-dir .build/core-tests --verbose -j $$(nproc) -R 'check_(core|reference)'
 
 # Leaks aside: those that are found are of the OpenMP library.
 test-asan: deps-core ## The C core's tests under AddressSanitizer and UBSan; the long tables in part.
-	cmake -S . -B .build/asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON \
+	cmake -S . -B .build/asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_CHECK_OPTIONS="--every;7" \
 		-DCMAKE_C_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 	cmake --build .build/asan -j
-	ASAN_OPTIONS=detect_leaks=0 .build/asan/Tests/CoreTests/check_reference
-	ASAN_OPTIONS=detect_leaks=0 .build/asan/Tests/CoreTests/check_core --every 7
+	ASAN_OPTIONS=detect_leaks=0 ctest --test-dir .build/asan --verbose -j $$(nproc) -R 'check_(core|reference)'
 
 test-isa: deps ## Whole networks, forward and backward, on the instruction sets below this machine's best.
 	swift build --build-tests
@@ -83,7 +81,7 @@ test-neon: deps-neon ## Builds the C core for aarch64 and checks every kernel un
 	cmake -S . -B .build/neon -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64-linux-gnu.cmake \
 		-DCK_OPENBLAS=OFF -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON
 	cmake --build .build/neon -j
-	CK_ISA=neon ctest --test-dir .build/neon --output-on-failure --verbose
+	CK_ISA=neon ctest --test-dir .build/neon --verbose -j $$(nproc)
 
 bench: deps ## Compares with PyTorch, ONNX Runtime, OpenVINO and others; installs them for itself (see bench/README.md).
 	python3 bench/compare.py

@@ -1,6 +1,6 @@
 /* check_core: every kernel of every instruction set of this machine against the reference.
  *
- *     check_core [--every N] [group]      all groups, or the one whose name begins so
+ *     check_core [--every N] [group]      all groups, those whose names begin so, or "others": all but convolutions
  *     check_core --version
  *
  * --every N takes each N-th row of the long tables only, for machines on which the whole takes long (qemu, sanitizers).
@@ -45,9 +45,13 @@ int use_isa(int i) {
     return i < isa_count;
 }
 
+static int chosen(const char *name, int convolution) {
+    return strcmp(only, "others") ? !strncmp(name, only, strlen(only)) : !convolution;
+}
+
 static void run_group(const char *name, void (*run)(void), const char *isa, const char *caches) {
     const long before = checks_so_far();
-    if (strncmp(name, only, strlen(only))) return;
+    if (!chosen(name, strcmp(isa, "all") == 0)) return;
     run();
     place_at_start(0);
     release_all();
@@ -98,9 +102,9 @@ int main(int count, char **arguments) {
         return 2;
     }
     const char *wanted = getenv("CK_ISA"), *caches = getenv("CK_CACHES");
-    const ck_isa chosen = ck_isa_active();
+    const ck_isa active = ck_isa_active();
     for (int isa = CK_ISA_COUNT - 1; isa >= 0; isa--)
-        if (ck_isa_available((ck_isa)isa) == CK_OK && (!wanted || !*wanted || isa == (int)chosen))
+        if (ck_isa_available((ck_isa)isa) == CK_OK && (!wanted || !*wanted || isa == (int)active))
             isas[isa_count++] = (ck_isa)isa;
     run_convolutions(COUNT_OF(convolutions), "");
     if (!(caches && *caches) && !run_with_other_caches()) return 2;
