@@ -63,7 +63,6 @@ let package = Package(
         ),
         // For scripts/check_gradients_against_torch.py.
         .executableTarget(name: "training-steps", dependencies: ["ResNetSwift"], path: "scripts/training_steps"),
-        .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "CReference"]),
         .testTarget(name: "ResNetSwiftTests", dependencies: ["ResNetSwift", "CReference"]),
         .testTarget(name: "ResNetToolTests", dependencies: ["ResNetSwift", "resnet"]),
     ],
