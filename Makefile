@@ -36,7 +36,7 @@ test-core: deps-core ## The C core alone: every kernel of every instruction set 
 
 # Leaks aside: those that are found are of the OpenMP library.
 test-asan: deps-core ## The C core's tests under AddressSanitizer and UBSan; the long tables in part.
-	cmake -S . -B .build/asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_CHECK_OPTIONS="--every;7" \
+	cmake -S . -B .build/asan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_CHECK_OPTIONS="--every;7" -DCK_OPTIMIZATION=-O1 \
 		-DCMAKE_C_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 	cmake --build .build/asan -j
 	ASAN_OPTIONS=detect_leaks=0 ctest --test-dir .build/asan --verbose -j $$(nproc) -R 'check_(core|reference)'
