@@ -63,6 +63,12 @@ test-libresnet: deps ## Builds libresnet.so and uses it from C, C++ and Python: 
 test-dependency: deps ## Builds a stranger's SwiftPM package that depends on this one by version.
 	scripts/test_dependency.sh
 
+mpi: build deps-mpi ## Builds libresnet_mpi.so beside the program: `mpirun -n 2 resnet train ...` (Open MPI).
+	mpicc -O2 -Wall -Wextra -Werror -shared -fPIC Sources/CMPI/resnet_mpi.c -o .build/release/libresnet_mpi.so
+
+test-mpi: mpi ## Trains by several processes on this machine: the same bits as by one, also after a crash.
+	scripts/test_mpi.sh .build/release/resnet
+
 test-tsan: deps-core ## Eight threads on one plan and more, under ThreadSanitizer (gcc's; the serial build of the C core).
 	cmake -S . -B .build/tsan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_OPENMP=OFF -DCK_OPENBLAS=OFF \
 		-DCMAKE_C_FLAGS="-fsanitize=thread -g"
@@ -110,10 +116,16 @@ deps: ## Installs the C libraries that are missing (apt); does nothing when all 
 deps-core:
 	@scripts/install_deps.sh --no-swift $(CORE_PACKAGES)
 
+deps-mpi:
+	@scripts/install_deps.sh --no-swift openmpi-bin libopenmpi-dev
+
 deps-neon:
 	@scripts/install_deps.sh --no-swift cmake make gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 clean: ## Removes what was built.
 	rm -rf .build
 
-.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan fuzz soak examples build bench docs format install libresnet install-tool deps deps-core deps-neon clean
+install-mpi: mpi ## Installs libresnet_mpi.so to PREFIX/lib, where the installed program finds it.
+	install -D -s -m 644 .build/release/libresnet_mpi.so $(DESTDIR)$(PREFIX)/lib/libresnet_mpi.so
+
+.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet install-tool install-mpi deps deps-core deps-neon deps-mpi clean

@@ -41,6 +41,7 @@ struct TrainCommand: ParsableCommand {
         help: ArgumentHelp(
             "MiB for the features of a frozen backbone; 0 computes them in every epoch.", valueName: "n"))
     var featureCache = 1024
+    @OptionGroup(title: "OPTIONS FOR SEVERAL PROCESSES") var distribution: DistributionOptions
     @Flag(help: "The final scores as one JSON object, as `resnet evaluate --json` gives them.")
     var json = false
 
@@ -55,9 +56,16 @@ struct TrainCommand: ParsableCommand {
     }
 
     func run() throws {
-        let setup = try TrainingSetup(inputs)
+        let processes = try distribution.processes()
+        try processes.guarding { try train(processes) }
+    }
+
+    private func train(_ processes: TrainingProcesses) throws {
+        let shards = try distribution.shards(of: inputs.optimization.batch, processes)
+        let setup = try TrainingSetup(inputs, shards: shards)
         var settings = try schedule.settings(
             setup, usualRate: inputs.optimization.usualLearningRate, seed: inputs.split.seed)
+        settings.shards = shards
         settings.folder = out
         settings.checkpointUpdates = checkpointEvery
         settings.replacesEarlierRun = overwrite
@@ -68,8 +76,10 @@ struct TrainCommand: ParsableCommand {
             settings.unfreezing = .gradual(
                 setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)
         }
-        let resumes = resume && access("\(out)/last.safetensors", F_OK) == 0
-        for file in ["last", "best"] where !overwrite && !resumes && access("\(out)/\(file).safetensors", F_OK) == 0 {
+        // The files are those of rank 0, which may be on another machine.
+        let resumes = try processes.ask(resume && access("\(out)/last.safetensors", F_OK) == 0)
+        for file in ["last", "best"]
+        where processes.isFirst && !overwrite && !resumes && access("\(out)/\(file).safetensors", F_OK) == 0 {
             let way = file == "last" ? "--resume continues it, " : ""
             throw ToolError(
                 "\(out): expected a folder without a run in it, found \(file).safetensors; \(way)--overwrite replaces it, "
@@ -77,11 +87,12 @@ struct TrainCommand: ParsableCommand {
         }
 
         let console = TrainingConsole(topK: schedule.top)
-        for note in setup.notes { Terminal.note(note) }
+        if processes.isFirst { for note in setup.notes + distribution.notes(setup, processes) { Terminal.note(note) } }
         Interruption.watch()
         let trainer = try Trainer(
             backend: setup.backend, data: setup.data, settings: settings, metadata: setup.model.metadata,
-            callbacks: schedule.callbacks, report: console.report, stopRequested: { Interruption.isRequested })
+            callbacks: schedule.callbacks, report: console.report, stopRequested: { Interruption.isRequested },
+            processes: processes.group)
         let began = ProcessClock.now()
         let outcome: TrainingOutcome
         do { outcome = try trainer.run(resuming: resumes) } catch {
@@ -89,6 +100,7 @@ struct TrainCommand: ParsableCommand {
             throw error
         }
         console.clear()
+        guard processes.isFirst else { return }
         guard outcome.reason != .interrupted else {
             let done = outcome.history.records.count
             Terminal.note(

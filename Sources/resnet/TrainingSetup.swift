@@ -28,7 +28,8 @@ struct TrainingSetup {
     /// What a user should know before it starts.
     let notes: [String]
 
-    init(_ options: TrainingInputs) throws {
+    /// - Parameter shards: parts of a batch that are computed one by one; nil means the batch as it is.
+    init(_ options: TrainingInputs, shards: Int? = nil) throws {
         // A wrong CK_ISA is the first thing that is said.
         let isa = try Machine.instructionSet()
         let (start, pictures, seed) = (options.start, options.pictures, options.split.seed)
@@ -49,7 +50,7 @@ struct TrainingSetup {
         data = TrainingData(
             training: slices.training, validation: slices.validation,
             transform: try pictures.training(evaluation, training, size: size), evaluationTransform: evaluation,
-            batchSize: options.optimization.batch,
+            batchSize: options.optimization.batch / (shards ?? 1),
             order: options.balanced ? .weighted(slices.training.balancedSampleWeights) : .shuffled,
             mixing: pictures.mixing, threads: options.data.workers, skipLimit: options.skipLimit)
         let plan = try options.optimization.plan(model.graph, training: slices.training, seed: seed)

@@ -57,6 +57,13 @@ public struct LoadedBatch: Sendable {
     public let samples: [Int]
     /// Samples of this batch that could not be read.
     public let skipped: [SkippedSample]
+
+    package init(index: Int, batch: TrainingBatch?, samples: [Int], skipped: [SkippedSample]) {
+        self.index = index
+        self.batch = batch
+        self.samples = samples
+        self.skipped = skipped
+    }
 }
 
 /// Batches of a slice of a data set, decoded ahead by threads. What an epoch's batches hold is a function of (seed,
@@ -126,7 +133,13 @@ public final class BatchLoader: Sendable {
 
     /// The batches of an epoch, from one on.
     public func batches(epoch: Int, from first: Int = 0) -> BatchStream {
-        BatchStream(self, plan: plan(epoch: epoch), epoch: epoch, from: first)
+        batches(epoch: epoch, Array(min(first, batchesPerEpoch)..<batchesPerEpoch))
+    }
+
+    /// Some batches of an epoch, by index.
+    package func batches(epoch: Int, _ indices: [Int]) -> BatchStream {
+        let plan = plan(epoch: epoch)
+        return BatchStream(self, indices.map { PlannedBatch(index: $0, samples: plan[$0]) }, epoch: epoch)
     }
 }
 

@@ -11,24 +11,31 @@
 import ResNetGraph
 import ResNetSupport
 
-/// The batches of one epoch, in order. Threads decode ahead while it lives; one caller takes batches.
+/// A batch to make.
+struct PlannedBatch: Sendable {
+    /// In the epoch, from 0.
+    let index: Int
+    /// Indices in the data set.
+    let samples: [Int]
+}
+
+/// The batches of one epoch, or some of them, in order. Threads decode ahead while it lives; one caller takes batches.
 public final class BatchStream {
     private let loader: BatchLoader
-    private let plan: [[Int]]
+    private let plan: [PlannedBatch]
     private let epoch: Int
     private let queue: BatchQueue?
     private let threads: WorkerThreads?
-    private var next: Int
+    private var next = 0
 
-    init(_ loader: BatchLoader, plan: [[Int]], epoch: Int, from first: Int) {
+    init(_ loader: BatchLoader, _ plan: [PlannedBatch], epoch: Int) {
         self.loader = loader
         self.plan = plan
         self.epoch = epoch
-        next = first
         if case .floats = loader.slice.dataset.source {
             (queue, threads) = (nil, nil)
         } else {
-            let queue = BatchQueue(loader, plan: plan, epoch: epoch, from: first)
+            let queue = BatchQueue(loader, plan, epoch: epoch)
             self.queue = queue
             threads = WorkerThreads(count: loader.settings.threads) { queue.work() }
             precondition(threads != nil, "the system gives no thread to decode pictures")
@@ -40,8 +47,8 @@ public final class BatchStream {
         threads?.join()
     }
 
-    /// Batches of this epoch, with those before the first.
-    public var count: Int { plan.count }
+    /// Batches of this epoch, with those that this stream leaves out.
+    public var count: Int { loader.batchesPerEpoch }
 
     /// The next batch, or nil at the end of the epoch.
     public func nextBatch() -> LoadedBatch? {
@@ -50,11 +57,11 @@ public final class BatchStream {
         return queue?.take(next) ?? floats(next)
     }
 
-    private func floats(_ index: Int) -> LoadedBatch {
+    private func floats(_ position: Int) -> LoadedBatch {
         guard case .floats(let tensor) = loader.slice.dataset.source else {
             preconditionFailure("pictures come from a queue")
         }
-        let samples = plan[index]
+        let (index, samples) = (plan[position].index, plan[position].samples)
         let size = loader.pictureShape.count
         let decision = loader.mixing(epoch: epoch, batch: index)
         let storage = FloatStorage(count: samples.count * size) { target in
@@ -96,25 +103,23 @@ private final class BatchQueue: @unchecked Sendable {
     }
 
     private let loader: BatchLoader
-    private let plan: [[Int]]
+    private let plan: [PlannedBatch]
     private let epoch: Int
     private let slots: [Slot]
     private let lock = ConditionLock()
-    /// The next picture to decode.
-    private var nextBatch: Int
+    /// The next picture to decode: batches are numbered by their place in `plan`.
+    private var nextBatch = 0
     private var nextSample = 0
     /// Batches before this one are the caller's.
-    private var taken: Int
+    private var taken = 0
     private var isStopped = false
 
-    init(_ loader: BatchLoader, plan: [[Int]], epoch: Int, from first: Int) {
+    init(_ loader: BatchLoader, _ plan: [PlannedBatch], epoch: Int) {
         self.loader = loader
         self.plan = plan
         self.epoch = epoch
-        nextBatch = first
-        taken = first
         let bytes = loader.settings.batchSize * loader.pictureShape.count
-        slots = (0..<min(loader.settings.prefetch, max(plan.count - first, 1))).map { _ in Slot(bytes: bytes) }
+        slots = (0..<min(loader.settings.prefetch, max(plan.count, 1))).map { _ in Slot(bytes: bytes) }
     }
 
     func stop() {
@@ -145,7 +150,7 @@ private final class BatchQueue: @unchecked Sendable {
             let slot = slots[batch % slots.count]
             let size = loader.pictureShape.count
             var reason: String?
-            switch loader.picture(plan[batch][place], epoch: epoch) {
+            switch loader.picture(plan[batch].samples[place], epoch: epoch) {
             case .success(let picture):
                 picture.pixels.withUnsafeBufferPointer {
                     (slot.pixels + place * size).update(from: $0.baseAddress!, count: size)
@@ -178,11 +183,11 @@ private final class BatchQueue: @unchecked Sendable {
             if place == 0 {
                 let slot = slots[batch % slots.count]
                 slot.batch = batch
-                slot.missing = plan[batch].count
-                slot.reasons = Array(repeating: nil, count: plan[batch].count)
+                slot.missing = plan[batch].samples.count
+                slot.reasons = Array(repeating: nil, count: plan[batch].samples.count)
             }
             nextSample += 1
-            if nextSample == plan[batch].count {
+            if nextSample == plan[batch].samples.count {
                 nextSample = 0
                 nextBatch += 1
             }
@@ -195,7 +200,7 @@ private final class BatchQueue: @unchecked Sendable {
         let size = loader.pictureShape.count
         var samples: [Int] = []
         var skipped: [SkippedSample] = []
-        for (place, sample) in plan[batch].enumerated() {
+        for (place, sample) in plan[batch].samples.enumerated() {
             if let reason = slot.reasons[place] {
                 skipped.append(SkippedSample(sample: sample, reason: reason))
                 continue
@@ -206,10 +211,10 @@ private final class BatchQueue: @unchecked Sendable {
             samples.append(sample)
         }
         guard samples.count > (loader.settings.dropsSingleSample ? 1 : 0) else {
-            return LoadedBatch(index: batch, batch: nil, samples: samples, skipped: skipped)
+            return LoadedBatch(index: plan[batch].index, batch: nil, samples: samples, skipped: skipped)
         }
         let shape = loader.pictureShape
-        let decision = loader.mixing(epoch: epoch, batch: batch)
+        let decision = loader.mixing(epoch: epoch, batch: plan[batch].index)
         let values = UnsafeMutableBufferPointer(start: slot.pixels, count: samples.count * size)
         decision.apply(
             to: values, count: samples.count, planes: 1, height: shape.height, width: shape.width,
@@ -219,7 +224,7 @@ private final class BatchQueue: @unchecked Sendable {
             count: samples.count, height: shape.height, width: shape.width, channels: shape.channels,
             pixels: Array(values), scale: loader.settings.transform.scale, shift: loader.settings.transform.shift)
         return LoadedBatch(
-            index: batch,
+            index: plan[batch].index,
             batch: TrainingBatch(input: .pictures(pictures), labels: loader.labels(of: samples, decision)),
             samples: samples, skipped: skipped)
     }

@@ -33,6 +33,13 @@ public struct LabelCounts: Sendable, Hashable {
         }
     }
 
+    mutating func add(_ other: LabelCounts) {
+        truePositives += other.truePositives
+        falsePositives += other.falsePositives
+        falseNegatives += other.falseNegatives
+        trueNegatives += other.trueNegatives
+    }
+
     /// Samples that have the label.
     public var support: Int { truePositives + falseNegatives }
 

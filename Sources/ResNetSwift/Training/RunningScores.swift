@@ -54,6 +54,26 @@ struct RunningScores: Sendable, Equatable {
         }
     }
 
+    /// Sums that are no number, of nothing.
+    static var notFinite: RunningScores {
+        var scores = RunningScores(k: 0)
+        scores.lossSum = .nan
+        return scores
+    }
+
+    var isFinite: Bool { lossSum.isFinite && weightSum.isFinite }
+
+    /// Adds the sums of batches that come after these.
+    mutating func add(_ other: RunningScores) {
+        lossSum += other.lossSum
+        weightSum += other.weightSum
+        samples += other.samples
+        top1Hits += other.top1Hits
+        topKHits += other.topKHits
+        if labels.isEmpty { labels = Array(repeating: LabelCounts(), count: other.labels.count) }
+        for (index, counts) in other.labels.enumerated() { labels[index].add(counts) }
+    }
+
     private mutating func count(_ rank: Int) {
         samples += 1
         if rank == 0 { top1Hits += 1 }

@@ -46,8 +46,7 @@ extension Trainer {
     }
 
     private func resume(from path: String) throws {
-        let shapes = Dictionary(uniqueKeysWithValues: backend.graph.parameters.map { ($0.name, $0.shape) })
-        let checkpoint = try TrainingCheckpoint(contentsOf: path, shapes: shapes)
+        let checkpoint = try TrainingCheckpoint(contentsOf: path, shapes: parameterShapes)
         // Without a schedule that depends on it, a run may be prolonged.
         let allowed: Set<String> =
             switch settings.schedule.shape {
@@ -64,6 +63,12 @@ extension Trainer {
                 .note(
                     "warning: this run had \(field) \(expected), now \(found): it goes on, but not with the same bits"))
         }
+        try restore(checkpoint, from: path)
+        hasCheckpoint = true
+    }
+
+    /// Goes on from a checkpoint with the same settings.
+    func restore(_ checkpoint: TrainingCheckpoint, from path: String) throws {
         guard checkpoint.state.batch <= trainingLoader.batchesPerEpoch,
             (checkpoint.raw != nil) == (settings.averageDecay != nil)
         else {
@@ -85,7 +90,6 @@ extension Trainer {
                 decay: $0, updates: checkpoint.state.averageUpdates, parameters: checkpoint.parameters)
         }
         state = checkpoint.state
-        hasCheckpoint = true
     }
 
     /// Writes the run, and the model if it is the best so far.
@@ -151,6 +155,7 @@ extension Trainer {
         var words = [
             "epochs": "\(settings.epochs)", "learning rate": "\(settings.learningRate)",
             "schedule": "\(settings.schedule)", "accumulation": "\(settings.accumulation)",
+            "shards": settings.shards.map { "\($0)" } ?? "none",
             "seed": "\(settings.seed), \(plan.seed)", "batch size": "\(data.batchSize)",
             "training data": data.training.fingerprint, "validation data": data.validation?.fingerprint ?? "none",
             "transform": data.transform.json, "evaluation transform": data.evaluationTransform.json,

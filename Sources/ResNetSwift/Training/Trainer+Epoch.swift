@@ -31,23 +31,33 @@ extension Trainer {
             try self.update(loaded, step: state.epoch * batches + state.batch, update: update, rate: rate)
             state.batch = end
             state.seconds = before + monotonicSeconds() - started
-            let rest = (monotonicSeconds() - started) / Double(end - firstBatch) * Double(batches - end)
-            report(
-                .progress(
-                    BatchProgress(
-                        epoch: state.epoch, epochs: settings.epochs, isValidation: false, batchesDone: end,
-                        batches: batches, loss: state.running.scores.loss, top1: state.running.scores.top1,
-                        learningRate: rate, seconds: state.seconds, secondsLeft: rest)))
+            reportProgress(
+                rate, secondsLeft: (state.seconds - before) / Double(end - firstBatch) * Double(batches - end))
             if stopRequested() { return false }
             if let every = settings.checkpointUpdates, (update + 1) % every == 0, end < batches {
                 try keep(isBest: false)
             }
         }
+        try checkSamples()
+        return true
+    }
+
+    func reportProgress(_ rate: Double, secondsLeft: Double) {
+        report(
+            .progress(
+                BatchProgress(
+                    epoch: state.epoch, epochs: settings.epochs, isValidation: false, batchesDone: state.batch,
+                    batches: trainingLoader.batchesPerEpoch, loss: state.running.scores.loss,
+                    top1: state.running.scores.top1, learningRate: rate, seconds: state.seconds,
+                    secondsLeft: secondsLeft)))
+    }
+
+    /// At the end of an epoch: something was trained on.
+    func checkSamples() throws(TrainingError) {
         guard state.running.scores.loss.isFinite else {
-            throw TrainingError.settings(
+            throw .settings(
                 field: "training data", expected: "samples that can be read", found: "none in epoch \(state.epoch + 1)")
         }
-        return true
     }
 
     /// One update from the batches of one accumulation. They count by their weights, as one large batch would: the sum of the
@@ -56,17 +66,11 @@ extension Trainer {
         guard !batches.isEmpty else { return }
         let weights = batches.map { backend.plan.loss.weight(of: $0.labels) }
         let total = weights.reduce(0, +)
-        let momentum = settings.schedule.momentum(
-            update: update, updatesPerEpoch: updatesPerEpoch, epochs: settings.epochs)
         for (index, batch) in batches.enumerated() {
-            let result = try backend.train(
-                batch,
-                StepSettings(
-                    step: step + index,
-                    learningRates: backend.plan.groups.map { Float(rate * Double($0.learningRateScale)) },
-                    momentum: momentum.map(Float.init),
-                    gradientScale: total > 0 ? Float(weights[index]) / Float(total) : 0,
-                    updates: index == batches.count - 1))
+            var settings = stepSettings(step: step + index, update: update, rate: rate)
+            settings.gradientScale = total > 0 ? Float(weights[index]) / Float(total) : 0
+            settings.updates = index == batches.count - 1
+            let result = try backend.train(batch, settings)
             guard result.loss.isFinite || result.weight == 0 else {
                 throw notFinite(
                     "the loss is \(result.loss.isNaN ? "no number" : "infinite")", epoch: state.epoch,
@@ -77,6 +81,14 @@ extension Trainer {
         if average != nil { average!.add(try backend.exportParameters()) }
     }
 
+    func stepSettings(step: Int, update: Int, rate: Double) -> StepSettings {
+        let momentum = settings.schedule.momentum(
+            update: update, updatesPerEpoch: updatesPerEpoch, epochs: settings.epochs)
+        return StepSettings(
+            step: step, learningRates: backend.plan.groups.map { Float(rate * Double($0.learningRateScale)) },
+            momentum: momentum.map(Float.init))
+    }
+
     func notFinite(_ what: String, epoch: Int, batch: Int, rate: Double) -> TrainingError {
         .notFinite(
             what: what, epoch: epoch + 1, batch: batch + 1, learningRate: rate,
@@ -84,7 +96,7 @@ extension Trainer {
     }
 
     /// Counts and tells what could not be read.
-    private func skip(_ samples: [SkippedSample], ofValidation: Bool = false) throws {
+    func skip(_ samples: [SkippedSample], ofValidation: Bool = false) throws {
         guard !samples.isEmpty else { return }
         if !ofValidation { state.skippedInEpoch += samples.count }
         let before = ofValidation ? state.skippedValidation.count : state.skippedTraining.count
@@ -98,7 +110,7 @@ extension Trainer {
     }
 
     /// The same logits scored by the loss without label smoothing and class weights, as `Evaluation` scores them.
-    private func plainlyScored(_ result: StepResult, _ labels: BatchLabels) -> StepResult {
+    func plainlyScored(_ result: StepResult, _ labels: BatchLabels) -> StepResult {
         guard backend.plan.loss != backend.plan.loss.plain else { return result }
         var result = result
         (result.loss, result.weight) = backend.plan.loss.plain.value(logits: result.logits, labels: labels)
@@ -117,31 +129,7 @@ extension Trainer {
             return state
         }
         defer { if let own { restore(own) } }
-        var running = RunningScores(k: topK)
-        let plan = loader.plan(epoch: 0)
-        let stream = validationFeatures == nil ? loader.batches(epoch: 0) : nil
-        let started = monotonicSeconds()
-        for index in plan.indices {
-            var batch: TrainingBatch?
-            if let next = stream?.nextBatch() {
-                try skip(next.skipped, ofValidation: true)
-                batch = next.batch
-            } else {
-                batch = validationFeatures?.batch(plan[index], loader)
-            }
-            if let batch {
-                running.add(try plainlyScored(backend.evaluate(batch), batch.labels), labels: batch.labels)
-            }
-            let seconds = monotonicSeconds() - started
-            report(
-                .progress(
-                    BatchProgress(
-                        epoch: state.epoch, epochs: settings.epochs, isValidation: true, batchesDone: index + 1,
-                        batches: plan.count, loss: running.scores.loss, top1: running.scores.top1,
-                        learningRate: 0, seconds: state.seconds + seconds,
-                        secondsLeft: seconds / Double(index + 1) * Double(plan.count - index - 1))))
-            if index + 1 < plan.count && stopRequested() { return nil }
-        }
+        guard let running = try validationScores(loader) else { return nil }
         guard running.scores.loss.isFinite else {
             let rate = scheduledRate(update: (state.epoch + 1) * updatesPerEpoch - 1) * state.rateFactor
             throw notFinite(
@@ -149,6 +137,49 @@ extension Trainer {
                 batch: state.batch - 1, rate: rate)
         }
         return (running.scores, ())
+    }
+
+    /// Each process scores every so many batches; the sums are added in the order of the batches.
+    /// - Returns: nil where somebody asked to stop.
+    private func validationScores(_ loader: BatchLoader) throws -> RunningScores? {
+        let plan = loader.plan(epoch: 0)
+        let own = plan.indices.filter { $0 % processes.size == processes.rank }
+        let stream = validationFeatures == nil ? loader.batches(epoch: 0, own) : nil
+        let started = monotonicSeconds()
+        var (running, scored) = (RunningScores(k: topK), [ScoredBatch]())
+        for (done, index) in own.enumerated() {
+            var part = ScoredBatch(index: index, scores: RunningScores(k: topK))
+            let loaded = stream?.nextBatch()
+            part.skipped = loaded?.skipped ?? []
+            if let batch = loaded == nil ? validationFeatures?.batch(plan[index], loader) : loaded?.batch {
+                do {
+                    part.scores.add(try plainlyScored(backend.evaluate(batch), batch.labels), labels: batch.labels)
+                } catch {
+                    guard processes.size > 1 else { throw error }
+                    part.failure = "\(error)"
+                }
+            }
+            running.add(part.scores)
+            scored.append(part)
+            if processes.size == 1 { try skip(part.skipped, ofValidation: true) }
+            let seconds = monotonicSeconds() - started
+            report(
+                .progress(
+                    BatchProgress(
+                        epoch: state.epoch, epochs: settings.epochs, isValidation: true, batchesDone: done + 1,
+                        batches: own.count, loss: running.scores.loss, top1: running.scores.top1,
+                        learningRate: 0, seconds: state.seconds + seconds,
+                        secondsLeft: seconds / Double(done + 1) * Double(own.count - done - 1))))
+            if processes.size == 1 && done + 1 < own.count && stopRequested() { return nil }
+        }
+        guard processes.size > 1 else { return running }
+        running = RunningScores(k: topK)
+        for part in try ScoredBatch.gathered(scored, from: processes) {
+            if let failure = part.failure { throw TrainingError.failed(failure) }
+            running.add(part.scores)
+            try skip(part.skipped, ofValidation: true)
+        }
+        return running
     }
 
     private func restore(_ state: TrainingState) {

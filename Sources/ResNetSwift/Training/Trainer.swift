@@ -23,6 +23,8 @@ public final class Trainer {
     var callbacks: [any TrainingCallback]
     let report: (TrainingEvent) -> Void
     let stopRequested: () -> Bool
+    /// This one among the processes that train together.
+    let processes: any ProcessGroup
 
     let trainingLoader: BatchLoader
     let validationLoader: BatchLoader?
@@ -50,18 +52,23 @@ public final class Trainer {
     ///   - callbacks: asked after each epoch, in this order; their names differ.
     ///   - report: hears what happens, on the thread of `run`.
     ///   - stopRequested: asked between updates; true ends the run with a checkpoint.
+    ///   - processes: those that train together, each with the same data, network and settings; `settings.shards` is then a
+    ///     multiple of their number. Rank 0 alone reports and writes files.
     /// - Throws: `TrainingError.settings`, `DatasetError` and `ModelError` for what does not fit together.
     public init(
         backend: any TrainingBackend, data: TrainingData, settings: TrainingSettings, metadata: [String: String] = [:],
         callbacks: [any TrainingCallback] = [], report: @escaping (TrainingEvent) -> Void = { _ in },
-        stopRequested: @escaping () -> Bool = { false }
+        stopRequested: @escaping () -> Bool = { false }, processes: any ProcessGroup = SingleProcess()
     ) throws {
         try settings.check()
         self.backend = backend
         self.data = data
+        self.processes = processes
+        var settings = settings
+        if processes.rank > 0 { settings.folder = nil }
         self.settings = settings
         self.callbacks = callbacks
-        self.report = report
+        self.report = processes.rank > 0 ? { _ in } : report
         self.stopRequested = stopRequested
         ownFrozen = backend.frozen
         let dataset = data.training.dataset
@@ -96,6 +103,7 @@ public final class Trainer {
         try require(
             grouped.count == Set(grouped).count && Set(grouped) == Set(backend.graph.trainable), "parameter groups",
             "every trainable parameter once", "\(grouped.count) of \(backend.graph.trainable.count)")
+        try Self.check(shards: settings.shards, processes.size, backend)
         for callback in callbacks {
             guard let stopping = callback as? EarlyStopping, let own = stopping.monitor, stopping.restoresBest else {
                 continue
@@ -145,11 +153,12 @@ public final class Trainer {
     /// - Throws: `TrainingError.notFinite` where the loss is no number; what the backend throws; file errors.
     public func run(resuming resumes: Bool = false) throws -> TrainingOutcome {
         defer { lock = nil }
-        try prepare(resumes)
+        try processes.agree { try prepare(resumes && processes.rank == 0) }
+        try join()
         announce()
         while state.epoch < settings.epochs && !state.isStopped {
-            do { try freeze() } catch is Stopped { return try interrupted() }
-            guard try trainEpoch() else { return try interrupted() }
+            do { try processes.agree { try freeze() } } catch is Stopped { return try interrupted() }
+            guard try settings.shards == nil ? trainEpoch() : trainShardedEpoch() else { return try interrupted() }
             let started = monotonicSeconds()
             guard let validation = try validate() else { return try interrupted() }
             state.seconds += monotonicSeconds() - started
@@ -164,8 +173,12 @@ public final class Trainer {
     /// Keys of the parameters, in the order of checkpoints.
     var parameterOrder: [String] { backend.graph.parameters.map(\.name) }
 
+    var parameterShapes: [String: [Int]] {
+        Dictionary(uniqueKeysWithValues: backend.graph.parameters.map { ($0.name, $0.shape) })
+    }
+
     var updatesPerEpoch: Int {
-        (trainingLoader.batchesPerEpoch + settings.accumulation - 1) / settings.accumulation
+        (trainingLoader.batchesPerEpoch + settings.batchesPerUpdate - 1) / settings.batchesPerUpdate
     }
 
     /// Before the factor of callbacks and the scales of groups.
@@ -216,7 +229,7 @@ public final class Trainer {
             let loader = try BatchLoader(slice, loading)
             return try FeatureCache(loader, backend) { count, of in
                 report(.features(done: done + count, of: samples))
-                if count < of && stopRequested() { throw Stopped() }
+                if processes.size == 1 && count < of && stopRequested() { throw Stopped() }
             }
         }
         let training = try cache(data.training, data.transform, before: 0)
@@ -256,7 +269,7 @@ public final class Trainer {
         state.running = RunningScores(k: topK)
         state.seconds = 0
         state.skippedInEpoch = 0
-        try keep(isBest: isBest)
+        try processes.agree { try keep(isBest: isBest) }
         report(.epochEnded(record, isBest: isBest))
         for note in notes { report(.note(note)) }
     }
@@ -273,7 +286,7 @@ public final class Trainer {
     }
 
     private func interrupted() throws -> TrainingOutcome {
-        try keep(isBest: false)
+        try processes.agree { try keep(isBest: false) }
         return try outcome(.interrupted, parameters: try evaluatedParameters())
     }
 

@@ -7,6 +7,7 @@
 //
 // Written beside the old one, flushed and renamed: a kill at any moment leaves the old file or the new one, whole.
 
+import Glibc
 import ResNetGraph
 import ResNetSupport
 import ResNetWeights
@@ -42,6 +43,18 @@ struct TrainingCheckpoint: Sendable {
             tensors, metadata: metadata.merging([MetadataKey.training: text]) { $1 }, to: path, format: .safetensors)
     }
 
+    /// The file that `write` makes, for another process.
+    func bytes(order: [String], metadata: [String: String]) throws(WeightFileError) -> [UInt8] {
+        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        let path = "\(folder)/resnet-\(getpid()).safetensors"
+        defer { unlink(path) }
+        try write(to: path, order: order, metadata: metadata)
+        return try naming(path) { () throws(FileFault) in
+            let file = try MappedFile(path: path)
+            return withExtendedLifetime(file) { Array(file.bytes) }
+        }
+    }
+
     /// The first field that differs from what a run was begun with, if any may not.
     func mismatch(_ own: [String: String], allowed: Set<String>) -> (field: String, expected: String, found: String)? {
         for field in Set(own.keys).union(settings.keys).sorted() where !allowed.contains(field) {
@@ -56,7 +69,16 @@ struct TrainingCheckpoint: Sendable {
 extension TrainingCheckpoint {
     /// - Parameter shapes: of the graph's parameters, by key.
     init(contentsOf path: String, shapes: [String: [Int]]) throws {
-        let file = try WeightFile.open(path)
+        try self.init(WeightFile.open(path), path, shapes)
+    }
+
+    /// - Parameter bytes: as `bytes` gives them.
+    init(bytes: [UInt8], shapes: [String: [Int]]) throws {
+        let name = "the state of process 0"
+        try self.init(WeightFile.open(bytes: bytes, name: name), name, shapes)
+    }
+
+    private init(_ file: WeightFile, _ path: String, _ shapes: [String: [Int]]) throws {
         func fault(_ expected: String, _ found: String) -> TrainingError {
             .checkpoint(path: path, expected: expected, found: found)
         }

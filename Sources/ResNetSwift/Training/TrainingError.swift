@@ -10,6 +10,10 @@ public enum TrainingError: Error, Sendable, Hashable, CustomStringConvertible {
     case settings(field: String, expected: String, found: String)
     /// A backend that was given what it cannot work with.
     case backend(expected: String, found: String)
+    /// Of several processes that train together, one that failed.
+    case processes(rank: Int, what: String)
+    /// A step that failed in one of them, in its own words.
+    case failed(String)
 
     public var description: String {
         switch self {
@@ -19,6 +23,8 @@ public enum TrainingError: Error, Sendable, Hashable, CustomStringConvertible {
                 + "Try a lower learning rate, a warm-up, or clipping of gradients"
         case .checkpoint(let path, let expected, let found): "\(path): expected \(expected), found \(found)"
         case .settings(let field, let expected, let found): "\(field): expected \(expected), found \(found)"
+        case .failed(let what): what
+        case .processes(let rank, let what): "process \(rank): \(what)"
         case .backend(let expected, let found): "training: expected \(expected), found \(found)"
         }
     }

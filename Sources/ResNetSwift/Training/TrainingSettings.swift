@@ -53,6 +53,10 @@ public struct TrainingSettings: Sendable {
     public var schedule: LearningRateSchedule
     /// Batches whose gradients make one update.
     public var accumulation: Int
+    /// Parts of every batch whose gradients and batch statistics are computed one by one and added in the order of a binary
+    /// tree, by one process or several: with the same shards, 1, 2, 4 or 8 processes give the same bits. nil: the batch as
+    /// it is. `TrainingData.batchSize` is then the size of a shard.
+    public var shards: Int?
     /// Of the order, the augmentation and the mixing; the backend has its own in its plan.
     public var seed: UInt64
     /// What is frozen when; before its first entry the backend's own choice stands.
@@ -76,7 +80,7 @@ public struct TrainingSettings: Sendable {
 
     public init(
         epochs: Int = 10, learningRate: Double = 0.01, schedule: LearningRateSchedule = .init(), accumulation: Int = 1,
-        seed: UInt64 = 0, unfreezing: UnfreezeSchedule? = nil, averageDecay: Double? = nil,
+        shards: Int? = nil, seed: UInt64 = 0, unfreezing: UnfreezeSchedule? = nil, averageDecay: Double? = nil,
         monitor: Monitor = .validationLoss, topK: Int = 5, folder: String? = nil, checkpointUpdates: Int? = nil,
         replacesEarlierRun: Bool = false, featureCacheLimit: Int = 1 << 30, title: String = "Training"
     ) {
@@ -84,6 +88,7 @@ public struct TrainingSettings: Sendable {
         self.learningRate = learningRate
         self.schedule = schedule
         self.accumulation = accumulation
+        self.shards = shards
         self.seed = seed
         self.unfreezing = unfreezing
         self.averageDecay = averageDecay
@@ -96,6 +101,9 @@ public struct TrainingSettings: Sendable {
         self.title = title
     }
 
+    /// Batches of the loader that make one update.
+    var batchesPerUpdate: Int { shards ?? accumulation }
+
     func check() throws(TrainingError) {
         func require(_ holds: Bool, _ field: String, _ expected: String, _ found: Any) throws(TrainingError) {
             if !holds { throw .settings(field: field, expected: expected, found: "\(found)") }
@@ -103,6 +111,8 @@ public struct TrainingSettings: Sendable {
         try require(1...1_000_000 ~= epochs, "epochs", "1 to 1000000", epochs)
         try require(learningRate > 0 && learningRate.isFinite, "learning rate", "a positive number", learningRate)
         try require(accumulation >= 1, "accumulation", "at least 1 batch", accumulation)
+        try require(1...4096 ~= shards ?? 1, "shards", "1 to 4096", shards ?? 1)
+        try require(shards == nil || accumulation == 1, "accumulation", "1 with shards", accumulation)
         try require(topK >= 1, "top-k", "at least 1", topK)
         try require(checkpointUpdates ?? 1 >= 1, "checkpoint interval", "at least 1 update", checkpointUpdates ?? 1)
         let decay = averageDecay ?? 0

@@ -118,6 +118,19 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
         return UnsafeMutableRawPointer(gradient)
     }
 
+    /// The gradients of all that trains; zeros in the gaps.
+    var allGradients: UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: gradients.floats(at: 0), count: count)
+    }
+
+    /// Floats of `runningStatistics`.
+    var statisticsCount: Int { statistics.bytes / 4 }
+
+    /// All running statistics that change.
+    var runningStatistics: UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: statistics.floats(at: 0), count: statisticsCount)
+    }
+
     /// Bytes of parameters, gradients and what the optimizer remembers.
     var bytes: Int { (2 + moments.count) * count * 4 + statistics.bytes }
 

@@ -128,15 +128,28 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
                 gradientScale: Double(settings.gradientScale))
             store.hasGradients = true
             guard settings.updates else { return result }
-            let threads = Int32(threads)
-            let store = store
-            result.gradientNorm = try thread.perform { () throws(ExecutionError) in
-                let norm = try store.clip(threads: threads)
-                try store.update(settings, threads: threads)
-                return norm
-            }
+            result.gradientNorm = try updateParameters(settings)
             store.hasGradients = false
             return result
+        }
+    }
+
+    /// Clips the gradients and takes one step of the optimizer. Returns the norm before, if it is limited.
+    func updateParameters(_ settings: StepSettings) throws(ExecutionError) -> Double? {
+        let threads = Int32(threads)
+        let store = store
+        return try thread.perform { () throws(ExecutionError) in
+            let norm = try store.clip(threads: threads)
+            try store.update(settings, threads: threads)
+            return norm
+        }
+    }
+
+    /// The parameters, for one caller, compiled for the frozen set that is wanted.
+    func withStore<R>(_ body: (ParameterStore) throws(ExecutionError) -> R) throws(ExecutionError) -> R {
+        try exclusively { () throws(ExecutionError) in
+            try refreeze()
+            return try body(store)
         }
     }
 
@@ -281,7 +294,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
 
     // MARK: - A pass
 
-    private func pass(
+    func pass(
         _ input: BatchInput, _ labels: BatchLabels, mode: Differentiator.Mode, dropoutSeed: Int, gradientScale: Double
     ) throws(ExecutionError) -> StepResult {
         precondition(ck_isa_active() == isa, "the plan was made for another instruction set than the active one")

@@ -1,0 +1,61 @@
+// The processes that train one network together. What they exchange is the same whatever carries it.
+
+import ResNetExecution
+import ResNetSupport
+
+/// The processes of one run, ranks 0..<size. Every process calls the same methods in the same order; a call returns when
+/// all have called it. One caller at a time.
+public protocol ProcessGroup: AnyObject {
+    var rank: Int { get }
+    var size: Int { get }
+    /// Every process's bytes, in the order of the ranks.
+    /// - Throws: `TrainingError.processes` where they do not arrive.
+    func gather(_ bytes: [UInt8]) throws(TrainingError) -> [[UInt8]]
+    /// Rank 0's bytes; what the others give is ignored.
+    /// - Throws: `TrainingError.processes` where they do not arrive.
+    func broadcast(_ bytes: [UInt8]) throws(TrainingError) -> [UInt8]
+    /// Replaces the vector by the sum of every process's, added in the order of the ranks' binary tree: the same bits in
+    /// all processes. All vectors have one length.
+    /// - Throws: `TrainingError.processes` where they do not arrive.
+    func sum(_ vector: UnsafeMutableBufferPointer<Float>) throws(TrainingError)
+}
+
+/// A process of its own.
+public final class SingleProcess: ProcessGroup {
+    public let rank = 0
+    public let size = 1
+
+    public init() {}
+
+    public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
+    public func broadcast(_ bytes: [UInt8]) -> [UInt8] { bytes }
+    public func sum(_ vector: UnsafeMutableBufferPointer<Float>) {}
+}
+
+extension ProcessGroup {
+    /// Runs `body` in every process. Where it fails in some, all throw: a process its own error, the others the first rank's.
+    func agree<R>(_ body: () throws -> R) throws -> R {
+        let result = Result { try body() }
+        guard size > 1 else { return try result.get() }
+        var text = ""
+        if case .failure(let error) = result { text = "\(error)".isEmpty ? "an error" : "\(error)" }
+        let texts = try gather(Array(text.utf8)).map { String(decoding: $0, as: UTF8.self) }
+        if let failed = texts.firstIndex(where: { !$0.isEmpty }), text.isEmpty {
+            throw TrainingError.processes(rank: failed, what: texts[failed])
+        }
+        return try result.get()
+    }
+
+    /// Every process's JSON, in the order of the ranks.
+    func gather(_ value: JSONValue) throws(TrainingError) -> [JSONValue] {
+        let texts = try gather(Array(value.text.utf8))
+        var values: [JSONValue] = []
+        for (rank, text) in texts.enumerated() {
+            guard let value = try? JSONValue.parse(String(decoding: text, as: UTF8.self)) else {
+                throw .processes(rank: rank, what: "sent something that is not JSON")
+            }
+            values.append(value)
+        }
+        return values
+    }
+}

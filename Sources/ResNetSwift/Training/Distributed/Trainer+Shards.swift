@@ -1,0 +1,167 @@
+// Training on shards of every batch, by one process or several.
+//
+//     update     0                       1
+//     shard      0  1  2  3              4  5  6  7         the loader's batches
+//     process    0  0  1  1              0  0  1  1         each a whole branch of the tree
+//
+// Each process loads and computes its own shards; sums and scores of all reach every process, so that all take the same
+// decisions. Rank 0 alone writes and reports.
+
+import ResNetData
+import ResNetExecution
+import ResNetGraph
+import ResNetSupport
+import ResNetWeights
+
+extension Trainer {
+    /// Checks that the shards can be shared out so that every process computes whole branches of the tree.
+    static func check(shards: Int?, _ processes: Int, _ backend: any TrainingBackend) throws(TrainingError) {
+        func require(_ holds: Bool, _ expected: String, _ found: String) throws(TrainingError) {
+            if !holds { throw .settings(field: "shards", expected: expected, found: found) }
+        }
+        guard let shards else {
+            return try require(processes == 1, "a number of them for \(processes) processes", "none")
+        }
+        try require(backend is any ShardedBackend, "a backend that can compute them", "\(type(of: backend))")
+        guard processes > 1 else { return }
+        let each = shards / processes
+        try require(
+            shards % processes == 0 && each & (each - 1) == 0,
+            "\(processes) for \(processes) processes, or that times 2, 4, 8 and so on", "\(shards)")
+    }
+
+    /// The rest of the epoch from `state.batch` on.
+    /// - Returns: false where somebody asked to stop.
+    func trainShardedEpoch() throws -> Bool {
+        let (batches, shards) = (trainingLoader.batchesPerEpoch, settings.batchesPerUpdate)
+        let each = shards / processes.size
+        let own = (state.batch..<batches).filter { $0 % shards / each == processes.rank }
+        let plan = trainingFeatures == nil ? [] : trainingLoader.plan(epoch: state.epoch)
+        let stream = trainingFeatures == nil ? trainingLoader.batches(epoch: state.epoch, own) : nil
+        let (firstBatch, before, started) = (state.batch, state.seconds, monotonicSeconds())
+        while state.batch < batches {
+            let end = min(state.batch + shards, batches)
+            let update = state.epoch * updatesPerEpoch + state.batch / shards
+            let rate = scheduledRate(update: update) * state.rateFactor
+            let loaded = (0..<each).map { place -> LoadedBatch? in
+                let index = state.batch + processes.rank * each + place
+                guard index < end else { return nil }
+                if let stream { return stream.nextBatch() }
+                return LoadedBatch(
+                    index: index, batch: trainingFeatures?.batch(plan[index], trainingLoader), samples: [], skipped: [])
+            }
+            let stops = try updateFromShards(loaded, update: update, rate: rate)
+            state.batch = end
+            state.seconds = before + monotonicSeconds() - started
+            reportProgress(
+                rate, secondsLeft: (state.seconds - before) / Double(end - firstBatch) * Double(batches - end))
+            if stops { return false }
+            if let every = settings.checkpointUpdates, (update + 1) % every == 0, end < batches {
+                try processes.agree { try keep(isBest: false) }
+            }
+        }
+        try checkSamples()
+        return true
+    }
+
+    /// One update. nil stands for a shard that the last batch of an epoch does not have.
+    /// - Returns: whether somebody asked to stop, in any process.
+    private func updateFromShards(_ loaded: [LoadedBatch?], update: Int, rate: Double) throws -> Bool {
+        guard let backend = backend as? any ShardedBackend else { preconditionFailure("checked in init") }
+        let step = state.epoch * trainingLoader.batchesPerEpoch
+        var tree = TreeSum(count: try backend.contributionCount())
+        var own: [ScoredBatch] = []
+        for shard in loaded {
+            var scored = ScoredBatch(index: shard?.index ?? -1, scores: RunningScores(k: topK))
+            scored.skipped = shard?.skipped ?? []
+            tree.add { values in
+                guard let shard, let batch = shard.batch else { return values.update(repeating: 0) }
+                scored.weight = backend.plan.loss.weight(of: batch.labels)
+                scored.samples = batch.input.count
+                do {
+                    let result = try backend.contribute(
+                        batch, step: step + shard.index, weight: scored.weight, to: values)
+                    scored.scores.add(result, labels: batch.labels)
+                    guard result.loss.isFinite || result.weight == 0 else {
+                        let what = "the loss is \(result.loss.isNaN ? "no number" : "infinite")"
+                        scored.failure = "\(notFinite(what, epoch: state.epoch, batch: shard.index, rate: rate))"
+                        return
+                    }
+                } catch { scored.failure = "\(error)" }
+            }
+            if shard != nil { own.append(scored) }
+        }
+        let all = try ScoredBatch.gathered(own, from: processes)
+        if let failure = all.lazy.compactMap(\.failure).first { throw TrainingError.failed(failure) }
+        for scored in all {
+            try skip(scored.skipped)
+            state.running.add(scored.scores)
+        }
+        let weight = all.reduce(0) { $0 + $1.weight }
+        let samples = all.reduce(0) { $0 + $1.samples }
+        if samples > 0 {
+            try tree.finish { sum in
+                try processes.sum(sum)
+                try backend.update(
+                    fromSum: sum, weight: weight, samples: samples,
+                    stepSettings(step: step + state.batch, update: update, rate: rate))
+            }
+            if average != nil { average!.add(try backend.exportParameters()) }
+        }
+        return try isStopRequested()
+    }
+
+    /// Whether somebody has asked any process to stop.
+    private func isStopRequested() throws(TrainingError) -> Bool {
+        try processes.size == 1
+            ? stopRequested() : processes.gather([stopRequested() ? 1 : 0]).contains { $0 == [1] }
+    }
+
+    // MARK: - The start
+
+    /// After rank 0 has started or resumed: every process gets its state, and has the same settings.
+    func join() throws {
+        guard processes.size > 1 else { return }
+        try compareSettings()
+        var draft: [UInt8] = []
+        if processes.rank == 0 {
+            let checkpoint = TrainingCheckpoint(
+                parameters: try evaluatedParameters(),
+                raw: average == nil ? nil : try backend.exportParameters(),
+                optimizer: try backend.exportState().optimizer, state: state, settings: settingsInWords)
+            draft = try checkpoint.bytes(order: parameterOrder, metadata: metadata)
+        }
+        let bytes = try processes.broadcast(draft)
+        try processes.agree {
+            if processes.rank > 0 {
+                try restore(
+                    try TrainingCheckpoint(bytes: bytes, shapes: parameterShapes), from: "the state of process 0")
+            }
+        }
+    }
+
+    /// Settings, data and library are the same in all processes.
+    private func compareSettings() throws {
+        var words = settingsInWords
+        words["library"] = Machine.kernelVersion
+        let own = JSONValue.object(
+            words.sorted { $0.key < $1.key }.map { JSONMember(key: $0.key, value: .string($0.value)) })
+        let all = try processes.gather(own)
+        for (rank, other) in all.enumerated().dropFirst() {
+            for key in words.keys.sorted() {
+                let (first, found) = (all[0][key]?.stringValue, other[key]?.stringValue)
+                guard first != found else { continue }
+                if backend.computing.keys.contains(key) {
+                    report(
+                        .note(
+                            "warning: \(key) is \(first ?? "?") in process 0 and \(found ?? "?") in process \(rank): the "
+                                + "result is right, but its last bits depend on it"))
+                    continue
+                }
+                throw TrainingError.settings(
+                    field: key, expected: "the same in all processes, \(first ?? "nothing") in process 0",
+                    found: "\(found ?? "nothing") in process \(rank)")
+            }
+        }
+    }
+}
