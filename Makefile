@@ -15,6 +15,8 @@ NETWORK_TESTS = ParityTests|InferencePlanTests|PackedWeightsTests|GradientParity
 C_FILES = $$(git ls-files 'Sources/*.c' 'Sources/*.h' 'Sources/*.inc' 'bench/*.c' 'bench/*.h' 'Tests/*.c' 'Tests/*.h' \
 	'Examples/*.c' 'Examples/*.h' 'Examples/*.cpp' 'fuzz/*.c' 'fuzz/*.h')
 
+MPICC = mpicc -O2 -Wall -Wextra -Werror -shared -fPIC Sources/CMPI/resnet_mpi.c
+
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -64,10 +66,12 @@ test-dependency: deps ## Builds a stranger's SwiftPM package that depends on thi
 	scripts/test_dependency.sh
 
 mpi: build deps-mpi ## Builds libresnet_mpi.so beside the program: `mpirun -n 2 resnet train ...` (Open MPI).
-	mpicc -O2 -Wall -Wextra -Werror -shared -fPIC Sources/CMPI/resnet_mpi.c -o .build/release/libresnet_mpi.so
+	$(MPICC) -o .build/release/libresnet_mpi.so
 
-test-mpi: mpi ## Trains by several processes on this machine: the same bits as by one, also after a crash.
-	scripts/test_mpi.sh .build/release/resnet
+test-mpi: deps deps-mpi ## Trains by several processes on this machine: the same bits as by one, also after a crash.
+	swift build --product resnet
+	$(MPICC) -o .build/debug/libresnet_mpi.so
+	scripts/test_mpi.sh .build/debug/resnet
 
 test-tsan: deps-core ## Eight threads on one plan and more, under ThreadSanitizer (gcc's; the serial build of the C core).
 	cmake -S . -B .build/tsan -DCMAKE_C_COMPILER=gcc -DCK_BUILD_TESTS=ON -DCK_OPENMP=OFF -DCK_OPENBLAS=OFF \

@@ -2,10 +2,10 @@
 # Trains the digits by one, two and four processes of Open MPI on this machine and compares the weights bit for bit; kills a
 # process and resumes; gives processes other settings; takes the library away.
 #
-#     scripts/test_mpi.sh [tool]            (default: .build/release/resnet, with libresnet_mpi.so beside it)
+#     scripts/test_mpi.sh [tool]            (default: .build/debug/resnet, with libresnet_mpi.so beside it)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tool=$(realpath "${1:-.build/release/resnet}")
+tool=$(realpath "${1:-.build/debug/resnet}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

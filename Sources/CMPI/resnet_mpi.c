@@ -7,8 +7,8 @@
  * resnet_mpi_start. An error inside MPI ends all processes, which is MPI's default.
  *
  * Sums are not MPI_Allreduce's: MPI leaves open in which order it adds, so the last bits change with the library, the
- * number of processes and the size. Here every process gets one piece of everybody's vector, adds the pieces in an order
- * of its own choice, and sends the sum to all: as many bytes as a ring sends. */
+ * number of processes and the size. Here every process gets one piece of everybody's vector, adds the pieces in an
+ * order of its own choice, and sends the sum to all: as many bytes as a ring sends. */
 #include <mpi.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,7 +20,8 @@ enum { MOST = 1 << 28 };
 /* Starts MPI. 0, or 1 where MPI does not start. */
 int32_t resnet_mpi_start(int32_t *rank, int32_t *size) {
     int provided = 0, is_there = 0, own = 0, all = 0;
-    if (MPI_Initialized(&is_there) || (!is_there && MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided))) return 1;
+    if (MPI_Initialized(&is_there) || (!is_there && MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)))
+        return 1;
     if (MPI_Comm_rank(MPI_COMM_WORLD, &own) || MPI_Comm_size(MPI_COMM_WORLD, &all)) return 1;
     *rank = own;
     *size = all;
@@ -72,8 +73,8 @@ int32_t resnet_mpi_broadcast(void *bytes, int64_t count) {
     return 0;
 }
 
-/* Piece i of `own`, whose length is lengths[i], goes to process i. `received`: everybody's piece for this process, in the
- * order of the processes, lengths[rank] floats each. */
+/* Piece i of `own`, whose length is lengths[i], goes to process i. `received`: everybody's piece for this process, in
+ * the order of the processes, lengths[rank] floats each. */
 int32_t resnet_mpi_scatter(const float *own, const int32_t *lengths, float *received) {
     int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -99,8 +100,8 @@ int32_t resnet_mpi_collect(float *vector, const int32_t *lengths) {
     int *starts = calloc((size_t)size, sizeof *starts);
     if (!starts) return 1;
     for (int i = 1; i < size; i++) starts[i] = starts[i - 1] + lengths[i - 1];
-    const int status = MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, vector, lengths, starts, MPI_FLOAT,
-                                      MPI_COMM_WORLD);
+    const int status =
+        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, vector, lengths, starts, MPI_FLOAT, MPI_COMM_WORLD);
     free(starts);
     return status != 0;
 }

@@ -1,0 +1,222 @@
+// Training on shards of every batch: the same bits however many processes share them, and the right sums. Processes are
+// threads here; scripts/test_mpi.sh does the same with Open MPI.
+
+import Foundation
+import ResNetSwift
+import XCTest
+
+@testable import ResNetTraining
+
+final class ShardedTrainingTests: XCTestCase {
+    private func backend() throws -> TrainingPlan {
+        let graph = try CIFARResNetConfig(nBlocks: [1, 1, 1], channels: [8, 16, 16]).graph(classes: 3)
+        let model = Model.initialized(graph, seed: 4, scheme: .resNet, zeroInitResidual: false)
+        return try TrainingPlan(
+            model: model, input: ImageShape(channels: 3, height: 8, width: 8), batchLimit: 8,
+            plan: OptimizationPlan(
+                loss: .crossEntropy(labelSmoothing: 0.05), optimizer: .adam(), groups: ParameterGroup.single(graph),
+                gradientNormLimit: 2, seed: 6),
+            options: TrainingOptions(threads: 1))
+    }
+
+    private func train(shards: Int, _ processes: any ProcessGroup) throws -> TrainingOutcome {
+        // 21 samples in shards of 2: the last update has three shards of four, one of a single sample.
+        let data = TrainerTests.data(
+            training: 21, batchSize: 2, augments: true, mixing: BatchMixing(mixup: 0.2, cutmix: 1), size: 8)
+        return try Trainer(
+            backend: backend(), data: data,
+            settings: TrainingSettings(epochs: 2, learningRate: 0.01, shards: shards, seed: 9, averageDecay: 0.9),
+            callbacks: [EarlyStopping(patience: 3)], processes: processes
+        ).run()
+    }
+
+    func testOneTwoAndFourProcessesGiveTheSameBits() throws {
+        let alone = try train(shards: 4, SingleProcess())
+        for count in [2, 4] {
+            for (rank, outcome) in try ThreadGroup.run(count, { try self.train(shards: 4, $0) }).enumerated() {
+                XCTAssertEqual(outcome.parameters.keys.sorted(), alone.parameters.keys.sorted())
+                for (name, tensor) in alone.parameters {
+                    XCTAssertEqual(outcome.parameters[name]?.values, tensor.values, "\(name), \(rank) of \(count)")
+                }
+                XCTAssertEqual(
+                    outcome.history.records.map(\.validation), alone.history.records.map(\.validation))
+            }
+        }
+    }
+
+    /// Shards that count by their weights make the gradient of the whole batch; running statistics are the mean of theirs.
+    func testTheSumOfShardsIsTheMeanOverAllSamples() throws {
+        let (whole, sharded) = (try backend(), try backend())
+        let batch = TrainerTests.data(training: 6, batchSize: 6, size: 8)
+        let loader = try BatchLoader(
+            batch.training, LoaderSettings(batchSize: 6, transform: batch.evaluationTransform))
+        let parts = try BatchLoader(
+            batch.training, LoaderSettings(batchSize: 3, transform: batch.evaluationTransform))
+        // Frozen batch norms: a sample's gradient does not depend on its neighbors.
+        let norms = Set(whole.graph.parameters.filter { $0.name.contains("bn") }.map(\.name))
+        (whole.frozen, sharded.frozen) = (norms, norms)
+        let all = try XCTUnwrap(loader.batches(epoch: 0).nextBatch()?.batch)
+        _ = try whole.train(all, StepSettings(step: 0, learningRates: [0], updates: false))
+        var tree = TreeSum(count: try sharded.contributionCount())
+        let stream = parts.batches(epoch: 0)
+        var (losses, count) = (0.0, 0)
+        while let part = stream.nextBatch()?.batch {
+            try tree.add {
+                losses += try sharded.contribute(part, step: 0, weight: 3, to: $0).loss
+                count += 1
+            }
+        }
+        XCTAssertEqual(count, 2)
+        XCTAssertEqual(losses / 2, try whole.evaluate(all).loss, accuracy: 1e-5)
+        let expected = whole.exportGradients()
+        var found: [Float] = []
+        tree.finish { found = $0.map { $0 / 6 } }
+        let sum = expected.values.reduce(0.0) { $0 + $1.values.reduce(0.0) { $0 + Double($1) * Double($1) } }
+        let own = found.reduce(0.0) { $0 + Double($1) * Double($1) }
+        XCTAssertEqual(own / sum, 1, accuracy: 1e-4)
+    }
+
+    func testStatisticsAreTheMeanOfTheShards() throws {
+        let backend = try backend()
+        let data = TrainerTests.data(training: 4, batchSize: 2, size: 8)
+        let loader = try BatchLoader(data.training, LoaderSettings(batchSize: 2, transform: data.evaluationTransform))
+        let name = try XCTUnwrap(backend.graph.parameters.first { $0.role == .runningMean }?.name)
+        let before = try XCTUnwrap(backend.exportParameters()[name]).values
+        var means: [[Float]] = []
+        let stream = loader.batches(epoch: 0)
+        var batches: [TrainingBatch] = []
+        while let batch = stream.nextBatch()?.batch { batches.append(batch) }
+        for batch in batches {
+            let alone = try self.backend()
+            _ = try alone.train(batch, StepSettings(step: 0, learningRates: [0]))
+            means.append(try XCTUnwrap(alone.exportParameters()[name]).values)
+        }
+        var tree = TreeSum(count: try backend.contributionCount())
+        for batch in batches { try tree.add { _ = try backend.contribute(batch, step: 0, weight: 2, to: $0) } }
+        XCTAssertEqual(backend.exportParameters()[name]?.values, before, "a contribution changes nothing")
+        try tree.finish {
+            try backend.update(fromSum: $0, weight: 4, samples: 4, StepSettings(step: 0, learningRates: [0]))
+        }
+        let after = try XCTUnwrap(backend.exportParameters()[name]).values
+        for index in after.indices {
+            XCTAssertEqual(after[index], (means[0][index] + means[1][index]) / 2, accuracy: 1e-6)
+        }
+    }
+
+    func testSettingsThatDifferAreNamed() throws {
+        XCTAssertThrowsError(
+            try ThreadGroup.run(2) { group in
+                try Trainer(
+                    backend: self.backend(), data: TrainerTests.data(batchSize: 2, size: 8),
+                    settings: TrainingSettings(epochs: 1, learningRate: group.rank == 0 ? 0.1 : 0.2, shards: 2),
+                    processes: group
+                ).run()
+            }
+        ) { error in
+            XCTAssertEqual(
+                "\(error)",
+                "learning rate: expected the same in all processes, 0.1 in process 0, found 0.2 in process 1")
+        }
+    }
+
+    func testShardsThatCannotBeSharedOut() throws {
+        let backend = try backend()
+        for (shards, processes) in [(3, 2), (6, 2), (1, 2), (12, 4)] {
+            XCTAssertThrowsError(try Trainer.check(shards: shards, processes, backend), "\(shards), \(processes)")
+        }
+        for (shards, processes) in [(3, 1), (3, 3), (6, 3), (2, 2), (8, 4), (8, 1)] {
+            XCTAssertNoThrow(try Trainer.check(shards: shards, processes, backend), "\(shards), \(processes)")
+        }
+        XCTAssertThrowsError(try Trainer.check(shards: 2, 1, ToyBackend()))
+    }
+
+    func testLaunchers() throws {
+        func detect(_ variables: [String: String]) throws -> Launcher? { try Launcher.detect { variables[$0] } }
+        XCTAssertNil(try detect([:]))
+        XCTAssertEqual(try detect(["OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"])?.rank, 1)
+        XCTAssertEqual(try detect(["PMI_RANK": "0", "PMI_SIZE": "2"])?.name, "MPICH")
+        XCTAssertNil(try detect(["SLURM_PROCID": "0", "SLURM_NTASKS": "4"]), "a batch script")
+        XCTAssertEqual(
+            try detect(["SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_STEP_ID": "0"])?.size, 4)
+        for broken in [
+            ["OMPI_COMM_WORLD_RANK": "1"], ["OMPI_COMM_WORLD_RANK": "4", "OMPI_COMM_WORLD_SIZE": "4"],
+            ["OMPI_COMM_WORLD_RANK": "x", "OMPI_COMM_WORLD_SIZE": "4"],
+            ["OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "PMI_RANK": "0", "PMI_SIZE": "3"],
+        ] {
+            XCTAssertThrowsError(try detect(broken), "\(broken)")
+        }
+    }
+}
+
+/// Processes that are threads of one process.
+private final class ThreadGroup: ProcessGroup, @unchecked Sendable {
+    let rank: Int
+    let size: Int
+    private let board: Board
+
+    /// Where threads leave what they send; all wait until all have read.
+    private final class Board: @unchecked Sendable {
+        private let condition = NSCondition()
+        private var sent: [[UInt8]?]
+        private var reading = 0
+
+        init(_ size: Int) { sent = Array(repeating: nil, count: size) }
+
+        func exchange(_ rank: Int, _ bytes: [UInt8]) -> [[UInt8]] {
+            condition.lock()
+            defer { condition.unlock() }
+            while reading > 0 { condition.wait() }
+            sent[rank] = bytes
+            if sent.allSatisfy({ $0 != nil }) {
+                reading = sent.count
+                condition.broadcast()
+            }
+            while reading == 0 { condition.wait() }
+            let all = sent.map { $0! }
+            reading -= 1
+            if reading == 0 {
+                sent = Array(repeating: nil, count: sent.count)
+                condition.broadcast()
+            }
+            while reading > 0 { condition.wait() }
+            return all
+        }
+    }
+
+    private init(_ rank: Int, _ size: Int, _ board: Board) {
+        self.rank = rank
+        self.size = size
+        self.board = board
+    }
+
+    /// Rank 0's error, if any fails.
+    static func run<R>(_ count: Int, _ body: @escaping (ThreadGroup) throws -> R) throws -> [R] {
+        let board = Board(count)
+        nonisolated(unsafe) var results = [Result<R, any Error>?](repeating: nil, count: count)
+        nonisolated(unsafe) let body = body
+        let lock = NSLock()
+        let threads = (0..<count).map { rank in
+            let done = DispatchSemaphore(value: 0)
+            Thread.detachNewThread {
+                let result = Result { try body(ThreadGroup(rank, count, board)) }
+                lock.withLock { results[rank] = result }
+                done.signal()
+            }
+            return done
+        }
+        for thread in threads { thread.wait() }
+        return try results.map { try $0!.get() }
+    }
+
+    func gather(_ bytes: [UInt8]) -> [[UInt8]] { board.exchange(rank, bytes) }
+    func broadcast(_ bytes: [UInt8]) -> [UInt8] { board.exchange(rank, bytes)[0] }
+
+    func sum(_ vector: UnsafeMutableBufferPointer<Float>) {
+        let all = board.exchange(rank, Array(UnsafeRawBufferPointer(vector)))
+        var tree = TreeSum(count: vector.count)
+        for bytes in all {
+            tree.add { target in bytes.withUnsafeBytes { _ = $0.copyBytes(to: UnsafeMutableRawBufferPointer(target)) } }
+        }
+        tree.finish { _ = vector.update(fromContentsOf: $0) }
+    }
+}
