@@ -53,7 +53,8 @@ final class ShardedTrainingTests: XCTestCase {
         let parts = try BatchLoader(
             batch.training, LoaderSettings(batchSize: 3, transform: batch.evaluationTransform))
         // Frozen batch norms: a sample's gradient does not depend on its neighbors.
-        let norms = Set(whole.graph.parameters.filter { $0.name.contains("bn") }.map(\.name))
+        let norms = Set(
+            whole.graph.parameters.filter { $0.name.contains("bn") || $0.name.contains("downsample.1.") }.map(\.name))
         (whole.frozen, sharded.frozen) = (norms, norms)
         let all = try XCTUnwrap(loader.batches(epoch: 0).nextBatch()?.batch)
         _ = try whole.train(all, StepSettings(step: 0, learningRates: [0], updates: false))

@@ -91,6 +91,13 @@ struct CommandChecker {
             return missingOption(arguments, in: [folder, "Examples/Swift/Support"])
         case _ where program.hasPrefix(".build/"): return nil
         case _ where program.contains("/"): return missingFile(program)
+        case "sudo", "mpirun":
+            // Their options come first, each with a value but for those below; then a program.
+            var rest = arguments[...]
+            while let option = rest.first, option.hasPrefix("-") {
+                rest = rest.dropFirst(option == "-E" ? 1 : 2)
+            }
+            return rest.first.flatMap { fault($0, Array(rest.dropFirst()), file) }
         case _ where foreign.contains(program):
             // Its arguments are its own, but files of ours that it is given exist.
             return arguments.first { $0.hasPrefix("Examples/") && missingFile($0) != nil }.flatMap(missingFile)

@@ -105,7 +105,9 @@ final class ToolClassifyTests: XCTestCase {
         XCTAssertEqual(
             try result.objects().map { $0["path"]?.stringValue }, ["demo/digits/six_1.png", "demo/digits/one_2.png"])
         XCTAssertTrue(result.error.contains("resnet: error: cut.png: the picture is cut off"), result.error)
-        XCTAssertTrue(result.error.contains("resnet: error: text.png: is not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"), result.error)
+        XCTAssertTrue(
+            result.error.contains("resnet: error: text.png: is not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"),
+            result.error)
         XCTAssertTrue(result.error.contains("resnet: error: gone.png: no such file"), result.error)
         XCTAssertTrue(result.error.contains("resnet: 3 of 5 pictures could not be read"), result.error)
     }
