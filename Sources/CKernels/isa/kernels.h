@@ -32,6 +32,8 @@ typedef struct ck_panel {
     const float *residual; /* laid out as dst; NULL: none */
     int32_t accumulate;    /* dst += instead of dst = (then without bias) */
     int32_t relu;
+    const float *fetch; /* what the next panel reads, to be asked for meanwhile; NULL: nothing */
+    size_t fetch_bytes;
 } ck_panel;
 
 /* One output row of one channel block of a convolution whose groups are narrower than a vector: `width` channels in and
@@ -477,6 +479,7 @@ typedef struct ck_kernels {
     int32_t tile_pixels1; /* pixels of a register tile that is one block wide */
     int32_t tile_pixels2; /* two */
     int32_t tile_pixels4; /* four */
+    int32_t cuts_deep;    /* 1: a panel's weights are better kept in L1, its reduction cut; 0: they may stream */
 #define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
     CK_KERNEL_LIST(CK_KERNEL_FIELD)
 #undef CK_KERNEL_FIELD
