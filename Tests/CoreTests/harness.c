@@ -188,3 +188,15 @@ const char *shape_text(const cr_conv *s) {
              s->dilation_w, s->groups);
     return text;
 }
+
+double error_multiple(ck_algorithm algorithm) {
+    switch (algorithm) {
+    case CK_WINOGRAD_2: return 2;
+    case CK_STEM_WINOGRAD: return 3;
+    case CK_WINOGRAD_4:
+    case CK_WINOGRAD_4_3: return 5;
+    case CK_WINOGRAD_STRIDE_2: return 6;
+    case CK_WINOGRAD_5_4: return 10;
+    default: return 1;
+    }
+}

@@ -73,6 +73,9 @@ size_t table_step(void);
 /* Whether the plans are made for the machine's own caches: then tables run in full. */
 int own_caches(void);
 
+/* An algorithm's rounding error in those of direct sums; above 1 it is Winograd, which mixes the outputs of a tile. */
+double error_multiple(ck_algorithm algorithm);
+
 /* What the kernels are asked for; the rest is theirs to choose. */
 ck_conv_desc description(const cr_conv *s, int32_t threads);
 /* A convolution's shape in words, in static memory. */

@@ -2,8 +2,9 @@
  *
  * The bound is u sqrt(terms + 4) times cr_error_scale: eight standard deviations of the rounding error of a sequential
  * sum of so many random products (creference.h). Winograd mixes the outputs of a tile, so there the scale is the worst
- * of the whole plane, and its transforms cost accuracy: F(2x2) is about twice, the stem's F(4, 4) three times and
- * F(4x4) with the points 0, +-5/8, +-3/2 five times as coarse as a direct sum. Its bounds are these multiples.
+ * of the whole plane, and its transforms cost accuracy: F(2x2) is about twice, the stem's F(4, 4) three times,
+ * F(4x4) with the points 0, +-5/8, +-3/2 five times, stride 2 by phases six times and F(5x5) ten times as coarse as a
+ * direct sum. Its bounds are these multiples.
  *
  * With small integers every product and sum is exact in float: direct, pointwise, stem, GEMM and F(2x2), whose
  * coefficients are powers of two, must then agree to the last bit. */
@@ -130,10 +131,6 @@ static expectation expect(const problem *p, const epilogue *e) {
     double *repeated = doubles(planes * plane);
     cr_repeat(worst, planes, plane, repeated);
     return (expectation){e, y, plane == p->out ? scale : repeated, repeated, plane};
-}
-
-static double error_multiple(ck_algorithm algorithm) {
-    return algorithm == CK_WINOGRAD_4 ? 5 : algorithm == CK_STEM_WINOGRAD ? 3 : algorithm == CK_WINOGRAD_2 ? 2 : 1;
 }
 
 /* No algorithm has to pool, and a forced one need not take the shape. */
@@ -340,6 +337,8 @@ void test_swept_forward(void) {
     check_exercised(CK_POINTWISE, share_of(300, step));
     check_exercised(CK_WINOGRAD_2, share_of(300, step));
     check_exercised(CK_WINOGRAD_4, share_of(300, step));
+    check_exercised(CK_WINOGRAD_4_3, share_of(300, step));
+    check_exercised(CK_WINOGRAD_5_4, share_of(300, step));
 }
 
 void test_layers_forward(void) {
@@ -354,6 +353,8 @@ void test_layers_forward(void) {
     check_exercised(CK_POINTWISE, share_of(18, step));
     check_exercised(CK_WINOGRAD_2, share_of(7, step));
     check_exercised(CK_WINOGRAD_4, share_of(7, step));
+    check_exercised(CK_WINOGRAD_4_3, share_of(7, step));
+    check_exercised(CK_WINOGRAD_5_4, share_of(7, step));
     begin();
     each(large_layers, COUNT_OF(large_layers), step, &plain);
     each_layout(large_stems, COUNT_OF(large_stems), step, CK_NCHW, &pooled);
@@ -362,5 +363,7 @@ void test_layers_forward(void) {
     check_exercised(CK_POINTWISE, share_of(6, step));
     check_exercised(CK_WINOGRAD_2, share_of(6, step));
     check_exercised(CK_WINOGRAD_4, share_of(6, step));
+    check_exercised(CK_WINOGRAD_4_3, share_of(6, step));
+    check_exercised(CK_WINOGRAD_5_4, share_of(6, step));
     check_exercised(CK_STEM, share_of((long)(8 * COUNT_OF(large_stems)), step));
 }

@@ -112,7 +112,7 @@ static float *run_images(job *j, int images) {
 
 static void check_values(const job *j, const float *got, const double *expected, const double *own_scale, int planes,
                          size_t plane, double terms) {
-    const double multiple = j->chosen == CK_WINOGRAD_4 ? 5 : j->chosen == CK_WINOGRAD_2 ? 2 : 1;
+    const double multiple = error_multiple(j->chosen);
     const size_t count = planes * plane;
     const double *scale = own_scale;
     if (multiple > 1) {
@@ -121,8 +121,8 @@ static void check_values(const job *j, const float *got, const double *expected,
         cr_repeat(worst, planes, plane, repeated);
         scale = repeated;
     }
-    check_close(got, expected, count, scale,
-                j->p->exact && j->chosen != CK_WINOGRAD_4 ? 0 : ROUNDOFF * sqrt(terms + 4) * multiple, 0, j->what);
+    check_close(got, expected, count, scale, j->p->exact && multiple <= 2 ? 0 : ROUNDOFF * sqrt(terms + 4) * multiple,
+                0, j->what);
 }
 
 static void check_data(const job *j, const float *dst, int images) {
@@ -238,8 +238,7 @@ static void check_strict(const cr_conv *s, ck_layout layout) {
         ck_conv_plan *plan = NULL;
         check(ck_conv_plan_create(&desc, &plan) == CK_OK, "%s: strict", shape_text(s));
         const ck_algorithm chosen = ck_conv_plan_algorithm(plan);
-        check(chosen != CK_WINOGRAD_2 && chosen != CK_WINOGRAD_4 && chosen != CK_STEM_WINOGRAD, "%s: strict chose %s",
-              shape_text(s), ck_algorithm_name(chosen));
+        check(error_multiple(chosen) == 1, "%s: strict chose %s", shape_text(s), ck_algorithm_name(chosen));
         ck_conv_plan_destroy(plan);
     }
 }

@@ -5,9 +5,11 @@
 
 #include "conv/plan.h"
 
-#define CK_FORWARD_ALGORITHMS(X) X(stem_winograd) X(stem) X(pointwise) X(winograd4) X(winograd2) X(direct) X(gemm)
+#define CK_FORWARD_ALGORITHMS(X)                                                                                       \
+    X(stem_winograd)                                                                                                   \
+    X(stem) X(pointwise) X(winograd54) X(winograd43) X(winograd4) X(winograd2) X(winograd_stride2) X(direct) X(gemm)
 /* The data gradient where it is no forward convolution. */
-#define CK_DATA_GRADIENT_ALGORITHMS(X) X(data_direct) X(data_gemm)
+#define CK_DATA_GRADIENT_ALGORITHMS(X) X(data_stride2) X(data_direct) X(data_gemm)
 #define CK_WEIGHT_GRADIENT_ALGORITHMS(X) X(weight_stem) X(weight_winograd) X(weight_direct) X(weight_gemm)
 
 #define CK_DECLARE(name) extern const ck_conv_algorithm ck_conv_##name;

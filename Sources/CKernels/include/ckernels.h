@@ -233,7 +233,12 @@ typedef enum ck_algorithm {
     CK_WINOGRAD_4 = 5,    /* F(4x4, 3x3), stride 1, points 0, +-5/8, +-3/2, infinity */
     CK_GEMM = 6,          /* im2col and OpenBLAS: any kernel, stride, padding, dilation, groups and src_layout */
     CK_STEM_WINOGRAD = 7, /* CK_STEM by F(4, 4) along the rows: 7 columns at stride 2 */
-    CK_ALGORITHM_COUNT = 8
+    CK_WINOGRAD_4_3 = 8,  /* the same with tiles of F(3x3, 3x3) at the far edges: 7 = 4 + 3 */
+    CK_WINOGRAD_5_4 = 9, /* F(5x5, 3x3), stride 1, points +-9/32, +-7/8, +-15/8, infinity, and F(4x4, 3x3) on the finite
+                            ones: 14 = 5 + 5 + 4 */
+    CK_WINOGRAD_STRIDE_2 = 10, /* 3x3, stride 2: F(4x4, 2x2) on even pixels and F(4x4, 1x1) on odd ones, points +-1/2,
+                                  +-3/2, infinity */
+    CK_ALGORITHM_COUNT = 11
 } ck_algorithm;
 
 typedef enum ck_layout { CK_NCHWC = 0, CK_NCHW = 1, CK_NHWC8 = 2 } ck_layout;

@@ -32,6 +32,8 @@ typedef struct ck_panel {
     const float *residual; /* laid out as dst; NULL: none */
     int32_t accumulate;    /* dst += instead of dst = (then without bias) */
     int32_t relu;
+    const float *fetch; /* what the next panel reads, to be asked for meanwhile; NULL: nothing */
+    size_t fetch_bytes;
 } ck_panel;
 
 /* One output row of one channel block of a convolution whose groups are narrower than a vector: `width` channels in and
@@ -90,6 +92,84 @@ typedef struct ck_winograd_filter {
     float *dst;
     ptrdiff_t dst_point;
 } ck_winograd_filter;
+
+/* The product of Winograd for `points` points, a reduction over segments of `blocks` channel blocks each:
+ *
+ *     m[e][k][t] = or += sum over (s, b, i) of u[s][e][b][i][k] * v[s][e][b][t][i]
+ *
+ * for t in 0...tiles and k in 0...width*V. Segments are the phases of a strided convolution; otherwise there is one. */
+typedef struct ck_product {
+    int32_t points, segments, blocks, tiles;
+    int32_t width;        /* of V output channels: 1, 2 or 4 */
+    int32_t accumulate;   /* m += instead of m = */
+    const float *v[4];    /* block b, tile t at + b * v_block + t * V */
+    const float *u[4];    /* (blocks, V, width * V), without gaps */
+    ptrdiff_t v_point[4]; /* floats from one point to the next, for each segment */
+    ptrdiff_t u_point[4];
+    ptrdiff_t v_block;
+    ptrdiff_t u_ahead; /* floats ahead of what is read at which U is asked for; 0: it is near */
+    float *m;          /* output block k, tile t at + k * m_block + t * V */
+    ptrdiff_t m_point, m_block;
+} ck_product;
+
+/* Sets of points of the tile transforms (isa/tiles.inc): what a row or column of a tile is multiplied at. A set is a
+ * tail of the set above it in its family, so that tiles of two sizes share filters. */
+typedef enum ck_points {
+    CK_POINTS_6,  /* 0, infinity, +-5/8, +-3/2: F(4, 3) */
+    CK_POINTS_5,  /* infinity, +-5/8, +-3/2: F(3, 3) */
+    CK_POINTS_7,  /* infinity, +-9/32, +-7/8, +-15/8: F(5, 3) */
+    CK_POINTS_7B, /* the same without infinity: F(4, 3) */
+    CK_PHASE_5,  /* infinity, -3/2, 3/2, 1/2, -1/2: F(4, 2), the two taps on even pixels of a convolution at stride 2 */
+    CK_PHASE_4,  /* without infinity: F(3, 2), and F(4, 1), the one tap on odd pixels */
+    CK_PHASE_3,  /* without -3/2: F(3, 1) */
+    CK_VALUES_4, /* no points: values as they are */
+    CK_VALUES_3,
+} ck_points;
+
+/* One phase of the input transform for a run of tiles of one kind in one tile row and channel block. */
+typedef struct ck_tile_input {
+    ck_points row_points, column_points;
+    const float *rows[7]; /* as many as row_points has points; NULL for a row outside the picture */
+    int32_t width;
+    int32_t x0;          /* column of the first tile's left edge: may be negative */
+    int32_t step;        /* columns from one value to the next: the stride */
+    int32_t tile_values; /* values from one tile to the next: m */
+    int32_t tiles;
+    float *dst; /* tile t, point (r, c) at dst + r * dst_row + c * dst_point + t * V */
+    ptrdiff_t dst_row, dst_point;
+    float *scratch; /* 7 * (tile_values * tiles + 2) * V floats */
+} ck_tile_input;
+
+/* The output transform of such a run, for one block of output channels. */
+typedef struct ck_tile_output {
+    ck_points row_points, column_points;
+    const float *src; /* tile t, point (r, c) at src + r * src_row + c * src_point + t * V */
+    ptrdiff_t src_row, src_point;
+    int32_t tiles;
+    int32_t rows;  /* to store: 1...m */
+    int32_t width; /* columns to store from the first tile on */
+    float *dst;    /* first pixel of the first tile */
+    const float *residual;
+    ptrdiff_t row_stride;    /* floats between rows of dst and residual */
+    ptrdiff_t column_stride; /* and between pixels: V, or more if others come between */
+    const float *bias;       /* (V) or NULL */
+    int32_t relu;
+    float *scratch; /* 5 * 7 * tiles * V floats */
+} ck_tile_output;
+
+/* One group of rows of the filter transform: src[i][9][V] -> dst[row of the group][column point][i][V] for i in
+ * 0...count. Rows come in groups as their arithmetic does:
+ *     CK_POINTS_6: 0 and infinity | +-5/8 | +-3/2
+ *     CK_POINTS_7: infinity | +-9/32 | +-7/8 | +-15/8
+ *     CK_PHASE_5:  infinity | +-3/2 | +-1/2 | the tap of odd pixels, which is the sixth row and column */
+typedef struct ck_tile_filter {
+    ck_points points;
+    int32_t group;
+    const float *src;
+    ptrdiff_t count;
+    float *dst;
+    ptrdiff_t dst_row, dst_point;
+} ck_tile_filter;
 
 /* Winograd product with the filter transform fused in, for the few tiles of a small picture: row `row` of the square of
  * points (m + 2 of them), one output channel block, `blocks` input blocks.
@@ -352,6 +432,10 @@ typedef struct ck_combination {
     X(winograd2_filter, const ck_winograd_filter *)                                                                    \
     X(winograd4_filter, const ck_winograd_filter *)                                                                    \
     X(winograd4_fused, const ck_winograd_fused *)                                                                      \
+    X(product, const ck_product *)                                                                                     \
+    X(tile_input, const ck_tile_input *)                                                                               \
+    X(tile_output, const ck_tile_output *)                                                                             \
+    X(tile_filter, const ck_tile_filter *)                                                                             \
     X(winograd4_gradient, const ck_winograd_input *)                                                                   \
     X(winograd4_taps, const ck_winograd_taps *)                                                                        \
     X(stem_input, const ck_stem_input *)                                                                               \
@@ -395,6 +479,7 @@ typedef struct ck_kernels {
     int32_t tile_pixels1; /* pixels of a register tile that is one block wide */
     int32_t tile_pixels2; /* two */
     int32_t tile_pixels4; /* four */
+    int32_t cuts_deep;    /* 1: a panel's weights are better kept in L1, its reduction cut; 0: they may stream */
 #define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
     CK_KERNEL_LIST(CK_KERNEL_FIELD)
 #undef CK_KERNEL_FIELD

@@ -5,7 +5,7 @@ import CKernels
 public enum Accuracy: String, Sendable, Hashable, CaseIterable {
     /// Direct sums only, no Winograd.
     case strict
-    /// Winograd up to F(4x4, 3x3) with well-conditioned points.
+    /// Winograd up to F(5x5, 3x3) with well-conditioned points.
     case `default`
     /// Whatever is fastest.
     case fast
@@ -14,8 +14,9 @@ public enum Accuracy: String, Sendable, Hashable, CaseIterable {
 /// A convolution algorithm of the kernel library.
 public enum ConvAlgorithm: String, Sendable, Hashable, CaseIterable {
     /// `direct` and `gemm` take nearly every shape, `pointwise` is 1x1, `stem` and `stemWinograd` have few input channels,
-    /// the latter 7 columns at stride 2, `winograd2` and `winograd4` are 3x3 at stride 1.
-    case direct, pointwise, stem, stemWinograd, winograd2, winograd4, gemm
+    /// the latter 7 columns at stride 2, `winograd2`, `winograd4`, `winograd43` (tiles of 4 and 3) and `winograd54` are
+    /// 3x3 at stride 1, `winogradStride2` is 3x3 at stride 2.
+    case direct, pointwise, stem, stemWinograd, winograd2, winograd4, winograd43, winograd54, winogradStride2, gemm
 }
 
 /// What the caller's pictures look like in memory.
@@ -77,6 +78,9 @@ extension ConvAlgorithm {
         case .stemWinograd: CK_STEM_WINOGRAD
         case .winograd2: CK_WINOGRAD_2
         case .winograd4: CK_WINOGRAD_4
+        case .winograd43: CK_WINOGRAD_4_3
+        case .winograd54: CK_WINOGRAD_5_4
+        case .winogradStride2: CK_WINOGRAD_STRIDE_2
         case .gemm: CK_GEMM
         }
     }
