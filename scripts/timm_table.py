@@ -25,6 +25,16 @@ MODELS = """
     resnet10t resnet14t resnet18d resnet26 resnet26d resnet26t resnet34d resnet50c resnet50d resnet50s resnet50t resnet101c
     resnet101d resnet101s resnet152c resnet152d resnet152s resnet200 resnet200d resnext50d_32x4d resnext101_32x4d
     resnext101_32x16d resnext101_32x32d
+    seresnet18 seresnet34 seresnet50 seresnet50t seresnet101 seresnet152 seresnet152d seresnet200d seresnet269d
+    seresnext26d_32x4d seresnext26t_32x4d seresnext50_32x4d seresnext101_32x4d seresnext101_32x8d seresnext101_64x4d
+    seresnext101d_32x8d
+    ecaresnet26t ecaresnet50d ecaresnet50t ecaresnet101d ecaresnet200d ecaresnet269d ecaresnetlight ecaresnext26t_32x4d
+    ecaresnext50t_32x4d
+    resnetaa34d resnetaa50 resnetaa50d resnetaa101d seresnetaa50d seresnextaa101d_32x8d seresnextaa201d_32x8d
+    resnetblur18 resnetblur50 resnetblur50d resnetblur101d
+    resnetv2_18 resnetv2_18d resnetv2_34 resnetv2_34d resnetv2_50 resnetv2_50d resnetv2_50t resnetv2_101 resnetv2_101d
+    resnetv2_152 resnetv2_152d
+    resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420
 """.split()
 
 # What does not, and why, by a pattern of the name; the first that fits counts.
@@ -36,13 +46,9 @@ REASONS = [
     (r".*_pruned", "channels pruned one by one"),
     (r"resnet(32|33|51|61)|.*26ts|seresnet33ts", "byobnet's blocks and SiLU"),
     (r"resnet50_mlp", "byobnet's MLP head"),
-    (r"resnetv2", "pre-activation"),
+    (r"resnetv2_\w+_bit", "standardized weights and group norm"),
+    (r"resnetv2_50d_(evos|frn)", "norms of other kinds"),
     (r".*_gn", "group norm"),
-    (r"resnetrs", "SE, a convolution in place of the stem's pool"),
-    (r"(se)?resn\w+aa|resnetaa", "average pools where a plain ResNet has a stride"),
-    (r"resnetblur", "blurs before it strides"),
-    (r"seres", "squeeze and excitation"),
-    (r"ecares", "efficient channel attention"),
 ]
 
 

@@ -49,26 +49,61 @@ void cr_max_pool_backward(const cr_pool *s, const int32_t *argmax, const float *
     for (size_t o = 0; o < s->planes * out; o++) dx[o / out * in + argmax[o]] += dy[o];
 }
 
-void cr_average_pool(const cr_pool *s, const float *x, double *y) {
+static void average(const cr_pool *s, const float *x, int inside, double *y) {
     int oh = cr_pool_out_h(s), ow = cr_pool_out_w(s);
     for (size_t o = 0; o < (size_t)s->planes * oh * ow; o++) {
         const float *plane = x + o / ((size_t)oh * ow) * s->h * s->w;
         window v = window_at(s, (int)(o / ow % oh), (int)(o % ow));
+        if (inside) v.divisor = (double)(v.y1 - v.y0) * (v.x1 - v.x0);
         y[o] = 0;
         for (int iy = v.y0; iy < v.y1; iy++)
             for (int ix = v.x0; ix < v.x1; ix++) y[o] += plane[iy * s->w + ix] / v.divisor;
     }
 }
 
-void cr_average_pool_backward(const cr_pool *s, const float *dy, double *dx) {
+void cr_average_pool(const cr_pool *s, const float *x, double *y) { average(s, x, 0, y); }
+void cr_average_pool_inside(const cr_pool *s, const float *x, double *y) { average(s, x, 1, y); }
+
+static void average_backward(const cr_pool *s, const float *dy, int inside, double *dx) {
     int oh = cr_pool_out_h(s), ow = cr_pool_out_w(s);
     memset(dx, 0, (size_t)s->planes * s->h * s->w * sizeof *dx);
     for (size_t o = 0; o < (size_t)s->planes * oh * ow; o++) {
         double *plane = dx + o / ((size_t)oh * ow) * s->h * s->w;
         window v = window_at(s, (int)(o / ow % oh), (int)(o % ow));
+        if (inside) v.divisor = (double)(v.y1 - v.y0) * (v.x1 - v.x0);
         for (int iy = v.y0; iy < v.y1; iy++)
             for (int ix = v.x0; ix < v.x1; ix++) plane[iy * s->w + ix] += dy[o] / v.divisor;
     }
+}
+
+void cr_average_pool_backward(const cr_pool *s, const float *dy, double *dx) { average_backward(s, dy, 0, dx); }
+void cr_average_pool_inside_backward(const cr_pool *s, const float *dy, double *dx) { average_backward(s, dy, 1, dx); }
+
+static int reflected(int i, int size) { return i < 0 ? -i : i < size ? i : 2 * size - 2 - i; }
+
+/* Adds what input and output pixels share: y from x, or dx from dy. */
+static void blur(const float *x, const float *dy, int planes, int h, int w, int stride, double *result) {
+    static const double taps[3] = {0.25, 0.5, 0.25};
+    const int oh = (h - 1) / stride + 1, ow = (w - 1) / stride + 1;
+    memset(result, 0, (size_t)planes * (x ? oh * ow : h * w) * sizeof *result);
+    for (int p = 0; p < planes; p++)
+        for (int o = 0; o < oh * ow; o++)
+            for (int i = 0; i < 3; i++)
+                for (int j = 0; j < 3; j++) {
+                    const int iy = reflected(o / ow * stride + i - 1, h), ix = reflected(o % ow * stride + j - 1, w);
+                    const size_t in = ((size_t)p * h + iy) * w + ix, out = (size_t)p * oh * ow + o;
+                    if (x)
+                        result[out] += taps[i] * taps[j] * x[in];
+                    else
+                        result[in] += taps[i] * taps[j] * dy[out];
+                }
+}
+
+void cr_blur_pool(const float *x, int planes, int h, int w, int stride, double *y) {
+    blur(x, NULL, planes, h, w, stride, y);
+}
+void cr_blur_pool_backward(const float *dy, int planes, int h, int w, int stride, double *dx) {
+    blur(NULL, dy, planes, h, w, stride, dx);
 }
 
 void cr_global_average_pool(const double *x, int planes, size_t plane, double *y) {

@@ -96,6 +96,7 @@ void test_processor(void);
 void test_layouts(void);
 void test_pooling(void);
 void test_elementwise(void);
+void test_gates(void);
 void test_linear(void);
 void test_layer_norm(void);
 void test_gelu(void);

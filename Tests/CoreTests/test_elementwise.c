@@ -48,6 +48,15 @@ static void activations(size_t count, int32_t threads) {
     check(ck_relu_backward(y, dy, dx, count, threads) == CK_OK && dx[0] == dy[0],
           "a NaN lets the gradient through, as in PyTorch");
 
+    double *clipped = doubles(count), *between = doubles(count);
+    for (size_t i = 0; i < count; i++) {
+        clipped[i] = far[i] < 0 ? 0 : far[i] > 6 ? 6 : far[i];
+        between[i] = far[i] > 0 && far[i] < 6 ? dy[i] : 0;
+    }
+    check(ck_clip(far, 0, 6, y, count, threads) == CK_OK, "clip");
+    check_equal(y, clipped, count, "clip");
+    check(ck_clip_backward(y, dy, 0, 6, dx, count, threads) == CK_OK, "clip backward");
+    check_equal(dx, between, count, "clip backward");
     cr_sigmoid(far, count, sigmoid);
     check(ck_sigmoid(far, y, count, threads) == CK_OK, "sigmoid");
     check_close(y, sigmoid, count, sigmoid, 5 * ROUNDOFF, 0, "sigmoid");

@@ -100,6 +100,16 @@ static void average_pool(const pool_job *j, uint64_t seed) {
     check(ck_average_pool_backward(j->d, blocked(dy, n, c, j->out), back) == CK_OK, "average backward %s", j->what);
     check_close(unblocked(back, n, c, j->plane), dx, j->inputs, sizes, (terms + 2) * ROUNDOFF, 0, j->what);
     check_surplus(back, n, c, j->plane, j->what);
+
+    cr_average_pool_inside(&j->s, x, y);
+    check(ck_average_pool_inside(j->d, blocked(x, n, c, j->plane), dst) == CK_OK, "average inside %s", j->what);
+    check_close(unblocked(dst, n, c, j->out), y, j->outputs, y, (terms + 1) * ROUNDOFF, 0, j->what);
+    check_surplus(dst, n, c, j->out, j->what);
+    cr_average_pool_inside_backward(&j->s, dy, dx);
+    cr_average_pool_inside_backward(&j->s, size, sizes);
+    check(ck_average_pool_inside_backward(j->d, blocked(dy, n, c, j->out), back) == CK_OK, "average inside backward %s",
+          j->what);
+    check_close(unblocked(back, n, c, j->plane), dx, j->inputs, sizes, (terms + 2) * ROUNDOFF, 0, j->what);
 }
 
 static void pool(const ck_pool_desc *d, uint64_t seed) {
@@ -168,8 +178,53 @@ static void global_average(int n, int c, int h, int w, int32_t threads) {
     release_all();
 }
 
+static void blur(int n, int c, int h, int w, int stride, int threads) {
+    const size_t plane = (size_t)h * w, out = (size_t)((h - 1) / stride + 1) * ((w - 1) / stride + 1);
+    const float *x = uniform(n * c * plane, 1, -1, 1), *dy = uniform(n * c * out, 2, -1, 1);
+    double *y = doubles(n * c * out), *dx = doubles(n * c * plane);
+    float *dst = poisoned(n, c, out), *back = poisoned(n, c, plane);
+    cr_blur_pool(x, n * c, h, w, stride, y);
+    check(ck_blur_pool(blocked(x, n, c, plane), n, c, h, w, stride, dst, threads) == CK_OK, "blur");
+    check_close(unblocked(dst, n, c, out), y, n * c * out, NULL, 0, 6 * ROUNDOFF, "blur");
+    check_surplus(dst, n, c, out, "blur");
+    cr_blur_pool_backward(dy, n * c, h, w, stride, dx);
+    check(ck_blur_pool_backward(blocked(dy, n, c, out), n, c, h, w, stride, back, threads) == CK_OK, "blur backward");
+    check_close(unblocked(back, n, c, plane), dx, n * c * plane, NULL, 0, 12 * ROUNDOFF, "blur backward");
+    check_surplus(back, n, c, plane, "blur backward");
+    release_all();
+}
+
+static void pad(ck_pad_desc d, float value) {
+    const int n = d.batch, c = d.channels, h = d.height + d.top + d.bottom, w = d.width + d.left + d.right;
+    const size_t plane = (size_t)d.height * d.width, out = (size_t)h * w;
+    const float *x = uniform(n * c * plane, 1, -1, 1), *dy = uniform(n * c * out, 2, -1, 1);
+    double *y = doubles(n * c * out), *dx = doubles(n * c * plane);
+    for (size_t i = 0; i < n * c * out; i++) {
+        const int row = (int)(i % out / w) - d.top, column = (int)(i % w) - d.left;
+        const int inside = row >= 0 && row < d.height && column >= 0 && column < d.width;
+        const size_t at = i / out * plane + (size_t)row * d.width + column;
+        y[i] = inside ? x[at] : value;
+        if (inside) dx[at] = dy[i];
+    }
+    float *dst = poisoned(n, c, out), *back = poisoned(n, c, plane);
+    check(ck_pad(&d, blocked(x, n, c, plane), value, dst) == CK_OK, "pad");
+    check_equal(unblocked(dst, n, c, out), y, n * c * out, "pad");
+    check_surplus(dst, n, c, out, "pad");
+    check(ck_crop(&d, blocked(dy, n, c, out), back) == CK_OK, "crop");
+    check_equal(unblocked(back, n, c, plane), dx, n * c * plane, "crop");
+    check_surplus(back, n, c, plane, "crop");
+    release_all();
+}
+
 void test_pooling(void) {
     output_sizes();
+    blur(1, 1, 2, 2, 1, 1);
+    blur(2, 17, 7, 8, 2, 2);
+    blur(2, 33, 14, 5, 2, 3);
+    blur(1, 16, 9, 9, 3, 1);
+    pad((ck_pad_desc){2, 17, 5, 6, 1, 1, 1, 1, 2}, 0);
+    pad((ck_pad_desc){1, 3, 4, 1, 0, 2, 3, 1, 1}, -2.5f);
+    pad((ck_pad_desc){3, 32, 7, 7, 0, 0, 0, 0, 3}, 1);
     for (int i = 0;; i++) {
         const ck_pool_desc d = pool_case(i);
         if (d.batch == 0) break;

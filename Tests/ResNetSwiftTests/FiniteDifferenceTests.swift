@@ -112,11 +112,29 @@ final class FiniteDifferenceTests: XCTestCase {
     func testElementwise() throws {
         try check(model { $0.add("op", .relu, $1) })
         try check(model { $0.add("op", .sigmoid, $1) })
+        try check(model { $0.add("op", .clip(low: -0.5, high: 0.75), $1) })
         try check(model { $0.add("op", .dropout(probability: 0.4), $1) })
         try check(
             model { graph, x in
                 let y = graph.add("other", norm, graph.add("conv", conv(20, kernel: 3), x))
                 return graph.add("relu", .relu, graph.add("op", .add, y, x))
+            })
+    }
+
+    /// Squeeze and excitation as it stands in a block, and efficient channel attention.
+    func testGates() throws {
+        try check(
+            model { graph, x in
+                let mean = graph.add("mean", .globalAveragePool, x)
+                let gate = graph.add("sigmoid", .sigmoid, graph.add("fc", conv(20, kernel: 1, bias: true), mean))
+                return graph.apply("op", .gate, [graph.add("conv", conv(20, kernel: 3), x), gate])
+            })
+        try check(
+            model { graph, x in
+                let y = graph.add("conv", conv(20, kernel: 3), x)
+                let mean = graph.add("mean", .globalAveragePool, y)
+                let gate = graph.add("sigmoid", .sigmoid, graph.add("op", .channelConv(kernel: 5), mean))
+                return graph.apply("gate", .gate, [y, gate])
             })
     }
 
@@ -129,6 +147,10 @@ final class FiniteDifferenceTests: XCTestCase {
         let padded = PoolSpec(kernel: 3, stride: 1, padding: 1)
         try check(model { $0.add("op", .maxPool(padded), $1) })
         try check(model { $0.add("op", .averagePool(padded), $1) })
+        let inside = PoolSpec(kernel: 3, stride: 2, padding: 1, ceilMode: true, countsPadding: false)
+        try check(model { $0.add("op", .averagePool(inside), $1) })
+        try check(model { $0.add("op", .blurPool(stride: 2), $1) })
+        try check(model { $0.add("op", .pad(PadSpec(top: 1, left: 0, bottom: 2, right: 3, value: -1)), $1) })
         try check(model { $0.add("op", .globalAveragePool, $1) })
     }
 

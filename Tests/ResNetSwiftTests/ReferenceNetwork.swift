@@ -53,12 +53,27 @@ struct ReferenceNetwork {
         case .relu: cr_relu(x, x.count, &y)
         case .sigmoid: cr_sigmoid(x, x.count, &y)
         case .add: for index in y.indices { y[index] = Double(x[index]) + Double(inputs[1][index]) }
+        case .gate: for index in y.indices { y[index] = Double(x[index]) * Double(inputs[1][index / plane]) }
+        case .channelConv(let kernel):
+            let weight = parameter(node, "weight")
+            for index in y.indices {
+                for tap in 0..<kernel {
+                    let channel = index % map.channels + tap - kernel / 2
+                    guard 0..<map.channels ~= channel else { continue }
+                    y[index] += Double(weight[tap]) * Double(x[index + tap - kernel / 2])
+                }
+            }
         case .maxPool(let spec):
             var pool = pooling(spec, map, images)
             cr_max_pool(&pool, x, &y, nil)
+        case .clip(let low, let high): for index in y.indices { y[index] = Double(min(max(x[index], low), high)) }
+        case .blurPool(let stride):
+            cr_blur_pool(x, n * channels, Int32(map.height), Int32(map.width), Int32(stride), &y)
+        case .pad(let spec):
+            for index in y.indices { y[index] = Double(source(of: index, spec, map).map { x[$0] } ?? spec.value) }
         case .averagePool(let spec):
             var pool = pooling(spec, map, images)
-            cr_average_pool(&pool, x, &y)
+            (spec.countsPadding ? cr_average_pool : cr_average_pool_inside)(&pool, x, &y)
         case .globalAveragePool: cr_global_average_pool(x.map(Double.init), n * channels, plane, &y)
         case .linear(let inFeatures, let outFeatures, let bias):
             let b = bias ? parameter(node, "bias") : [Float](repeating: 0, count: outFeatures)
@@ -73,6 +88,14 @@ struct ReferenceNetwork {
             return joined
         }
         return y.map { Float($0) }
+    }
+
+    /// What a value of the padded map is a copy of; nil for the frame.
+    func source(of index: Int, _ spec: PadSpec, _ map: ImageShape) -> Int? {
+        let (height, width) = (map.height + spec.top + spec.bottom, map.width + spec.left + spec.right)
+        let (row, column) = (index / width % height - spec.top, index % width - spec.left)
+        guard 0..<map.height ~= row, 0..<map.width ~= column else { return nil }
+        return (index / (height * width) * map.height + row) * map.width + column
     }
 
     private func pooling(_ spec: PoolSpec, _ map: ImageShape, _ images: Int) -> cr_pool {

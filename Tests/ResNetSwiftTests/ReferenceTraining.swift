@@ -149,12 +149,43 @@ struct ReferenceTraining {
         case .relu: cr_relu_backward(y, dy, dy.count, &dx)
         case .sigmoid: cr_sigmoid_backward(y, dy, dy.count, &dx)
         case .add: return [dy.map(Double.init), dy.map(Double.init)]
+        case .gate:
+            let plane = source.height * source.width
+            var dgate = [Double](repeating: 0, count: inputs[1].count)
+            for index in dx.indices {
+                dx[index] = Double(dy[index]) * Double(inputs[1][index / plane])
+                dgate[index / plane] += Double(dy[index]) * Double(x[index])
+            }
+            return [dx, dgate]
+        case .channelConv(let kernel):
+            let weight = parameter(node, "weight")
+            var dw = [Double](repeating: 0, count: kernel)
+            for index in dy.indices {
+                for tap in 0..<kernel {
+                    let channel = index % source.channels + tap - kernel / 2
+                    guard 0..<source.channels ~= channel else { continue }
+                    let read = index + tap - kernel / 2
+                    dx[read] += Double(weight[tap]) * Double(dy[index])
+                    dw[tap] += Double(dy[index]) * Double(x[read])
+                }
+            }
+            keep("weight", dw)
         case .maxPool(let spec):
             var pool = pooling(spec, source)
             cr_max_pool_backward(&pool, offsets!, dy, &dx)
+        case .clip(let low, let high):
+            for index in dx.indices where y[index] > low && y[index] < high { dx[index] = Double(dy[index]) }
+        case .blurPool(let stride):
+            cr_blur_pool_backward(
+                dy, n * Int32(source.channels), Int32(source.height), Int32(source.width), Int32(stride), &dx)
+        case .pad(let spec):
+            let network = ReferenceNetwork(model: model)
+            for index in dy.indices {
+                if let read = network.source(of: index, spec, source) { dx[read] += Double(dy[index]) }
+            }
         case .averagePool(let spec):
             var pool = pooling(spec, source)
-            cr_average_pool_backward(&pool, dy, &dx)
+            (spec.countsPadding ? cr_average_pool_backward : cr_average_pool_inside_backward)(&pool, dy, &dx)
         case .globalAveragePool:
             cr_global_average_pool_backward(dy, n * Int32(source.channels), source.height * source.width, &dx)
         case .linear(let inFeatures, let outFeatures, let bias):

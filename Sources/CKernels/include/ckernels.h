@@ -358,6 +358,22 @@ CK_API ck_status ck_pool_output_size(const ck_pool_desc *desc, int32_t *out_heig
 CK_API ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, int32_t *argmax);
 /* Padding counts as zero and, as PyTorch's default, in the divisor. */
 CK_API ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst);
+/* The same with a divisor that counts no padding. */
+CK_API ck_status ck_average_pool_inside(const ck_pool_desc *desc, const float *src, float *dst);
+/* Each channel blurred with (1, 2, 1)^T (1, 2, 1) / 16, the map reflected at its edges, at every `stride`th pixel both ways:
+ * (N, C/c, H, W, c) -> (N, C/c, OH, OW, c) with OH = (H - 1) / stride + 1. H and W at least 2. */
+CK_API ck_status ck_blur_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, int32_t stride, float *dst,
+                              int32_t threads);
+/* A frame of so many pixels around maps of height x width. */
+typedef struct ck_pad_desc {
+    int32_t batch, channels, height, width;
+    int32_t top, left, bottom, right;
+    int32_t threads;
+} ck_pad_desc;
+/* src (N, C/c, H, W, c) -> dst, larger by the frame, which is filled with `value`. */
+CK_API ck_status ck_pad(const ck_pad_desc *desc, const float *src, float value, float *dst);
+/* The way back: dst (N, C/c, H, W, c) is src without the frame. */
+CK_API ck_status ck_crop(const ck_pad_desc *desc, const float *src, float *dst);
 /* (N, C/c, H, W, c) -> (N, C/c, 1, 1, c). */
 CK_API ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst,
                                         int32_t threads);
@@ -374,11 +390,21 @@ CK_API ck_status ck_softmax(const float *x, int32_t rows, int32_t n, float *y);
 CK_API ck_status ck_add(const float *a, const float *b, float *y, size_t count, int32_t relu, int32_t threads);
 /* y = max(x, 0), NaN stays NaN; y may be x. */
 CK_API ck_status ck_relu(const float *x, float *y, size_t count, int32_t threads);
+/* y = x held between low and high, NaN stays NaN; y may be x. */
+CK_API ck_status ck_clip(const float *x, float low, float high, float *y, size_t count, int32_t threads);
 /* y = 1 / (1 + exp(-x)); y may be x. */
 CK_API ck_status ck_sigmoid(const float *x, float *y, size_t count, int32_t threads);
 /* y = x * scale[c] + shift[c] on (N, C/c, H, W, c); scale and shift rounded up to whole blocks; y may be x. */
 CK_API ck_status ck_scale_shift(const float *x, const float *scale, const float *shift, int32_t n, int32_t c, int32_t h,
                                 int32_t w, float *y, int32_t relu, int32_t threads);
+/* y = x * gate [+ residual], then ReLU if asked, on (N, C/c, H, W, c): each channel of each image by its own factor,
+ * gate (N, C/c, 1, 1, c). residual may be NULL; y may be x or residual. */
+CK_API ck_status ck_gate(const float *x, const float *gate, const float *residual, int32_t n, int32_t c, int32_t h,
+                         int32_t w, float *y, int32_t relu, int32_t threads);
+/* Along the channels of x (N, C/c, 1, 1, c), one filter of an odd number of taps, zeros beyond both ends:
+ * y[i] = sum of weight[k] x[i + k - kernel / 2]. x_stride, y_stride: floats between images. On the calling thread. */
+CK_API ck_status ck_channel_conv(const float *x, size_t x_stride, const float *weight, int32_t n, int32_t c,
+                                 int32_t kernel, float *y, size_t y_stride);
 /* Copies all channels of src (N, C/c, H, W, c) to channels offset... of dst with dst_c channels: concat, a part at a
  * time. Any offset. */
 CK_API ck_status ck_concat_copy(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, float *dst, int32_t dst_c,

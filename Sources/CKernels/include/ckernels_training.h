@@ -83,9 +83,21 @@ CK_API ck_status ck_bn_backward_apply(const ck_bn_desc *desc, const ck_bn_backwa
 /* desc and argmax as ck_max_pool had them; dy (N, C/c, OH, OW, c), dx (N, C/c, H, W, c). */
 CK_API ck_status ck_max_pool_backward(const ck_pool_desc *desc, const float *dy, const int32_t *argmax, float *dx);
 CK_API ck_status ck_average_pool_backward(const ck_pool_desc *desc, const float *dy, float *dx);
+CK_API ck_status ck_average_pool_inside_backward(const ck_pool_desc *desc, const float *dy, float *dx);
+/* Of ck_blur_pool on maps of h x w: dy (N, C/c, OH, OW, c), dx (N, C/c, H, W, c). */
+CK_API ck_status ck_blur_pool_backward(const float *dy, int32_t n, int32_t c, int32_t h, int32_t w, int32_t stride,
+                                       float *dx, int32_t threads);
 /* dy (N, C/c, 1, 1, c) -> dx (N, C/c, H, W, c). */
 CK_API ck_status ck_global_average_pool_backward(const float *dy, int32_t n, int32_t c, int32_t h, int32_t w, float *dx,
                                                  int32_t threads);
+/* Of ck_gate without residual and ReLU: dx = dy * gate, and dgate (N, C/c, 1, 1, c), the sum of dy * x over each map.
+ * Either may be NULL; dx may be dy. */
+CK_API ck_status ck_gate_backward(const float *x, const float *gate, const float *dy, int32_t n, int32_t c, int32_t h,
+                                  int32_t w, float *dx, float *dgate, int32_t threads);
+/* Of ck_channel_conv; dx and dweight (kernel), of which either may be NULL. Strides: floats between images. */
+CK_API ck_status ck_channel_conv_backward(const float *x, size_t x_stride, const float *weight, const float *dy,
+                                          size_t dy_stride, int32_t n, int32_t c, int32_t kernel, float *dx,
+                                          size_t dx_stride, float *dweight);
 /* Copies channels offset...offset+c of src (N, src_c/c, H, W, c) to all of dst (N, C/c, H, W, c): the gradient of one
  * part of a concat. Any offset. */
 CK_API ck_status ck_concat_slice(const float *src, int32_t n, int32_t src_c, int32_t h, int32_t w, int32_t offset,
@@ -101,6 +113,9 @@ CK_API ck_status ck_linear_backward(const float *x, size_t x_stride, const float
                                     float *db, int32_t threads);
 /* dx = dy where y > 0 (or NaN); y is the result of ReLU. dx may be dy or y. count floats. */
 CK_API ck_status ck_relu_backward(const float *y, const float *dy, float *dx, size_t count, int32_t threads);
+/* dx = dy where y, the result of ck_clip, lies between low and high, as torch.nn.Hardtanh has it. dx may be dy or y. */
+CK_API ck_status ck_clip_backward(const float *y, const float *dy, float low, float high, float *dx, size_t count,
+                                  int32_t threads);
 /* dx = dy y (1 - y); y is the result of the sigmoid. dx may be dy or y. */
 CK_API ck_status ck_sigmoid_backward(const float *y, const float *dy, float *dx, size_t count, int32_t threads);
 

@@ -249,7 +249,16 @@ typedef struct ck_pool_window_row {
     float *dst;      /* (out_width, V) */
     int32_t *argmax; /* (out_width, V) or NULL: y * width + x of each maximum */
     int32_t offset;  /* y * width of the first row, if argmax is kept */
+    int32_t inside;  /* the average's divisor counts no padding */
 } ck_pool_window_row;
+
+/* One output row of a blur by (1, 2, 1) both ways, every `stride` columns: rows are three source rows, the outer
+ * columns of the first and the last window are reflected. width at least 2. */
+typedef struct ck_blur_row {
+    const float *rows[3];
+    int32_t width, stride, out_width;
+    float *dst; /* (out_width, V) */
+} ck_blur_row;
 
 /* dst (V) = the mean of src (rows, width, V). */
 typedef struct ck_plane {
@@ -391,6 +400,14 @@ typedef struct ck_softmax_run {
     float scale;
 } ck_softmax_run;
 
+/* y = x held between low and high; dy given: dx = dy where x, the result, lies between them. */
+typedef struct ck_clipping {
+    const float *x, *dy;
+    float *y;
+    size_t count;
+    float low, high;
+} ck_clipping;
+
 /* The optimizers' coefficients, prepared in double and rounded once: see train/optimizer.c. */
 typedef struct ck_sgd_job {
     float *w, *velocity;
@@ -444,6 +461,7 @@ typedef struct ck_combination {
     X(byte_row, const ck_byte_row *)                                                                                   \
     X(max_pool_row, const ck_pool_window_row *)                                                                        \
     X(average_pool_row, const ck_pool_window_row *)                                                                    \
+    X(blur_row, const ck_blur_row *)                                                                                   \
     X(plane_mean, const ck_plane *)                                                                                    \
     X(add, const ck_addition *)                                                                                        \
     X(scale_shift, const ck_affine *)                                                                                  \
@@ -468,6 +486,7 @@ typedef struct ck_combination {
     X(softmax_rows_backward, const ck_softmax_run *)                                                                   \
     X(softmax_columns, const ck_softmax_run *)                                                                         \
     X(softmax_columns_backward, const ck_softmax_run *)                                                                \
+    X(clip, const ck_clipping *)                                                                                       \
     X(sgd, const ck_sgd_job *)                                                                                         \
     X(adam, const ck_adam_job *)                                                                                       \
     X(sum_of_squares, const ck_square_sum *)                                                                           \

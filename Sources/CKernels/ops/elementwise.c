@@ -37,6 +37,39 @@ ck_status ck_relu(const float *x, float *y, size_t count, int32_t threads) {
     return run_add((ck_addition){x, NULL, y, count, 1}, threads);
 }
 
+typedef struct clipping {
+    const ck_kernels *kernels;
+    ck_clipping all;
+} clipping;
+
+static void clip_range(void *context, int64_t begin, int64_t end) {
+    const clipping *c = context;
+    ck_clipping job = c->all;
+    job.x += begin;
+    if (job.dy) job.dy += begin;
+    job.y += begin;
+    job.count = (size_t)(end - begin);
+    c->kernels->clip(&job);
+}
+
+static ck_status run_clip(ck_clipping all, int32_t threads) {
+    if (!all.x || !all.y || !(all.low <= all.high) || ck_bad_count(all.count, threads)) return CK_INVALID_ARGUMENT;
+    ck_status status;
+    clipping c = {ck_active(&status), all};
+    if (c.kernels) ck_run_flat(threads, all.count, 1, clip_range, &c);
+    return status;
+}
+
+ck_status ck_clip(const float *x, float low, float high, float *y, size_t count, int32_t threads) {
+    return run_clip((ck_clipping){x, NULL, y, count, low, high}, threads);
+}
+
+ck_status ck_clip_backward(const float *y, const float *dy, float low, float high, float *dx, size_t count,
+                           int32_t threads) {
+    if (!dy) return CK_INVALID_ARGUMENT;
+    return run_clip((ck_clipping){y, dy, dx, count, low, high}, threads);
+}
+
 /* e^-|x| never overflows; both branches are then within an ulp or two. */
 static float sigmoid(float x) {
     const float e = expf(-fabsf(x));

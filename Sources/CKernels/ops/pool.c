@@ -47,6 +47,7 @@ typedef struct pooling {
     const float *src;
     float *dst;
     int32_t *argmax;
+    int32_t inside;
 } pooling;
 
 static void pool_row_at(const pooling *p, int64_t row) {
@@ -57,7 +58,7 @@ static void pool_row_at(const pooling *p, int64_t row) {
     const int32_t first = start < 0 ? 0 : start, last = end < y.in ? end : y.in;
     const ck_pool_window_row job = {.src = p->src + (plane * y.in + first) * x.in * p->block,
                                     .rows = last - first,
-                                    .divisor_rows = end - start,
+                                    .divisor_rows = p->inside ? last - first : end - start,
                                     .width = x.in,
                                     .kernel = x.kernel,
                                     .stride = x.stride,
@@ -65,7 +66,8 @@ static void pool_row_at(const pooling *p, int64_t row) {
                                     .out_width = x.out,
                                     .dst = p->dst + at,
                                     .argmax = p->argmax ? p->argmax + at : NULL,
-                                    .offset = p->argmax ? first * x.in : 0};
+                                    .offset = p->argmax ? first * x.in : 0,
+                                    .inside = p->inside};
     p->kernel(&job);
 }
 
@@ -88,16 +90,23 @@ ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *dst, in
     if (status != CK_OK) return status;
     if (!src || !dst || (argmax && (int64_t)y.in * x.in > INT32_MAX)) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
-    return kernels ? run(desc, (pooling){kernels->max_pool_row, y, x, kernels->block, src, dst, argmax}) : status;
+    return kernels ? run(desc, (pooling){kernels->max_pool_row, y, x, kernels->block, src, dst, argmax, 0}) : status;
 }
 
-ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst) {
+static ck_status average(const ck_pool_desc *desc, const float *src, float *dst, int32_t inside) {
     axis y, x;
     ck_status status = make_axes(desc, &y, &x);
     if (status != CK_OK) return status;
     if (!src || !dst) return CK_INVALID_ARGUMENT;
     const ck_kernels *kernels = ck_active(&status);
-    return kernels ? run(desc, (pooling){kernels->average_pool_row, y, x, kernels->block, src, dst, NULL}) : status;
+    if (!kernels) return status;
+    return run(desc, (pooling){kernels->average_pool_row, y, x, kernels->block, src, dst, NULL, inside});
+}
+
+ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst) { return average(desc, src, dst, 0); }
+
+ck_status ck_average_pool_inside(const ck_pool_desc *desc, const float *src, float *dst) {
+    return average(desc, src, dst, 1);
 }
 
 typedef struct means {

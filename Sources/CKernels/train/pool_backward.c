@@ -11,6 +11,7 @@ typedef struct planes {
     const float *dy;
     const int32_t *argmax;
     float *dx;
+    int32_t inside; /* divisors count no padding */
 } planes;
 
 static ck_status measure(const ck_pool_desc *d, planes *p) {
@@ -58,9 +59,13 @@ static void average_plane(const ck_pool_desc *d, const planes *p, const float *d
                                                                                         : d->in_height + d->pad_height;
             const int32_t whole_x =
                 x + d->kernel_width < d->in_width + d->pad_width ? x + d->kernel_width : d->in_width + d->pad_width;
-            const float share = 1 / ((float)(whole_y - y) * (float)(whole_x - x));
-            for (int32_t iy = y < 0 ? 0 : y; iy < whole_y && iy < d->in_height; iy++)
-                for (int32_t ix = x < 0 ? 0 : x; ix < whole_x && ix < d->in_width; ix++) {
+            const int32_t first_y = y < 0 ? 0 : y, end_y = whole_y < d->in_height ? whole_y : d->in_height;
+            const int32_t first_x = x < 0 ? 0 : x, end_x = whole_x < d->in_width ? whole_x : d->in_width;
+            const int32_t rows = p->inside ? end_y - first_y : whole_y - y;
+            const int32_t columns = p->inside ? end_x - first_x : whole_x - x;
+            const float share = 1 / ((float)rows * (float)columns);
+            for (int32_t iy = first_y; iy < end_y; iy++)
+                for (int32_t ix = first_x; ix < end_x; ix++) {
                     float *to = dx + ((int64_t)iy * d->in_width + ix) * p->block;
                     for (int32_t c = 0; c < p->block; c++) to[c] += dy[c] * share;
                 }
@@ -73,13 +78,21 @@ static void average_planes(void *context, int64_t begin, int64_t end) {
         average_plane(p->d, p, p->dy + plane * p->out_pixels * p->block, p->dx + plane * p->in_pixels * p->block);
 }
 
-ck_status ck_average_pool_backward(const ck_pool_desc *desc, const float *dy, float *dx) {
-    planes p = {.dy = dy, .dx = dx};
+static ck_status average(const ck_pool_desc *desc, const float *dy, float *dx, int32_t inside) {
+    planes p = {.dy = dy, .dx = dx, .inside = inside};
     const ck_status status = measure(desc, &p);
     if (status != CK_OK) return status;
     if (!dy || !dx) return CK_INVALID_ARGUMENT;
     ck_run_ranges(desc->threads, p.count, p.in_pixels * p.block, average_planes, &p);
     return CK_OK;
+}
+
+ck_status ck_average_pool_backward(const ck_pool_desc *desc, const float *dy, float *dx) {
+    return average(desc, dy, dx, 0);
+}
+
+ck_status ck_average_pool_inside_backward(const ck_pool_desc *desc, const float *dy, float *dx) {
+    return average(desc, dy, dx, 1);
 }
 
 static void share_planes(void *context, int64_t begin, int64_t end) {

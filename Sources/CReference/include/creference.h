@@ -69,6 +69,13 @@ void cr_max_pool_backward(const cr_pool *s, const int32_t *argmax, const float *
 /* Padding is zero and counts in the divisor; what ceil_mode adds beyond the padding does not. */
 void cr_average_pool(const cr_pool *s, const float *x, double *y);
 void cr_average_pool_backward(const cr_pool *s, const float *dy, double *dx);
+/* Padding does not count in the divisor. */
+void cr_average_pool_inside(const cr_pool *s, const float *x, double *y);
+void cr_average_pool_inside_backward(const cr_pool *s, const float *dy, double *dx);
+/* Each plane (H, W) with (1, 2, 1)^T (1, 2, 1) / 16, reflected at the edges, at every stride'th pixel:
+ * y (OH, OW) with OH = (H - 1) / stride + 1. */
+void cr_blur_pool(const float *x, int planes, int h, int w, int stride, double *y);
+void cr_blur_pool_backward(const float *dy, int planes, int h, int w, int stride, double *dx);
 void cr_global_average_pool(const double *x, int planes, size_t plane, double *y);
 void cr_global_average_pool_backward(const float *dy, int planes, size_t plane, double *dx);
 

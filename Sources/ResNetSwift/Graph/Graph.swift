@@ -15,12 +15,18 @@ public enum Operation: Sendable, Hashable {
     case relu
     /// 1 / (1 + exp(-x)).
     case sigmoid
+    /// x held between two bounds: ReLU6 has 0 and 6.
+    case clip(low: Float, high: Float)
     /// Elementwise sum of two inputs of one shape.
     case add
     /// The largest of each window; padding counts as -infinity.
     case maxPool(PoolSpec)
-    /// The mean of each window; padding counts as zero and in the divisor.
+    /// The mean of each window; padding counts as zero, and in the divisor as the windows say.
     case averagePool(PoolSpec)
+    /// Each channel blurred with (1, 2, 1) both ways, reflected at the edges, at every `stride`th pixel (arXiv:1904.11486).
+    case blurPool(stride: Int)
+    /// A frame around the map.
+    case pad(PadSpec)
     /// Mean over height and width; (N, C, 1, 1).
     case globalAveragePool
     /// (N, C, H, W) -> (N, C * H * W), channel-major as PyTorch does it.
@@ -29,12 +35,18 @@ public enum Operation: Sendable, Hashable {
     case linear(inFeatures: Int, outFeatures: Int, bias: Bool)
     /// Joins the inputs along the channels.
     case concat
+    /// Each channel of the first input, (C, H, W), times its value in the second, (C, 1, 1): squeeze and excitation
+    /// (arXiv:1709.01507).
+    case gate
+    /// Along the channels of (C, 1, 1), one filter `weight` (1, 1, kernel) with zeros beyond both ends: efficient channel
+    /// attention (arXiv:1910.03151).
+    case channelConv(kernel: Int)
     /// Active in training only.
     case dropout(probability: Double)
 
     package var hasParameters: Bool {
         switch self {
-        case .conv, .batchNorm, .linear: true
+        case .conv, .batchNorm, .linear, .channelConv: true
         default: false
         }
     }
@@ -84,12 +96,35 @@ public struct PoolSpec: Sendable, Hashable {
     public var padding: Size2
     /// The output size is rounded up (PyTorch's ceil_mode).
     public var ceilMode: Bool
+    /// An average's divisor counts the padding (PyTorch's count_include_pad).
+    public var countsPadding: Bool
 
-    public init(kernel: Size2, stride: Size2, padding: Size2 = 0, ceilMode: Bool = false) {
+    public init(
+        kernel: Size2, stride: Size2, padding: Size2 = 0, ceilMode: Bool = false, countsPadding: Bool = true
+    ) {
+        self.countsPadding = countsPadding
         self.kernel = kernel
         self.stride = stride
         self.padding = padding
         self.ceilMode = ceilMode
+    }
+}
+
+/// A frame around a map, in pixels.
+public struct PadSpec: Sendable, Hashable {
+    public var top: Int
+    public var left: Int
+    public var bottom: Int
+    public var right: Int
+    /// What it is filled with.
+    public var value: Float
+
+    public init(top: Int, left: Int, bottom: Int, right: Int, value: Float = 0) {
+        self.top = top
+        self.left = left
+        self.bottom = bottom
+        self.right = right
+        self.value = value
     }
 }
 

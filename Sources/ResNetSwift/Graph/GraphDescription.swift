@@ -55,7 +55,7 @@ extension Model: CustomStringConvertible {
 extension GraphNode {
     fileprivate var printsAsModule: Bool {
         switch operation {
-        case .input, .add, .concat: false
+        case .input, .add, .gate, .concat: false
         default: !module.isEmpty
         }
     }
@@ -65,7 +65,7 @@ extension Operation {
     /// As PyTorch prints the module: `ReLU(inplace=True)`.
     fileprivate var moduleText: String {
         switch self {
-        case .input, .add, .concat: ""
+        case .input, .add, .gate, .concat: ""
         case .conv(let c):
             "Conv2d(\(c.inChannels), \(c.outChannels), kernel_size=\(c.kernel.tuple), stride=\(c.stride.tuple)"
                 + (c.padding == 0 ? "" : ", padding=\(c.padding.tuple)")
@@ -76,11 +76,17 @@ extension Operation {
                 + "track_running_stats=True)"
         case .relu: "ReLU(inplace=True)"
         case .sigmoid: "Sigmoid()"
+        case .clip(let low, let high):
+            low == 0 && high == 6 ? "ReLU6(inplace=True)" : "Hardtanh(min_val=\(low), max_val=\(high))"
+        case .blurPool(let stride): "BlurPool2d(stride=\(stride))"
+        case .pad(let p): "ConstantPad2d(padding=(\(p.left), \(p.right), \(p.top), \(p.bottom)), value=\(p.value))"
         case .maxPool(let p):
             "MaxPool2d(kernel_size=\(p.kernel.short), stride=\(p.stride.short), padding=\(p.padding.short), "
                 + "dilation=1, ceil_mode=\(p.ceilMode ? "True" : "False"))"
         case .averagePool(let p):
             "AvgPool2d(kernel_size=\(p.kernel.short), stride=\(p.stride.short), padding=\(p.padding.short))"
+        case .channelConv(let kernel):
+            "Conv1d(1, 1, kernel_size=(\(kernel),), stride=(1,), padding=(\(kernel / 2),), bias=False)"
         case .globalAveragePool: "AdaptiveAvgPool2d(output_size=(1, 1))"
         case .flatten: "Flatten(start_dim=1, end_dim=-1)"
         case .linear(let inFeatures, let outFeatures, let bias):

@@ -96,6 +96,7 @@ extension Graph {
             switch nodes[index].operation {
             case .conv(let c): shapes[index].count * (c.inChannels / c.groups) * c.kernel.height * c.kernel.width
             case .linear(let inFeatures, let outFeatures, _): inFeatures * outFeatures
+            case .channelConv(let kernel): shapes[index].count * kernel
             default: 0
             }
         }
@@ -128,12 +129,44 @@ private struct ShapeInference {
             }
             return .map(try map(channels: channels))
         case .relu, .sigmoid: return try operand()
+        case .clip(let low, let high):
+            guard low <= high else { throw misfit("a lower bound below the upper one", "\(low) to \(high)") }
+            return try operand()
+        case .blurPool(let stride):
+            let source = try map()
+            guard stride > 0, source.height > 1, source.width > 1 else {
+                throw misfit("a map of at least 2x2 and a positive stride", "\(inputs[0]), stride \(stride)")
+            }
+            return .map(
+                ImageShape(
+                    channels: source.channels, height: (source.height - 1) / stride + 1,
+                    width: (source.width - 1) / stride + 1))
+        case .pad(let spec):
+            let source = try map()
+            guard [spec.top, spec.left, spec.bottom, spec.right].allSatisfy({ 0...longestSide ~= $0 }) else {
+                throw misfit("a frame of 0 to \(longestSide) pixels", "\(spec)")
+            }
+            return .map(
+                ImageShape(
+                    channels: source.channels, height: source.height + spec.top + spec.bottom,
+                    width: source.width + spec.left + spec.right))
         case .dropout(let probability):
             guard probability >= 0, probability < 1 else { throw misfit("a probability in 0..<1", "\(probability)") }
             return try operand()
         case .add:
             guard inputs.count == 2 else { throw misfit("2 inputs", "\(inputs.count)") }
             guard inputs[0] == inputs[1] else { throw misfit("two equal shapes", "\(inputs[0]) and \(inputs[1])") }
+            return inputs[0]
+        case .gate:
+            guard inputs.count == 2 else { throw misfit("2 inputs", "\(inputs.count)") }
+            guard case .map(let map) = inputs[0] else { throw misfit("a map (C, H, W)", "a vector of \(inputs[0])") }
+            let factors = NodeShape.map(ImageShape(channels: map.channels, height: 1, width: 1))
+            guard inputs[1] == factors else { throw misfit("a factor a channel, \(factors)", "\(inputs[1])") }
+            return inputs[0]
+        case .channelConv(let kernel):
+            let source = try map()
+            guard source.height == 1, source.width == 1 else { throw misfit("channels alone, Cx1x1", "\(inputs[0])") }
+            guard kernel > 0, kernel % 2 == 1 else { throw misfit("an odd number of taps", "\(kernel)") }
             return inputs[0]
         case .globalAveragePool: return .map(ImageShape(channels: try map().channels, height: 1, width: 1))
         case .flatten: return .vector(try operand().count)

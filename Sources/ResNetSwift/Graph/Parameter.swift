@@ -47,6 +47,7 @@ extension Graph {
             ]
         case .linear(let input, let output, let bias):
             return [spec("weight", [output, input], .linearWeight)] + (bias ? [spec("bias", [output], .bias)] : [])
+        case .channelConv(let kernel): return [spec("weight", [1, 1, kernel], .convWeight)]
         default:
             return []
         }

@@ -62,6 +62,11 @@ public struct GraphBuilder: Sendable {
         return record(graph.add(name, .conv(spec), x))
     }
 
+    /// Along the channels of (N, C, 1, 1), zeros beyond both ends; `kernel` is odd.
+    public mutating func channelConv(_ x: Node, _ name: String, kernel: Int) -> Node {
+        record(graph.add(name, .channelConv(kernel: kernel), x))
+    }
+
     /// PyTorch's defaults: eps 1e-5, momentum 0.1.
     public mutating func batchNorm(_ x: Node, _ name: String) -> Node {
         record(graph.add(name, .batchNorm(channels: channelCount(of: x), eps: 1e-5, momentum: 0.1), x))
@@ -87,6 +92,11 @@ public struct GraphBuilder: Sendable {
     ) -> Node {
         let spec = PoolSpec(kernel: kernel, stride: stride, padding: padding, ceilMode: ceilMode)
         return record(graph.add(name, .averagePool(spec), x))
+    }
+
+    /// Each channel blurred with (1, 2, 1) both ways, at every `stride`th pixel.
+    public mutating func blurPool(_ x: Node, _ name: String, stride: Int) -> Node {
+        record(graph.add(name, .blurPool(stride: stride), x))
     }
 
     /// The mean of every channel: (N, C, 1, 1).
@@ -116,6 +126,11 @@ public struct GraphBuilder: Sendable {
     /// x + shortcut, of one shape: a function, not a module, so that it does not print.
     public mutating func add(_ x: Node, _ shortcut: Node, _ name: String) -> Node {
         record(graph.apply(name, .add, [x, shortcut]))
+    }
+
+    /// Each channel of `x` times its factor, (N, C, 1, 1); does not print.
+    public mutating func gate(_ x: Node, by factors: Node, _ name: String) -> Node {
+        record(graph.apply(name, .gate, [x, factors]))
     }
 
     /// All parts along the channels, one after the other; does not print.

@@ -80,6 +80,7 @@ extension Graph {
         switch nodes[node].operation {
         case .conv(let c): Double(c.inChannels / c.groups * c.kernel.height * c.kernel.width)
         case .linear(let inFeatures, _, _): Double(inFeatures)
+        case .channelConv(let kernel): Double(kernel)
         default: 1
         }
     }
@@ -88,7 +89,10 @@ extension Graph {
     var lastNormsOfResidualBlocks: Set<Int> {
         var found: Set<Int> = []
         for node in nodes where node.operation == .add {
-            if case .batchNorm = nodes[node.inputs[0]].operation { found.insert(node.inputs[0]) }
+            // A gate scales what the norm before it yields.
+            var last = node.inputs[0]
+            if nodes[last].operation == .gate { last = nodes[last].inputs[0] }
+            if case .batchNorm = nodes[last].operation { found.insert(last) }
         }
         return found
     }

@@ -6,6 +6,9 @@
 //     s        64, 64, 128                       1x1 of stride 2
 //     t        24, 32, 64                        average of 2x2, 1x1
 //
+// se and eca scale the channels of each block's branch; aa averages 2x2 after a 3x3 convolution instead of striding in it, blur
+// blurs 3x3; rs has a convolution in place of the stem's pool.
+//
 // Source: timm/models/resnet.py, https://github.com/huggingface/pytorch-image-models
 
 import ResNetGraph
@@ -37,6 +40,67 @@ extension ModelName {
         case .resnext101_32x4d: .bottleneck([3, 4, 23, 3], 32, 4)
         case .resnext101_32x16d: .bottleneck([3, 4, 23, 3], 32, 16)
         case .resnext101_32x32d: .bottleneck([3, 4, 23, 3], 32, 32)
+        default: attentive ?? smoothed ?? revisited
+        }
+    }
+
+    private var attentive: ResNetConfig? {
+        switch self {
+        case .seresnet18: .resnet18.se
+        case .seresnet34: .resnet34.se
+        case .seresnet50: .resnet50.se
+        case .seresnet50t: .resnet50.t.se
+        case .seresnet101: .resnet101.se
+        case .seresnet152: .resnet152.se
+        case .seresnet152d: .resnet152.d.se
+        case .seresnet200d: .bottleneck([3, 24, 36, 3]).d.se
+        case .seresnet269d: .bottleneck([3, 30, 48, 8]).d.se
+        case .seresnext26d_32x4d: .bottleneck([2, 2, 2, 2], 32, 4).d.se
+        case .seresnext26t_32x4d: .bottleneck([2, 2, 2, 2], 32, 4).t.se
+        case .seresnext50_32x4d: .resnext50_32x4d.se
+        case .seresnext101_32x4d: .bottleneck([3, 4, 23, 3], 32, 4).se
+        case .seresnext101_32x8d: .resnext101_32x8d.se
+        case .seresnext101_64x4d: .resnext101_64x4d.se
+        case .seresnext101d_32x8d: .resnext101_32x8d.d.se
+        case .ecaresnet26t: .bottleneck([2, 2, 2, 2]).t.eca
+        case .ecaresnet50d: .resnet50.d.eca
+        case .ecaresnet50t: .resnet50.t.eca
+        case .ecaresnet101d: .resnet101.d.eca
+        case .ecaresnet200d: .bottleneck([3, 24, 36, 3]).d.eca
+        case .ecaresnet269d: .bottleneck([3, 30, 48, 8]).d.eca
+        case .ecaresnetlight: .bottleneck([1, 1, 11, 3]).eca.with { $0.averagesShortcuts = true }
+        case .ecaresnext26t_32x4d: .bottleneck([2, 2, 2, 2], 32, 4).t.eca
+        case .ecaresnext50t_32x4d: .resnext50_32x4d.t.eca
+        default: nil
+        }
+    }
+
+    private var smoothed: ResNetConfig? {
+        switch self {
+        case .resnetblur18: .resnet18.blurred
+        case .resnetblur50: .resnet50.blurred
+        case .resnetblur50d: .resnet50.d.blurred
+        case .resnetblur101d: .resnet101.d.blurred
+        case .resnetaa34d: .resnet34.d.aa
+        case .resnetaa50: .resnet50.aa
+        case .resnetaa50d: .resnet50.d.aa
+        case .resnetaa101d: .resnet101.d.aa
+        case .seresnetaa50d: .resnet50.d.se.aa
+        case .seresnextaa101d_32x8d: .resnext101_32x8d.d.se.aa
+        case .seresnextaa201d_32x8d: .bottleneck([3, 24, 36, 4], 32, 8).s.se.aa.with { $0.averagesShortcuts = true }
+        default: nil
+        }
+    }
+
+    private var revisited: ResNetConfig? {
+        switch self {
+        case .resnetrs50: .resnet50.d.rs
+        case .resnetrs101: .resnet101.d.rs
+        case .resnetrs152: .resnet152.d.rs
+        case .resnetrs200: .bottleneck([3, 24, 36, 3]).d.rs
+        case .resnetrs270: .bottleneck([4, 29, 53, 4]).d.rs
+        case .resnetrs350: .bottleneck([4, 36, 72, 4]).d.rs
+        case .resnetrs420: .bottleneck([4, 44, 87, 4]).d.rs
         default: nil
         }
     }
@@ -53,6 +117,17 @@ extension ResNetConfig {
     fileprivate var d: ResNetConfig { deep([32, 32, 64], averages: true) }
     fileprivate var s: ResNetConfig { deep([64, 64, 128], averages: false) }
     fileprivate var t: ResNetConfig { deep([24, 32, 64], averages: true) }
+
+    fileprivate var se: ResNetConfig { with { $0.attention = .squeeze(reduction: 16) } }
+    fileprivate var eca: ResNetConfig { with { $0.attention = .efficient } }
+    fileprivate var aa: ResNetConfig { with { $0.smoothing = .average } }
+    fileprivate var blurred: ResNetConfig { with { $0.smoothing = .blur } }
+    fileprivate var rs: ResNetConfig {
+        with {
+            $0.attention = .squeeze(reduction: 4)
+            $0.convolvesInPlaceOfPool = true
+        }
+    }
 
     private func deep(_ widths: [Int], averages: Bool) -> ResNetConfig {
         with {

@@ -21,6 +21,22 @@ public enum ModelName: String, CaseIterable, Sendable {
     case resnet50c, resnet50d, resnet50s, resnet50t, resnet101c, resnet101d, resnet101s
     case resnet152c, resnet152d, resnet152s, resnet200, resnet200d
     case resnext50d_32x4d, resnext101_32x4d, resnext101_32x16d, resnext101_32x32d
+    /// timm's with squeeze and excitation, or efficient channel attention.
+    case seresnet18, seresnet34, seresnet50, seresnet50t, seresnet101, seresnet152, seresnet152d, seresnet200d,
+        seresnet269d
+    case seresnext26d_32x4d, seresnext26t_32x4d, seresnext50_32x4d, seresnext101_32x4d, seresnext101_32x8d
+    case seresnext101_64x4d, seresnext101d_32x8d
+    case ecaresnet26t, ecaresnet50d, ecaresnet50t, ecaresnet101d, ecaresnet200d, ecaresnet269d, ecaresnetlight
+    case ecaresnext26t_32x4d, ecaresnext50t_32x4d
+    /// timm's that average where a plain ResNet strides.
+    case resnetaa34d, resnetaa50, resnetaa50d, resnetaa101d, seresnetaa50d, seresnextaa101d_32x8d, seresnextaa201d_32x8d
+    /// timm's that blur before they stride.
+    case resnetblur18, resnetblur50, resnetblur50d, resnetblur101d
+    /// timm's pre-activation ResNets.
+    case resnetv2_18, resnetv2_18d, resnetv2_34, resnetv2_34d, resnetv2_50, resnetv2_50d, resnetv2_50t
+    case resnetv2_101, resnetv2_101d, resnetv2_152, resnetv2_152d
+    /// ResNet-RS.
+    case resnetrs50, resnetrs101, resnetrs152, resnetrs200, resnetrs270, resnetrs350, resnetrs420
 
     /// The model of that name; case, hyphens and underscores do not matter.
     /// - Throws: `ModelError.unknownModel` with the known names and the nearest.
@@ -83,6 +99,7 @@ public enum ModelName: String, CaseIterable, Sendable {
         try check("classes", classes, 1...1_000_000)
         try check("inputChannels", inputChannels, 1...4096)
         if let config = resNet { return config.graph(classes: classes, inputChannels: inputChannels) }
+        if let config = resNetV2 { return config.graph(head: .linear(classes: classes), inputChannels: inputChannels) }
         if let config = cifar { return config.graph(classes: classes, inputChannels: inputChannels) }
         if self == .googlenet {
             return GoogLeNet.graph(classes: classes, inputChannels: inputChannels, sigmoid: classes == 1)
@@ -105,6 +122,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     package func graph(head: Head, inputChannels: Int, stridesInFirstConvolution: Bool = false) -> Graph? {
         resNet?.with { $0.stridesInFirstConvolution = stridesInFirstConvolution }
             .graph(head: head, inputChannels: inputChannels)
+            ?? resNetV2?.graph(head: head, inputChannels: inputChannels)
             ?? cifar?.graph(head: head, inputChannels: inputChannels)
     }
 

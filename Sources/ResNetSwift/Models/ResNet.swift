@@ -28,11 +28,9 @@ extension ResNetConfig {
         switch stem {
         case .imageNet:
             x = g.conv(x, "conv1", stemChannels, kernel: 7, stride: 2, padding: 3)
-            x = g.relu(g.batchNorm(x, "bn1"), "relu")
-            x = g.maxPool(x, "maxpool", kernel: 3, stride: 2, padding: 1)
+            x = g.stemPool(g.relu(g.batchNorm(x, "bn1"), "relu"), self)
         case .deep:
-            x = g.relu(g.batchNorm(g.deepStem(x, stemWidths), "bn1"), "relu")
-            x = g.maxPool(x, "maxpool", kernel: 3, stride: 2, padding: 1)
+            x = g.stemPool(g.relu(g.batchNorm(g.deepStem(x, stemWidths), "bn1"), "relu"), self)
         case .cifar:
             x = g.conv(x, "conv1", stemChannels, kernel: 3, padding: 1)
             x = g.relu(g.batchNorm(x, "bn1"), "relu")
@@ -45,14 +43,9 @@ extension ResNetConfig {
                 x =
                     switch block {
                     case .basic:
-                        g.basicBlock(
-                            x, "\(name).\(index)", channels: channels[stage], stride: stride,
-                            averagesShortcut: averagesShortcuts)
+                        g.basicBlock(x, "\(name).\(index)", channels: channels[stage], stride: stride, of: self)
                     case .bottleneck:
-                        g.bottleneck(
-                            x, "\(name).\(index)", channels: channels[stage], stride: stride, groups: groups,
-                            widthPerGroup: widthPerGroup, stridesInFirstConvolution: stridesInFirstConvolution,
-                            averagesShortcut: averagesShortcuts)
+                        g.bottleneck(x, "\(name).\(index)", channels: channels[stage], stride: stride, of: self)
                     }
             }
         }
@@ -73,17 +66,69 @@ extension GraphBuilder {
         return y
     }
 
-    /// Two 3x3 convolutions, the first with the stride.
-    public mutating func basicBlock(
-        _ x: Node, _ name: String, channels: Int, stride: Int, averagesShortcut: Bool = false
+    /// What makes the stem's map smaller.
+    mutating func stemPool(_ x: Node, _ config: ResNetConfig) -> Node {
+        if config.convolvesInPlaceOfPool {
+            container("maxpool", "Sequential")
+            let y = conv(x, "maxpool.0", channelCount(of: x), kernel: 3, stride: 2, padding: 1)
+            return relu(batchNorm(y, "maxpool.1"), "maxpool.2")
+        }
+        switch config.smoothing {
+        case .average?: return averagePool(x, "maxpool", kernel: 2, stride: 2)
+        case .blur?:
+            container("maxpool", "Sequential")
+            return blurPool(maxPool(x, "maxpool.0", kernel: 3, stride: 1, padding: 1), "maxpool.1", stride: 2)
+        case nil: return maxPool(x, "maxpool", kernel: 3, stride: 2, padding: 1)
+        }
+    }
+
+    /// A 3x3 convolution with the stride, batch norm and ReLU; or one of stride 1 and the smoothing that follows it.
+    private mutating func stridden(
+        _ x: Node, _ name: String, _ number: Int, _ channels: Int, stride: Size2, groups: Int = 1,
+        _ config: ResNetConfig
     ) -> Node {
+        let smoothing = stride == 1 ? nil : config.smoothing
+        var y = conv(
+            x, "\(name).conv\(number)", channels, kernel: 3, stride: smoothing == nil ? stride : 1, padding: 1,
+            groups: groups)
+        y = relu(batchNorm(y, "\(name).bn\(number)"), "\(name).relu")
+        switch smoothing {
+        case .average?: return averagePool(y, "\(name).aa", kernel: stride, stride: stride)
+        case .blur?: return blurPool(y, "\(name).aa", stride: stride.height)
+        case nil: return y
+        }
+    }
+
+    /// Each channel scaled by what the attention makes of all channels' means.
+    private mutating func attended(_ x: Node, _ name: String, _ attention: ResNetConfig.Attention?) -> Node {
+        let channels = channelCount(of: x)
+        let factors: Node
+        switch attention {
+        case nil: return x
+        case .squeeze(let reduction)?:
+            let width = ResNetConfig.Attention.squeezed(channels, by: reduction)
+            let mean = globalAveragePool(x, "\(name).mean")
+            let y = relu(conv(mean, "\(name).fc1", width, kernel: 1, bias: true), "\(name).act")
+            factors = conv(y, "\(name).fc2", channels, kernel: 1, bias: true)
+        case .efficient?:
+            let mean = globalAveragePool(x, "\(name).mean")
+            factors = channelConv(mean, "\(name).conv", kernel: ResNetConfig.Attention.taps(for: channels))
+        }
+        return gate(x, by: sigmoid(factors, "\(name).gate"), "\(name).mul")
+    }
+
+    /// Two 3x3 convolutions, the first with the stride.
+    public mutating func basicBlock(_ x: Node, _ name: String, channels: Int, stride: Int) -> Node {
+        basicBlock(x, name, channels: channels, stride: stride, of: .resnet18)
+    }
+
+    mutating func basicBlock(_ x: Node, _ name: String, channels: Int, stride: Int, of config: ResNetConfig) -> Node {
         container(name, "BasicBlock")
         let s = Size2(stride, stride)
-        var y = conv(x, "\(name).conv1", channels, kernel: 3, stride: s, padding: 1)
-        y = relu(batchNorm(y, "\(name).bn1"), "\(name).relu")
+        var y = stridden(x, name, 1, channels, stride: s, config)
         y = conv(y, "\(name).conv2", channels, kernel: 3, padding: 1)
-        y = batchNorm(y, "\(name).bn2")
-        let skip = shortcut(x, name, channels, s, averages: averagesShortcut)
+        y = attended(batchNorm(y, "\(name).bn2"), "\(name).se", config.attention)
+        let skip = shortcut(x, name, channels, s, averages: config.averagesShortcuts)
         return relu(add(y, skip, "\(name).add"), "\(name).relu")
     }
 
@@ -91,19 +136,25 @@ extension GraphBuilder {
     /// in the first 1x1.
     public mutating func bottleneck(
         _ x: Node, _ name: String, channels: Int, stride: Int, groups: Int = 1, widthPerGroup: Int = 64,
-        stridesInFirstConvolution: Bool = false, averagesShortcut: Bool = false
+        stridesInFirstConvolution: Bool = false
     ) -> Node {
+        let config = ResNetConfig(.bottleneck, [1, 1, 1, 1], groups, widthPerGroup)
+            .with { $0.stridesInFirstConvolution = stridesInFirstConvolution }
+        return bottleneck(x, name, channels: channels, stride: stride, of: config)
+    }
+
+    mutating func bottleneck(_ x: Node, _ name: String, channels: Int, stride: Int, of config: ResNetConfig) -> Node {
         container(name, "Bottleneck", children: ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "relu", "downsample"])
         let s = Size2(stride, stride)
-        let width = channels * widthPerGroup / 64 * groups
+        let width = channels * config.widthPerGroup / 64 * config.groups
         let wide = channels * ResNetConfig.Block.bottleneck.expansion
-        let (first, second): (Size2, Size2) = stridesInFirstConvolution ? (s, 1) : (1, s)
+        let (first, second): (Size2, Size2) = config.stridesInFirstConvolution ? (s, 1) : (1, s)
         var y = conv(x, "\(name).conv1", width, kernel: 1, stride: first)
         y = relu(batchNorm(y, "\(name).bn1"), "\(name).relu")
-        y = conv(y, "\(name).conv2", width, kernel: 3, stride: second, padding: 1, groups: groups)
-        y = relu(batchNorm(y, "\(name).bn2"), "\(name).relu")
+        y = stridden(y, name, 2, width, stride: second, groups: config.groups, config)
         y = batchNorm(conv(y, "\(name).conv3", wide, kernel: 1), "\(name).bn3")
-        let skip = shortcut(x, name, wide, s, averages: averagesShortcut)
+        y = attended(y, "\(name).se", config.attention)
+        let skip = shortcut(x, name, wide, s, averages: config.averagesShortcuts)
         return relu(add(y, skip, "\(name).add"), "\(name).relu")
     }
 

@@ -21,6 +21,31 @@ public struct ResNetConfig: Sendable, Hashable {
         case deep
     }
 
+    /// What scales the channels of a block's branch before the addition.
+    public enum Attention: Sendable, Hashable {
+        /// Squeeze and excitation (arXiv:1709.01507): mean, 1x1 to a `reduction`th of the channels, 1x1 back, sigmoid.
+        case squeeze(reduction: Int)
+        /// Efficient channel attention (arXiv:1910.03151): mean, a convolution along the channels, sigmoid.
+        case efficient
+
+        /// Channels between the two convolutions of a squeeze, as timm rounds them: a multiple of 8.
+        package static func squeezed(_ channels: Int, by reduction: Int) -> Int {
+            max(8, (channels + 4 * reduction) / reduction / 8 * 8)
+        }
+
+        /// Taps of the convolution along so many channels: about half their logarithm, odd.
+        package static func taps(for channels: Int) -> Int {
+            let half = (channels.bitWidth - 1 - channels.leadingZeroBitCount + 1) / 2
+            return max(3, half % 2 == 1 ? half : half + 1)
+        }
+    }
+
+    /// What makes the picture smaller where a plain ResNet has a convolution of stride 2, or the stem's pool.
+    public enum Smoothing: Sendable, Hashable {
+        /// A mean of 2x2 after the convolution; a blur of 3x3 (arXiv:1904.11486), in the stem after a pool of stride 1.
+        case average, blur
+    }
+
     /// Of all stages.
     public let block: Block
     /// Blocks of the four stages.
@@ -40,6 +65,12 @@ public struct ResNetConfig: Sendable, Hashable {
     /// A shortcut that halves the picture averages 2x2 pixels before its 1x1 convolution, instead of leaving out three of
     /// four: ResNet-D of He et al., arXiv:1812.01187.
     public package(set) var averagesShortcuts = false
+    /// nil for none.
+    public package(set) var attention: Attention?
+    /// nil: convolutions stride. Names and shapes of the weights do not show it.
+    public package(set) var smoothing: Smoothing?
+    /// A 3x3 convolution of stride 2 with batch norm and ReLU stands in place of the stem's pool (ResNet-RS, arXiv:2103.07579).
+    public package(set) var convolvesInPlaceOfPool = false
 
     /// Channels that the stem yields.
     public var stemChannels: Int { stemWidths.last ?? 0 }

@@ -62,12 +62,4 @@ extension ONNXImporter {
         default: throw unsupported(node, expected: "a known auto_pad", found: mode)
         }
     }
-
-    /// Padding that is equal on opposite sides.
-    func symmetric(_ node: ONNXNode, _ pads: [Int]) throws(ONNXFault) -> Size2 {
-        guard pads[0] == pads[2], pads[1] == pads[3] else {
-            throw unsupported(node, expected: "equal padding on opposite sides", found: "\(pads)")
-        }
-        return Size2(pads[0], pads[1])
-    }
 }

@@ -36,6 +36,8 @@ struct ONNXExporter {
     /// By node: the name of its value in the file.
     private var values: [String] = []
     private var graph = ProtobufWriter()
+    /// Constants that are in the file and are no parameters.
+    private var writtenConstants: Set<String> = []
 
     init(_ model: Model, inputSize: Size2?) {
         self.model = model
@@ -136,7 +138,17 @@ struct ONNXExporter {
             }
         case .relu: append("Relu", name, inputs)
         case .sigmoid: append("Sigmoid", name, inputs)
+        case .clip(let low, let high):
+            append(
+                "Clip", name,
+                inputs + [constant("\(name)/min", [], floats: [low]), constant("\(name)/max", [], floats: [high])])
+        case .pad(let spec):
+            let frame = constant("\(name)/pads", integers: [0, 0, spec.top, spec.left, 0, 0, spec.bottom, spec.right])
+            append("Pad", name, inputs + [frame, constant("\(name)/value", [], floats: [spec.value])])
+        case .blurPool(let stride): writeBlur(name, inputs[0], channels: try channels(of: node), stride)
         case .add: append("Add", name, inputs)
+        case .gate: append("Mul", name, inputs)
+        case .channelConv(let kernel): writeChannelConvolution(node, name, inputs[0], kernel)
         case .globalAveragePool: append("GlobalAveragePool", name, inputs)
         case .concat: append("Concat", name, inputs) { $0.integer("axis", 1) }
         case .flatten: append("Flatten", name, inputs) { $0.integer("axis", 1) }
@@ -144,9 +156,66 @@ struct ONNXExporter {
         case .averagePool(let spec):
             append("AveragePool", name, inputs) {
                 $0.pool(spec)
-                $0.integer("count_include_pad", 1)
+                // A window that hangs over the end counts what is there, which runtimes agree on without padding only.
+                $0.integer("count_include_pad", spec.padding == 0 || !spec.countsPadding ? 0 : 1)
             }
         }
+    }
+
+    /// (N, C, 1, 1) -> (N, 1, C), a convolution along C, and back.
+    private mutating func writeChannelConvolution(_ node: GraphNode, _ name: String, _ x: String, _ kernel: Int) {
+        append("Reshape", "\(name)/row", [x, constant("channels_as_row", integers: [0, 1, -1])])
+        append("Conv", "\(name)/conv", ["\(name)/row", "\(node.module).weight"]) {
+            $0.integers("kernel_shape", [kernel])
+            $0.integers("pads", [kernel / 2, kernel / 2])
+        }
+        append("Reshape", name, ["\(name)/conv", constant("channels_as_map", integers: [0, -1, 1, 1])])
+    }
+
+    /// Reflected at the edges, then one filter a channel.
+    private mutating func writeBlur(_ name: String, _ x: String, channels: Int, _ stride: Int) {
+        append("Pad", "\(name)/pad", [x, constant("reflected_frame", integers: [0, 0, 1, 1, 0, 0, 1, 1])]) {
+            $0.text("mode", "reflect")
+        }
+        let filter: [Float] = [1, 2, 1, 2, 4, 2, 1, 2, 1].map { $0 / 16 }
+        let weight = constant(
+            "blur_\(channels)", [channels, 1, 3, 3], floats: Array(repeating: filter, count: channels).flatMap { $0 })
+        append("Conv", name, ["\(name)/pad", weight]) {
+            $0.integers("kernel_shape", [3, 3])
+            $0.integers("strides", [stride, stride])
+            $0.integer("group", channels)
+        }
+    }
+
+    private func channels(of node: GraphNode) throws(ONNXFault) -> Int {
+        var index = node.inputs[0]
+        while true {
+            let source = model.graph.nodes[index]
+            switch source.operation {
+            case .input(let channels): return channels
+            case .conv(let spec): return spec.outChannels
+            case .batchNorm(let channels, _, _): return channels
+            case .concat: throw .cannotWrite("\(node.name): a blur of joined maps, which is not written as ONNX")
+            default: index = source.inputs[0]
+            }
+        }
+    }
+
+    /// The name of an initializer that is written once.
+    private mutating func constant(_ name: String, integers: [Int]) -> String {
+        guard writtenConstants.insert(name).inserted else { return name }
+        graph.message(5) { tensor in
+            tensor.integer(1, integers.count)
+            tensor.integer(2, 7)
+            for value in integers { tensor.integer(7, value) }
+            tensor.text(8, name)
+        }
+        return name
+    }
+
+    private mutating func constant(_ name: String, _ shape: [Int], floats: [Float]) -> String {
+        if writtenConstants.insert(name).inserted { writeInitializer(name, Tensor(shape: shape, values: floats)) }
+        return name
     }
 
     private mutating func append(
@@ -182,6 +251,14 @@ struct ONNXAttributeWriter {
             $0.text(1, name)
             $0.float(2, value)
             $0.integer(20, 1)
+        }
+    }
+
+    mutating func text(_ name: String, _ value: String) {
+        node.message(5) {
+            $0.text(1, name)
+            $0.text(4, value)
+            $0.integer(20, 3)
         }
     }
 

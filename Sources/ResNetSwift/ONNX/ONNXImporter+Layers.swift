@@ -20,6 +20,7 @@ extension ONNXImporter {
         case "Add", "Sub", "Mul", "Div": try addArithmetic(node)
         case "Concat": try addConcat(node)
         case "Flatten", "Reshape", "Squeeze": try addFlatten(node)
+        case "Expand": try addExpand(node)
         case "Dropout", "Identity": try addNothing(node)
         case "Softmax", "LogSoftmax": try addSoftmax(node)
         case "Pad": try addPad(node)
@@ -34,6 +35,7 @@ extension ONNXImporter {
 
     private mutating func addConv(_ node: ONNXNode) throws(ONNXFault) {
         let stored = try constant(node, 1, "a weight")
+        if case .row(let channels)? = try input(node, 0) { return try addChannelConv(node, channels, stored) }
         guard stored.shape.count == 4 else {
             throw unsupported(node, expected: "a weight (K, C, height, width)", found: "\(stored.shape)")
         }
@@ -49,15 +51,7 @@ extension ONNXImporter {
             throw unsupported(
                 node, expected: "a weight of the kernel's shape and groups", found: "\(stored.shape), \(groups) groups")
         }
-        let x: Node
-        var around = [0, 0, 0, 0]
-        if case .padded(let inner, let zeros)? = try input(node, 0) {
-            (x, around) = (inner, zeros)
-        } else {
-            x = try operand(node, 0)
-        }
-        let own = try pads(node, x, kernel: kernel, stride: stride, dilation: dilation)
-        let padding = try symmetric(node, zip(around, own).map { $0 + $1 })
+        let (x, padding) = try paddedOperand(node, kernel, stride, dilation)
         let bias = try input(node, 2) == nil ? nil : constant(node, 2, "a bias")
         let spec = ConvSpec(
             stored.shape[1] * groups, stored.shape[0], kernel: kernel, stride: stride, padding: padding,
@@ -66,6 +60,44 @@ extension ONNXImporter {
         try setParameter("\(name).weight", stored.tensor(files), of: node)
         if let bias { try setParameter("\(name).bias", vector(node, bias, stored.shape[0], "a bias"), of: node) }
         finish(node, graph.add(name, .conv(spec), x))
+    }
+
+    /// What a convolution reads, and its padding: with that of a Pad just before it where both together are equal on opposite
+    /// sides, otherwise none, and a frame stands before it.
+    private mutating func paddedOperand(
+        _ node: ONNXNode, _ kernel: Size2, _ stride: Size2, _ dilation: Size2
+    ) throws(ONNXFault) -> (x: Node, padding: Size2) {
+        let x: Node
+        var frame = PadSpec(top: 0, left: 0, bottom: 0, right: 0)
+        let isGiven = ["NOTSET", "VALID"].contains(node.text("auto_pad", default: "NOTSET"))
+        if case .padded(let inner, let spec)? = try input(node, 0), spec.value == 0, isGiven {
+            (x, frame) = (inner, spec)
+        } else {
+            x = try operand(node, 0)
+        }
+        let own = try pads(node, x, kernel: kernel, stride: stride, dilation: dilation)
+        frame.top += own[0]
+        frame.left += own[1]
+        frame.bottom += own[2]
+        frame.right += own[3]
+        if frame.top == frame.bottom, frame.left == frame.right { return (x, Size2(frame.top, frame.left)) }
+        return (try framed(node, x, frame), 0)
+    }
+
+    /// Along the channels of a map of one pixel, as ECA-Net has it.
+    private mutating func addChannelConv(_ node: ONNXNode, _ x: Node, _ stored: ONNXTensor) throws(ONNXFault) {
+        let kernel = stored.shape.last ?? 0
+        let half = kernel / 2
+        guard stored.shape == [1, 1, kernel], kernel % 2 == 1, try input(node, 2) == nil,
+            node.integers("pads") ?? [0, 0] == [half, half], node.integers("strides") ?? [1] == [1],
+            node.integers("dilations") ?? [1] == [1], node.text("auto_pad", default: "NOTSET") == "NOTSET"
+        else {
+            throw unsupported(
+                node, expected: "one filter along the channels that keeps their number", found: "\(stored.shape)")
+        }
+        let name = module(of: node, weight: node.inputs[1])
+        try setParameter("\(name).weight", stored.tensor(files), of: node)
+        values[node.outputs[0]] = .row(graph.add(name, .channelConv(kernel: kernel), x))
     }
 
     private mutating func addBatchNorm(_ node: ONNXNode) throws(ONNXFault) {
@@ -128,6 +160,7 @@ extension ONNXImporter {
             {
                 bias = tensor
                 output = reader.outputs.first ?? output
+                absorbed.insert(output)
             }
         }
         try addLinear(
@@ -171,6 +204,10 @@ extension ONNXImporter {
             end(in: .sigmoid, node)
             return finish(node, try operand(node, 0))
         }
+        if case .row(let channels)? = try input(node, 0) {
+            values[node.outputs[0]] = .row(graph.add(module(of: node), .sigmoid, channels))
+            return
+        }
         finish(node, graph.add(module(of: node), .sigmoid, try operand(node, 0)))
     }
 
@@ -183,14 +220,16 @@ extension ONNXImporter {
         }
         let low = try bound(1, "min", -.infinity)
         let high = try bound(2, "max", .infinity)
-        guard low == 0, high == .infinity || high >= .greatestFiniteMagnitude else {
-            throw unsupported(node, expected: "a lower bound of 0 and no upper one", found: "\(low) to \(high)")
-        }
-        finish(node, graph.add(module(of: node), .relu, try operand(node, 0)))
+        guard low <= high else { throw unsupported(node, expected: "min below max", found: "\(low) and \(high)") }
+        let isRelu = low == 0 && high >= .greatestFiniteMagnitude
+        let isNothing = low <= -.greatestFiniteMagnitude && high >= .greatestFiniteMagnitude
+        let x = try operand(node, 0)
+        if isNothing { return finish(node, x) }
+        finish(node, graph.add(module(of: node), isRelu ? .relu : .clip(low: low, high: high), x))
     }
 
     private mutating func addPool(_ node: ONNXNode) throws(ONNXFault) {
-        let x = try operand(node, 0)
+        var x = try operand(node, 0)
         guard node.integers("kernel_shape") != nil else {
             throw unsupported(node, expected: "a kernel_shape", found: "none")
         }
@@ -202,14 +241,29 @@ extension ONNXImporter {
         }
         let kernel = try pair(node, "kernel_shape", default: 1)
         let stride = try pair(node, "strides", default: 1)
-        let padding = try symmetric(node, pads(node, x, kernel: kernel, stride: stride, dilation: 1))
+        let around = try pads(node, x, kernel: kernel, stride: stride, dilation: 1)
+        let counts = node.integer("count_include_pad", default: 0) == 1
+        var padding = Size2(around[0], around[1])
+        // What a pool cannot have as its own padding stands before it as a frame.
+        let isOwn =
+            around[0] == around[2] && around[1] == around[3] && 2 * around[0] <= kernel.height
+            && 2 * around[1] <= kernel.width
+        if !isOwn {
+            guard node.operation == "MaxPool" || counts else {
+                throw unsupported(
+                    node, expected: "equal padding on opposite sides, or one that counts in the mean",
+                    found: "\(around)")
+            }
+            let value: Float = node.operation == "MaxPool" ? -.infinity : 0
+            x = try framed(
+                node, x, PadSpec(top: around[0], left: around[1], bottom: around[2], right: around[3], value: value))
+            padding = 0
+        }
         let spec = PoolSpec(
-            kernel: kernel, stride: stride, padding: padding, ceilMode: node.integer("ceil_mode", default: 0) == 1)
+            kernel: kernel, stride: stride, padding: padding, ceilMode: node.integer("ceil_mode", default: 0) == 1,
+            countsPadding: node.operation == "MaxPool" || counts || padding == 0)
         guard node.operation == "AveragePool" else {
             return finish(node, graph.add(module(of: node), .maxPool(spec), x))
-        }
-        guard padding == 0 && !spec.ceilMode || node.integer("count_include_pad", default: 0) == 1 else {
-            throw unsupported(node, expected: "padding that counts in the mean", found: "count_include_pad 0")
         }
         if case .map(let map)? = shape(of: x), Size2(map.height, map.width) == kernel, padding == 0 {
             return finish(node, graph.add(module(of: node), .globalAveragePool, x))
@@ -234,7 +288,7 @@ extension ONNXImporter {
     }
 
     private mutating func addArithmetic(_ node: ONNXNode) throws(ONNXFault) {
-        if case .node? = values[node.outputs[0]] { return }  // the bias of a MatMul, which has it already
+        if absorbed.contains(node.outputs[0]) { return }
         if let sizes = try arithmeticOfSizes(node) {
             values[node.outputs[0]] = .sizes(sizes)
             return
@@ -244,12 +298,17 @@ extension ONNXImporter {
         switch (first, second, node.operation) {
         case (.node(let a)?, .node(let b)?, "Add"):
             finish(node, graph.apply(module(of: node), .add, [a, b]))
+        case (.node(let x)?, .node(let factors)?, "Mul") where isPixel[factors.index]:
+            finish(node, graph.apply(module(of: node), .gate, [x, factors]))
+        case (.node(let factors)?, .node(let x)?, "Mul") where isPixel[factors.index]:
+            finish(node, graph.apply(module(of: node), .gate, [x, factors]))
         case (.node(let x)?, .constant(let tensor)?, _): try addAffine(node, x, tensor, isReversed: false)
         case (.constant(let tensor)?, .node(let x)?, "Add"), (.constant(let tensor)?, .node(let x)?, "Mul"):
             try addAffine(node, x, tensor, isReversed: true)
         default:
             throw unsupported(
-                node, expected: "a sum of two maps, or one constant a channel", found: "\(node.operation) of others")
+                node, expected: "a sum of two maps, a map times a factor a channel, or one constant a channel",
+                found: "\(node.operation) of others")
         }
     }
 
@@ -301,6 +360,7 @@ extension ONNXImporter {
             values[node.outputs[0]] = .sizes(sizes)
             return
         }
+        if try addReshapeOfChannels(node) { return }
         let x = try operand(node, 0)
         switch node.operation {
         case "Flatten":
@@ -324,6 +384,39 @@ extension ONNXImporter {
         finish(node, graph.apply(freshModule("flatten"), .flatten, [x]))
     }
 
+    /// Channels laid along the last axis, (N, 1, C), and back to (N, C, 1, 1).
+    private mutating func addReshapeOfChannels(_ node: ONNXNode) throws(ONNXFault) -> Bool {
+        let isBack = node.operation == "Unsqueeze" || node.operation == "Reshape"
+        if case .row(let channels)? = try input(node, 0) {
+            let target = node.operation == "Reshape" ? try sizes(node, 1) : []
+            guard isBack, target.isEmpty || target.count == 4 && target[2...] == [1, 1] else {
+                throw unsupported(node, expected: "channels back to (N, C, 1, 1)", found: "\(target)")
+            }
+            finish(node, channels)
+            return true
+        }
+        guard node.operation == "Reshape", case .node(var x)? = try input(node, 0) else { return false }
+        let target = try sizes(node, 1)
+        if case .flatten = graph.nodes[x.index].operation, isPixel[graph.nodes[x.index].inputs[0]] {
+            x = Node(index: graph.nodes[x.index].inputs[0])
+        }
+        guard isPixel[x.index] else { return false }
+        if target.count == 3, target[1] == 1 {
+            values[node.outputs[0]] = .row(x)
+            return true
+        }
+        guard target.count == 4, target[2...] == [1, 1] else { return false }
+        finish(node, x)
+        return true
+    }
+
+    /// What repeats one pixel over a map; the gate that reads it does so itself.
+    private mutating func addExpand(_ node: ONNXNode) throws(ONNXFault) {
+        let x = try operand(node, 0)
+        guard isPixel[x.index] else { throw unsupported(node, expected: "a map of one pixel", found: "a larger one") }
+        finish(node, x)
+    }
+
     private mutating func addNothing(_ node: ONNXNode) throws(ONNXFault) {
         guard let value = try input(node, 0) else { throw unsupported(node, expected: "an input", found: "none") }
         values[node.outputs[0]] = value
@@ -341,11 +434,11 @@ extension ONNXImporter {
         let amounts = try integers(node, attribute: "pads", input: 1)
         var value = node.float("value", default: 0)
         if try input(node, 2) != nil { value = try constant(node, 2, "a value").floats(files).first ?? 0 }
-        guard mode == "constant", value == 0, amounts.count == 8, amounts.allSatisfy({ 0...4096 ~= $0 }),
+        guard mode == "constant", amounts.count == 8, amounts.allSatisfy({ 0...4096 ~= $0 }), !value.isNaN,
             amounts[0] == 0, amounts[1] == 0, amounts[4] == 0, amounts[5] == 0
-        else { throw unsupported(node, expected: "zeros around height and width", found: "\(mode) \(amounts)") }
-        let zeros = [amounts[2], amounts[3], amounts[6], amounts[7]]
+        else { throw unsupported(node, expected: "a constant around height and width", found: "\(mode) \(amounts)") }
+        let spec = PadSpec(top: amounts[2], left: amounts[3], bottom: amounts[6], right: amounts[7], value: value)
         let x = try operand(node, 0)
-        values[node.outputs[0]] = zeros.allSatisfy { $0 == 0 } ? .node(x) : .padded(x, zeros)
+        values[node.outputs[0]] = amounts.allSatisfy { $0 == 0 } ? .node(x) : .padded(x, spec)
     }
 }

@@ -52,7 +52,7 @@ extension ONNXImporter {
         throw unsupported(node, expected: "a constant of numbers", found: "\(node.attributes.keys.sorted())")
     }
 
-    private func shapeSizes(_ node: ONNXNode) throws(ONNXFault) -> [Int?] {
+    private mutating func shapeSizes(_ node: ONNXNode) throws(ONNXFault) -> [Int?] {
         let x = try operand(node, 0)
         switch shape(of: x) {
         case .map(let map): return [nil, map.channels, map.height, map.width]

@@ -13,9 +13,11 @@ import ResNetSupport
 /// What a name of the file stands for while it is read.
 enum ONNXValue {
     case node(Node)
-    /// A map with zeros around it, which the next convolution takes as its padding: top, left, bottom, right.
-    case padded(Node, [Int])
+    /// A map with a frame around it, which the next convolution takes as its padding if it can.
+    case padded(Node, PadSpec)
     case constant(ONNXTensor)
+    /// The channels of (C, 1, 1), shaped (N, 1, C).
+    case row(Node)
     /// Integers that a shape is computed from; nil stands for the size of the batch.
     case sizes([Int?])
 }
@@ -33,9 +35,13 @@ struct ONNXImporter {
     /// By node of the graph: channels of a map, features of a vector.
     private var channels: [Int] = []
     private var isVector: [Bool] = []
+    /// By node of the graph: a map of one pixel, whatever the picture's size.
+    private(set) var isPixel: [Bool] = []
     /// By node of the graph, where the file fixes the picture's size; otherwise empty.
     private var shapes: [NodeShape] = []
     private var parameterValues = 0
+    /// Outputs of additions that the layer before them has taken as its bias.
+    var absorbed: Set<String> = []
     /// Height and width where the file fixes them.
     private(set) var inputSize: Size2?
     /// The number of pictures that the file was exported for, where it fixes that; networks here take any.
@@ -62,6 +68,9 @@ struct ONNXImporter {
         for tensor in file.initializers { values[tensor.name] = .constant(tensor) }
         try readInput()
         for node in file.nodes {
+            if let output = node.outputs.first(where: { values[$0] != nil }), !absorbed.contains(output) {
+                throw unsupported(node, expected: "an output that no earlier node has", found: "\"\(output)\"")
+            }
             guard node.domain.isEmpty || node.domain == "ai.onnx" else {
                 throw unsupported(
                     node, expected: "an operator of ONNX itself", found: "\(node.domain).\(node.operation)")
@@ -89,6 +98,7 @@ struct ONNXImporter {
             }
             let added = graph.nodes[index]
             let count: Int
+            isPixel.append(isPixel(added))
             switch added.operation {
             case .linear, .flatten: isVector.append(true)
             case .input: isVector.append(false)
@@ -106,6 +116,15 @@ struct ONNXImporter {
                 throw unsupported(node, expected: "at most \(Self.mostChannels) channels", found: "\(count)")
             }
             channels.append(count)
+        }
+    }
+
+    private func isPixel(_ node: GraphNode) -> Bool {
+        switch node.operation {
+        case .input, .flatten, .linear: false
+        case .globalAveragePool: true
+        case .conv(let spec): isPixel[node.inputs[0]] && spec.kernel == 1 && spec.padding == 0
+        default: isPixel[node.inputs[0]]
         }
     }
 
@@ -215,15 +234,23 @@ struct ONNXImporter {
     }
 
     /// A map or vector that was computed from the picture.
-    func operand(_ node: ONNXNode, _ index: Int) throws(ONNXFault) -> Node {
+    mutating func operand(_ node: ONNXNode, _ index: Int) throws(ONNXFault) -> Node {
         switch try input(node, index) {
         case .node(let value): return value
-        case .padded: throw unsupported(node, expected: "no padding just before, but for a convolution", found: "Pad")
+        case .row: throw unsupported(node, expected: "a map", found: "channels along the last axis")
+        case .padded(let x, let spec): return try framed(node, x, spec)
         case .constant, .sizes:
             throw unsupported(node, expected: "a value computed from the picture", found: "a constant")
         case nil:
             throw unsupported(node, expected: "an input number \(index + 1)", found: "\(node.inputs.count) inputs")
         }
+    }
+
+    /// A frame as a node of its own.
+    mutating func framed(_ node: ONNXNode, _ x: Node, _ spec: PadSpec) throws(ONNXFault) -> Node {
+        let framed = graph.add(freshModule("pad"), .pad(spec), x)
+        try measure(node)
+        return framed
     }
 
     func constant(_ node: ONNXNode, _ index: Int, _ what: String) throws(ONNXFault) -> ONNXTensor {

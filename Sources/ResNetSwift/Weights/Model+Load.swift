@@ -67,8 +67,8 @@ extension WeightFile {
 /// The comparison of a graph with a file, from shapes alone.
 private struct LoadPlan {
     var report = LoadReport()
-    /// Name, and the channels to adapt to where they differ.
-    private var reads: [(name: String, inputChannels: Int?)] = []
+    /// Name and shape, and the channels to adapt to where they differ.
+    private var reads: [(name: String, shape: [Int], inputChannels: Int?)] = []
     private let classifier: Set<String>
     /// Of the file's names, before the model's.
     private let prefix: String
@@ -89,13 +89,13 @@ private struct LoadPlan {
             let mismatch = ShapeMismatch(name: spec.name, fileShape: entry.shape, modelShape: spec.shape)
             if !entry.type.isFloatingPoint {
                 report.wrongType.append(TypeMismatch(name: spec.name, type: entry.type))
-            } else if entry.shape == spec.shape {
+            } else if entry.shape == spec.shape || Self.isLinear(entry.shape, spec) {
                 report.loaded.append(spec.name)
-                reads.append((spec.name, nil))
+                reads.append((spec.name, spec.shape, nil))
             } else if spec.node == stem, spec.role == .convWeight, Self.canAdapt(entry.shape, to: spec.shape) {
                 report.loaded.append(spec.name)
                 report.adapted.append(mismatch)
-                reads.append((spec.name, spec.shape[1]))
+                reads.append((spec.name, spec.shape, spec.shape[1]))
             } else {
                 report.mismatched.append(mismatch)
             }
@@ -135,12 +135,19 @@ private struct LoadPlan {
         file.count == 4 && model.count == 4 && file[1] == 3 && file[0] == model[0] && file[2...] == model[2...]
     }
 
+    /// (K, C, 1, 1) in the file and (K, C) in the model: a 1x1 convolution of one pixel is a linear layer.
+    private static func isLinear(_ file: [Int], _ spec: ParameterSpec) -> Bool {
+        spec.role == .linearWeight && file == spec.shape + [1, 1]
+    }
+
     func read(_ file: WeightFile) throws(WeightFileError) -> [String: Tensor] {
         var values: [String: Tensor] = [:]
         values.reserveCapacity(reads.count)
-        for (name, inputChannels) in reads {
+        for (name, shape, inputChannels) in reads {
             let tensor = try file.tensor(named: prefix + name)
-            values[name] = inputChannels.map { tensor.adaptingInputChannels(to: $0) } ?? tensor
+            values[name] =
+                inputChannels.map { tensor.adaptingInputChannels(to: $0) }
+                ?? Tensor(shape: shape, storage: tensor.storage)
         }
         return values
     }

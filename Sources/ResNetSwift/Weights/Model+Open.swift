@@ -66,9 +66,11 @@ extension WeightFile {
     private func network(named name: ModelName?) throws(WeightFault) -> (graph: Graph, name: String) {
         let noted = facts[MetadataKey.model]
         let isOurs = OwnFacts.areOurs(metadata)
-        if let known = name ?? (isOurs ? noted.flatMap(ModelName.init(rawValue:)) : nil) {
+        let own = isOurs ? noted.flatMap(ModelName.init(rawValue:)) : nil
+        if let known = name ?? own ?? NetworkClaim.model(claims) {
             return (try graph(of: known), known.rawValue)
         }
+        if let found = try preActivated() { return found }
         do throws(WeightFault) {
             let guess = try ModelGuess(entries)
             if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
@@ -84,6 +86,16 @@ extension WeightFile {
             else { throw error }
             return (graph, known.rawValue)
         }
+    }
+
+    /// The pre-activation ResNet whose names and shapes these are; nil where they are of another kind.
+    private func preActivated() throws(WeightFault) -> (graph: Graph, name: String)? {
+        guard entry(named: "stages.0.blocks.0.norm1.running_mean") != nil else { return nil }
+        for name in ModelName.allCases where name.isPreActivated {
+            let graph = try graph(of: name)
+            if report(for: graph).isComplete { return (graph, name.rawValue) }
+        }
+        throw .unsupported("a pre-activation ResNet of other depths or widths than timm's")
     }
 
     private var variant: NetworkVariant? { facts[MetadataKey.variant].flatMap(NetworkVariant.init(rawValue:)) }

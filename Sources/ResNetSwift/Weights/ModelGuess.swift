@@ -6,6 +6,8 @@
 //     conv1 (C, input, k, k)         k = 7: ImageNet stem; k = 3: CIFAR stem; input channels
 //     conv1.0, conv1.3, conv1.6      a deep stem: timm's c, d, s and t
 //     downsample.1 (out, in, 1, 1)   averaged shortcuts: timm's d and t
+//     se.fc1, se.conv                squeeze and excitation, efficient channel attention
+//     maxpool.0                      a convolution in place of the stem's pool: timm's resnetrs
 //     fc, head.5 (classes, features) classes; a backbone has neither
 
 import ResNetModels
@@ -38,6 +40,10 @@ public struct ModelGuess: Sendable, Hashable {
     public let stemWidths: [Int]
     /// Shortcuts average before their convolution instead of striding.
     public let averagesShortcuts: Bool
+    /// Squeeze and excitation (timm's se) or efficient channel attention (eca); nil for none.
+    public let attention: ResNetConfig.Attention?
+    /// A convolution stands in place of the stem's pool: timm's resnetrs.
+    public let convolvesInPlaceOfPool: Bool
     /// nil where the file has no classifier.
     public let classes: Int?
 }
@@ -67,6 +73,8 @@ extension ModelGuess {
         inputChannels = stems[0][1]
         stemKernel = stems[0][2]
         stemWidths = stems.map { $0[0] }
+        convolvesInPlaceOfPool = shapes["maxpool.0.weight"] != nil
+        attention = try Self.attention(shapes)
         averagesShortcuts = shapes.contains { $0.key.hasSuffix(".downsample.1.weight") && $0.value.count == 4 }
 
         let first = try kernel("layer1.0.conv1")
@@ -110,7 +118,22 @@ extension ModelGuess {
         return try ResNetConfig(
             shownBy: block == .basic ? .basic : .bottleneck, nBlocks: nBlocks, channels: channels, groups: groups,
             widthPerGroup: widthPerGroup, stem: stem, stemWidths: stemWidths
-        ).with { $0.averagesShortcuts = averagesShortcuts }
+        ).with {
+            $0.averagesShortcuts = averagesShortcuts
+            $0.attention = attention
+            $0.convolvesInPlaceOfPool = convolvesInPlaceOfPool
+        }
+    }
+
+    private static func attention(_ shapes: [String: [Int]]) throws(WeightFault) -> ResNetConfig.Attention? {
+        let squeezes = shapes.filter { $0.key.hasSuffix(".se.fc1.weight") && $0.value.count == 4 }
+        if squeezes.isEmpty { return shapes.contains { $0.key.hasSuffix(".se.conv.weight") } ? .efficient : nil }
+        // Widths are rounded, so that small networks can be of several reductions: the usual ones are tried first.
+        let reduction = [16, 4, 8, 2, 32].first { reduction in
+            squeezes.values.allSatisfy { ResNetConfig.Attention.squeezed($0[1], by: reduction) == $0[0] }
+        }
+        guard let reduction else { throw .unsupported("squeeze and excitation of unknown widths") }
+        return .squeeze(reduction: reduction)
     }
 
     private var publishedName: String? {

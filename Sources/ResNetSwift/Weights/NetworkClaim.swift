@@ -2,6 +2,8 @@
 // something else: resnetaa (average pools where the stride was) and resnetblur (blurred before it is strided). Only a name
 // can tell them from resnet18 and resnet50; where nothing names them, nobody can.
 
+import ResNetModels
+
 /// A text that names a network, and where it stands.
 struct NetworkClaim: Sendable, Hashable {
     /// E.g. `arch`, `the file's name`.
@@ -36,8 +38,21 @@ struct NetworkClaim: Sendable, Hashable {
         return names + parts.filter { $0.hasPrefix("models--") }
     }
 
+    /// The model that is named, where only its name tells it from another of the same names and shapes.
+    static func model(_ claims: [NetworkClaim]) -> ModelName? {
+        let smoothed = ModelName.allCases.filter { $0.resNet?.smoothing != nil }
+        for claim in claims {
+            let text = claim.text.lowercased()
+            // resnetaa50 is in resnetaa50d.
+            let named = smoothed.filter { text.contains($0.rawValue) }.max { $0.rawValue.count < $1.rawValue.count }
+            if let named { return named }
+        }
+        return nil
+    }
+
     /// A sentence about the network that is named, where it shares a plain ResNet's names and shapes.
     static func otherNetwork(_ claims: [NetworkClaim]) -> String? {
+        guard model(claims) == nil else { return nil }
         for claim in claims {
             let text = claim.text.lowercased()
             for (name, what) in relatives where text.contains(name) {

@@ -5,6 +5,7 @@
 //     backbone.layer1.0.conv1.weight              layer1.0.conv1.weight       (anything.layer1.0.conv1.weight shows a network)
 //     layer2.0.shortcut.0.weight                  layer2.0.downsample.0.weight
 //     resnet.encoder.stages.0.layers.0.layer.0.convolution.weight     layer1.0.conv1.weight
+//     stages.0.blocks.0.conv1.weight, head.fc.weight                  the same, and fc.weight (timm's resnetv2)
 //     0.weight, 1.weight, 4.0.conv1.weight        conv1.weight, bn1.weight, layer1.0.conv1.weight
 
 /// A network in a mapping.
@@ -78,15 +79,33 @@ enum NetworkSearch {
             }
             roots.append(finish(root, sketches, list))
         }
-        return roots
+        return roots + prefixes(before: "stages.0.blocks.0.norm1.weight").map { preActivatedRoot(sketches, $0) }
+    }
+
+    /// timm's pre-activation ResNets: the model's names, but for the classifier's.
+    private static func preActivatedRoot(_ sketches: [TensorSketch], _ prefix: String) -> NetworkRoot {
+        var root = NetworkRoot(prefix: prefix, naming: .torchvision)
+        for (index, sketch) in sketches.enumerated() where sketch.key.hasPrefix(prefix) {
+            var name = String(sketch.key.dropFirst(prefix.count))
+            if name.hasPrefix("head.fc.") { name = String(name.dropFirst("head.".count)) }
+            if name == "fc.weight" { root.head = .linear }
+            if ["stem", "stages", "norm", "fc"].contains(where: { name.hasPrefix("\($0).") }) {
+                root.names[index] = name
+            } else if isHarmless(sketch, under: prefix) {
+                root.spare.insert(index)
+            }
+        }
+        return root
     }
 
     /// torchvision's name of what belongs to stem and stages; nil for everything else.
     private static func trunkName(_ key: Substring) -> String? {
         var parts = key.split(separator: ".", omittingEmptySubsequences: false)
         guard let first = parts.first, parts.count >= 2 else { return nil }
-        if first == "conv1" || first == "bn1" { return String(key) }
-        guard first.hasPrefix("layer"), let stage = Int(first.dropFirst(5)), stage > 0, parts.count >= 4 else { return nil }
+        if first == "conv1" || first == "bn1" || first == "maxpool" { return String(key) }
+        guard first.hasPrefix("layer"), let stage = Int(first.dropFirst(5)), stage > 0, parts.count >= 4 else {
+            return nil
+        }
         // kuangliu's and other ResNets for CIFAR.
         if parts[2] == "shortcut" { parts[2] = "downsample" }
         return parts.joined(separator: ".")
@@ -140,7 +159,8 @@ enum NetworkSearch {
         var root = start
         let rest = list.filter { module in module.tensors.values.allSatisfy { root.names[$0] == nil } }
         let search = HeadSearch(
-            inside: rest.filter { $0.path.hasPrefix(root.prefix) }, outside: rest.filter { !$0.path.hasPrefix(root.prefix) },
+            inside: rest.filter { $0.path.hasPrefix(root.prefix) },
+            outside: rest.filter { !$0.path.hasPrefix(root.prefix) },
             prefix: root.prefix, features: features(root, sketches))
         root.head = search.head
         root.names.merge(search.names) { _, head in head }

@@ -52,7 +52,7 @@ struct PickledModuleCheck {
     private static let known: Set<String> = [
         "ReLU", "Identity", "Dropout", "Dropout2d", "AlphaDropout", "DropPath", "StochasticDepth", "MaxPool2d",
         "AdaptiveAvgPool2d", "SelectAdaptivePool2d", "FastAdaptiveAvgPool", "Flatten", "Sequential", "ModuleList",
-        "AvgPool2d", "CrossEntropyLoss", "BCEWithLogitsLoss",
+        "AvgPool2d", "Sigmoid", "CrossEntropyLoss", "BCEWithLogitsLoss",
     ]
 
     private var unknownLayer: String? {
@@ -62,7 +62,9 @@ struct PickledModuleCheck {
             while !parent.isEmpty, parents.insert(parent).inserted { parent = parent.parent }
         }
         for (path, module) in modules.sorted(by: { $0.key < $1.key }) {
-            guard path.hasPrefix(prefix), !path.isEmpty, !parents.contains(path), !owners.contains(path) else { continue }
+            guard path.hasPrefix(prefix), !path.isEmpty, !parents.contains(path), !owners.contains(path) else {
+                continue
+            }
             let name = module.className.lastComponent
             if !Self.known.contains(name) { return "\(path) is a \(module.className), whose effect is not known" }
         }

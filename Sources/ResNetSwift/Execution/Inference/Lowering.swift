@@ -2,6 +2,7 @@
 //
 //     conv -> batchNorm [-> add] [-> relu] [-> maxPool 3x3/2 | globalAveragePool]     one convolution
 //     linear [-> batchNorm] [-> relu],  batchNorm [-> relu],  add [-> relu]           one step each
+//     gate [-> add] [-> relu]                                                         one step
 //
 // A node is fused into the one before it only if nobody else reads what lies between, and no output taps it. Of the two
 // convolutions that may end in an addition, the deeper one takes it: the projection shortcut runs first, right after the
@@ -76,7 +77,7 @@ struct Lowering {
         additionAfter = flow.additions(rank: { Rank(depth: depth[$0], node: $0) }) { operand in
             guard !flow.isVector(operand) else { return false }
             switch flow.operation(operand) {
-            case .conv: return true
+            case .conv, .gate: return true
             case .batchNorm:
                 let before = flow.operands(operand)[0]
                 guard case .conv = flow.operation(before) else { return false }
@@ -127,6 +128,8 @@ struct Lowering {
             }
             operation = ScaleShift(relu: fuseRelu())
         case .add: operation = Add(relu: fuseRelu())
+        case .gate: return gate(index)
+        case .channelConv(let kernel): operation = ChannelConvolution(kernel: kernel)
         case .concat:
             guard !flow.isVector(index) else {
                 throw GraphError(node: flow.name(index), expected: "feature maps to join", found: "vectors")
@@ -151,14 +154,7 @@ struct Lowering {
             step.isNormed = true
             draft.nodes.append(batchNorm)
         }
-        if let addition = additionAfter[draft.tail] {
-            guard let residual = flow.operands(addition).first(where: { $0 != draft.tail }) else {
-                preconditionFailure("an addition of a value to itself is no residual")
-            }
-            step.addsResidual = true
-            draft.nodes.append(addition)
-            draft.operands.append(residual)
-        }
+        step.addsResidual = fuseAddition(&draft)
         if let relu = flow.fusableRelu(draft.tail) {
             step.relu = true
             draft.nodes.append(relu)
@@ -191,11 +187,35 @@ struct Lowering {
         return draft
     }
 
+    private func gate(_ node: Int) -> Draft {
+        var draft = Draft(operation: Gate(), nodes: [node], operands: flow.operands(node))
+        var step = Gate(addsResidual: fuseAddition(&draft))
+        if let relu = flow.fusableRelu(draft.tail) {
+            step.relu = true
+            draft.nodes.append(relu)
+        }
+        draft.operation = step
+        return draft
+    }
+
+    /// Takes the addition that the draft's last node feeds, if it falls to it; the other operand becomes the draft's last.
+    private func fuseAddition(_ draft: inout Draft) -> Bool {
+        guard let addition = additionAfter[draft.tail] else { return false }
+        guard let residual = flow.operands(addition).first(where: { $0 != draft.tail }) else {
+            preconditionFailure("an addition of a value to itself is no residual")
+        }
+        draft.nodes.append(addition)
+        draft.operands.append(residual)
+        return true
+    }
+
     /// Each step where its last node stands, but projection shortcuts just before the step that adds them.
     private func ordered(_ drafts: [Draft]) -> [Draft] {
         var position: [Int: Int] = [:]
         for draft in drafts { for node in draft.nodes { position[node] = draft.tail } }
-        func addsResidual(_ draft: Draft) -> Bool { (draft.operation as? Convolution)?.addsResidual == true }
+        func addsResidual(_ draft: Draft) -> Bool {
+            (draft.operation as? Convolution)?.addsResidual == true || (draft.operation as? Gate)?.addsResidual == true
+        }
         let residualTails = Set(drafts.filter(addsResidual).compactMap(\.operands.last))
         return drafts.enumerated().map { index, draft in
             var draft = draft
@@ -341,6 +361,8 @@ struct Lowering {
                 guard case .batchNorm(let channels, let eps, _) = flow.operation(draft.nodes[0]) else { return inputs }
                 let operation = FoldBatchNorm(channels: channels, eps: eps)
                 return inputs + constants(draft, operation, [wholeBlocks(channels), wholeBlocks(channels)])
+            case let conv as ChannelConvolution:
+                return inputs + constants(draft, CopyParameter(count: conv.kernel), [conv.kernel])
             default: return inputs
             }
         }

@@ -20,6 +20,13 @@ extension Operation {
         switch self {
         case .relu: PlainLayer(forward: Relu(), gradient: ReluGradient(), gradientReads: [.result])
         case .sigmoid: PlainLayer(forward: Sigmoid(), gradient: SigmoidGradient(), gradientReads: [.result])
+        case .clip(let low, let high):
+            PlainLayer(
+                forward: Clip(low: low, high: high), gradient: ClipGradient(low: low, high: high),
+                gradientReads: [.result])
+        case .blurPool(let stride):
+            PlainLayer(forward: BlurPool(stride: stride), gradient: BlurPool(stride: stride, isGradient: true))
+        case .pad(let spec): PlainLayer(forward: Pad(spec: spec), gradient: Pad(spec: spec, isGradient: true))
         case .maxPool(let spec):
             PlainLayer(
                 forward: MaxPool(spec: spec), gradient: MaxPoolGradient(spec: spec), gradientReads: [.saved],
@@ -28,7 +35,7 @@ extension Operation {
             PlainLayer(forward: AveragePool(spec: spec), gradient: AveragePool(spec: spec, isGradient: true))
         case .globalAveragePool:
             PlainLayer(forward: GlobalAveragePool(), gradient: GlobalAveragePool(isGradient: true))
-        case .input, .conv, .batchNorm, .add, .flatten, .linear, .concat, .dropout: nil
+        case .input, .conv, .batchNorm, .add, .gate, .channelConv, .flatten, .linear, .concat, .dropout: nil
         }
     }
 }

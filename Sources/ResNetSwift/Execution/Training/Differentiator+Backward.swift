@@ -102,6 +102,8 @@ extension Differentiator {
             let takers = layer.inputs.filter { scope.needsGradient[$0] }
             for taker in takers.dropFirst() { addCopy(gradient, to: taker) }
             if let first = takers.first { add(gradient, to: first) }
+        case .gate: gate(layer, dy)
+        case .channelConv(let kernel): channelConvolution(layer, kernel, dy)
         case .plain(let plain):
             // Where the result is not kept, neither is what was saved with it.
             if plain.saves != nil, !kept.contains(layer.tail) { _ = value(layer.tail) }
@@ -147,6 +149,29 @@ extension Differentiator {
         if operation.weightTrains { updates.append(gradient(node, "weight")) }
         if operation.biasTrains { updates.append(gradient(node, "bias")) }
         emit(operation, [x, dy, parameter(node, "weight")], to: outputs, updating: updates, for: node)
+        if let dx = outputs.first { add(dx, to: input) }
+    }
+
+    private mutating func gate(_ layer: TrainingLayer, _ dy: Int) {
+        let inputs = layer.inputs.map { source($0) }
+        let wanted = inputs.map { scope.needsGradient[$0] }
+        guard wanted.contains(true) else { return }
+        let read = inputs.map { value($0) }
+        let takers = zip(inputs, wanted).filter(\.1).map(\.0)
+        let gradients = takers.map { newGradient($0) }
+        emit(GateGradient(wantsX: wanted[0], wantsGate: wanted[1]), read + [dy], to: gradients, for: layer.node)
+        for (taker, gradient) in zip(takers, gradients) { add(gradient, to: taker) }
+    }
+
+    private mutating func channelConvolution(_ layer: TrainingLayer, _ kernel: Int, _ dy: Int) {
+        let node = layer.node
+        let input = source(layer.inputs[0])
+        let weightTrains = scope.trains(node, "weight")
+        let x = value(input)
+        let outputs = scope.needsGradient[input] ? [newGradient(input)] : []
+        emit(
+            ChannelConvolutionGradient(kernel: kernel, weightTrains: weightTrains), [x, parameter(node, "weight"), dy],
+            to: outputs, updating: weightTrains ? [gradient(node, "weight")] : [], for: node)
         if let dx = outputs.first { add(dx, to: input) }
     }
 

@@ -260,6 +260,9 @@ struct Differentiator {
         case .norm(let relu, let addsResidual): normalize(layer, relu, addsResidual)
         case .linear(let relu): multiply(layer, relu)
         case .add(let relu): mapped(layer, Add(relu: relu))
+        case .gate: mapped(layer, Gate())
+        case .channelConv(let kernel):
+            mapped(layer, ChannelConvolution(kernel: kernel), [parameter(layer.node, "weight")])
         case .plain(let plain): mapped(layer, plain.forward, saving: plain.saves)
         case .dropout(let probability): mapped(layer, Dropout(node: layer.node, probability: probability))
         case .concat: mapped(layer, Concat())
@@ -273,9 +276,10 @@ struct Differentiator {
 
     /// A layer of one step; rows stay rows.
     private mutating func mapped(
-        _ layer: TrainingLayer, _ operation: any StepOperation, saving element: ValueElement? = nil
+        _ layer: TrainingLayer, _ operation: any StepOperation, _ parameters: [Int] = [],
+        saving element: ValueElement? = nil
     ) {
-        let inputs = layer.inputs.map { value($0) }
+        let inputs = layer.inputs.map { value($0) } + parameters
         var outputs = [newValue(layer.tail, storage(layer.tail, like: inputs[0]))]
         set(layer, outputs[0])
         if let element, mode == .training, scope.needsGradient[layer.tail] {

@@ -15,6 +15,8 @@ struct TrainingLayer {
         case norm(relu: Bool, addsResidual: Bool)
         case linear(relu: Bool)
         case add(relu: Bool)
+        case gate
+        case channelConv(kernel: Int)
         case plain(PlainLayer)
         case flatten
         case concat
@@ -66,6 +68,8 @@ extension DataFlow {
             kind = .norm(relu: joinRelu(), addsResidual: addsResidual)
         case .linear: kind = .linear(relu: joinRelu())
         case .add: kind = .add(relu: joinRelu())
+        case .gate: kind = .gate
+        case .channelConv(let kernel): kind = .channelConv(kernel: kernel)
         case .concat: kind = .concat
         case .flatten: kind = .flatten
         case .dropout(let probability): kind = .dropout(probability)

@@ -21,26 +21,62 @@ struct Sigmoid: StepOperation {
     var text: String { "sigmoid" }
     var overwritable: [Int] { [0] }
 
-    /// sigmoid(0) is a half: the surplus channels of a map go back to zero.
+    /// sigmoid(0) is a half.
+    func constants(for result: Value, block: Int) -> [[Float]] { surplusMask(for: result, block: block) }
+
+    func compile(_ step: StepContext) -> Kernel { masked(step, elementwise(step) { ck_sigmoid($0, $1, $2, $3) }) }
+}
+
+/// x, [mask, zeros] -> y
+struct Clip: StepOperation {
+    let low: Float
+    let high: Float
+
+    var text: String { "clip \(low)...\(high)" }
+    var overwritable: [Int] { [0] }
+
     func constants(for result: Value, block: Int) -> [[Float]] {
-        let channels = result.shape.channels
-        guard result.storage == .blocked, channels % block != 0 else { return [] }
-        let zeros = [Float](repeating: 0, count: roundedUp(channels, to: block))
-        return [zeros.indices.map { $0 < channels ? 1 : 0 }, zeros]
+        low <= 0 && high >= 0 ? [] : surplusMask(for: result, block: block)
     }
 
     func compile(_ step: StepContext) -> Kernel {
-        let sigmoid = elementwise(step) { ck_sigmoid($0, $1, $2, $3) }
-        guard step.step.inputs.count > 1 else { return sigmoid }
-        let (mask, zeros, y) = (step.input(1), step.input(2), step.output(0))
-        let size = step.resultShape.kernelSize
-        return { run, start, count in
-            let status = sigmoid(run, start, count)
-            guard status == CK_OK else { return status }
-            let y = y(run, start)
-            return ck_scale_shift(
-                y, mask(run), zeros(run), Int32(count), size.c, size.h, size.w, y, 0, run.threads)
-        }
+        let (low, high) = (low, high)
+        return masked(step, elementwise(step) { ck_clip($0, low, high, $1, $2, $3) })
+    }
+}
+
+/// y, dy -> dx
+struct ClipGradient: StepOperation {
+    let low: Float
+    let high: Float
+
+    var text: String { "clip dx" }
+    var overwritable: [Int] { [1, 0] }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (low, high) = (low, high)
+        return elementwise(step) { ck_clip_backward($0, $1, low, high, $2, $3, $4) }
+    }
+}
+
+/// Ones for the channels of a map and zeros for the surplus ones, then zeros; nothing where there are no surplus channels.
+private func surplusMask(for result: Value, block: Int) -> [[Float]] {
+    let channels = result.shape.channels
+    guard result.storage == .blocked, channels % block != 0 else { return [] }
+    let zeros = [Float](repeating: 0, count: roundedUp(channels, to: block))
+    return [zeros.indices.map { $0 < channels ? 1 : 0 }, zeros]
+}
+
+/// What `function` makes of zero goes back to zero in the surplus channels, where there are constants for it.
+private func masked(_ step: StepContext, _ function: @escaping Kernel) -> Kernel {
+    guard step.step.inputs.count > 1 else { return function }
+    let (mask, zeros, y) = (step.input(1), step.input(2), step.output(0))
+    let size = step.resultShape.kernelSize
+    return { run, start, count in
+        let status = function(run, start, count)
+        guard status == CK_OK else { return status }
+        let y = y(run, start)
+        return ck_scale_shift(y, mask(run), zeros(run), Int32(count), size.c, size.h, size.w, y, 0, run.threads)
     }
 }
 

@@ -48,12 +48,54 @@ struct AveragePool: StepOperation {
     func compile(_ step: StepContext) -> Kernel {
         let (x, y) = (step.input(0), step.output(0))
         let window = spec.window(of: isGradient ? step.resultShape : step.inputShape(0))
-        let isGradient = isGradient
+        let function =
+            switch (isGradient, spec.countsPadding) {
+            case (false, true): ck_average_pool
+            case (false, false): ck_average_pool_inside
+            case (true, true): ck_average_pool_backward
+            case (true, false): ck_average_pool_inside_backward
+            }
         return { run, start, count in
             var description = window(run, count)
+            return function(&description, x(run, start), y(run, start))
+        }
+    }
+}
+
+/// x -> y; as a gradient dy -> dx
+struct BlurPool: StepOperation {
+    let stride: Int
+    var isGradient = false
+
+    var text: String { "blur 3x3/\(stride)" + (isGradient ? " dx" : "") }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, y, stride) = (step.input(0), step.output(0), Int32(stride))
+        let size = (isGradient ? step.resultShape : step.inputShape(0)).kernelSize
+        let function = isGradient ? ck_blur_pool_backward : ck_blur_pool
+        return { run, start, count in
+            function(x(run, start), Int32(count), size.c, size.h, size.w, stride, y(run, start), run.threads)
+        }
+    }
+}
+
+/// x -> y with a frame; as a gradient dy -> dx without it
+struct Pad: StepOperation {
+    let spec: PadSpec
+    var isGradient = false
+
+    var text: String { "pad" + (isGradient ? " dx" : "") }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, y, spec, isGradient) = (step.input(0), step.output(0), spec, isGradient)
+        let size = (isGradient ? step.resultShape : step.inputShape(0)).kernelSize
+        return { run, start, count in
+            var description = ck_pad_desc(
+                batch: Int32(count), channels: size.c, height: size.h, width: size.w, top: Int32(spec.top),
+                left: Int32(spec.left), bottom: Int32(spec.bottom), right: Int32(spec.right), threads: run.threads)
             return isGradient
-                ? ck_average_pool_backward(&description, x(run, start), y(run, start))
-                : ck_average_pool(&description, x(run, start), y(run, start))
+                ? ck_crop(&description, x(run, start), y(run, start))
+                : ck_pad(&description, x(run, start), spec.value, y(run, start))
         }
     }
 }
