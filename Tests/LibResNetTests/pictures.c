@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int failures, checks;
 static resnet_error error;
@@ -288,7 +290,7 @@ static void *classify_often(void *network) {
     return NULL;
 }
 
-static void threads(void) {
+static void threads_and_forks(void) {
     resnet *network = opened(NULL);
     pthread_t made[4];
     for (int i = 0; i < 4; i++)
@@ -298,6 +300,17 @@ static void threads(void) {
         pthread_join(made[i], &bad);
         check(bad == NULL, "four threads at once");
     }
+    /* A forked child goes on with the parent's network. */
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(60); /* a hang is a failure */
+        _exit(classify_often(network) != NULL);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a forked child");
+    check(classify_often(network) == NULL, "after the fork");
     resnet_close(network);
 }
 
@@ -309,7 +322,7 @@ int main(int count, char **arguments) {
     every_way(RESNET_BYTES);
     unreadable();
     sources();
-    threads();
+    threads_and_forks();
     printf("pictures through resnet.h: %d checks, %d failed\n", checks, failures);
     return failures != 0;
 }

@@ -90,7 +90,7 @@ typedef struct resnet_options {
     const char *packed;
 } resnet_options;
 
-/* Where weights come from, and what is to be believed instead of what they say. Zero means the usual. */
+/* Where weights come from, and what replaces the facts stored with them. Zero means the usual. */
 typedef struct resnet_source {
     const char *path;    /* a weight file or a folder; NULL: */
     const void *weights; /* the bytes of a weight file, copied; NULL: random weights of options.model */

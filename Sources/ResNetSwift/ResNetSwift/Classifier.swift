@@ -111,10 +111,12 @@ public final class Classifier: Sendable {
     ///   - model: transform, class names and thresholds come from its metadata.
     ///   - origin: stands for the weight file in messages.
     ///   - options: choices; none is needed.
+    /// - Precondition: the batch of the options is at least 1.
     /// - Throws: `ClassifierError` where metadata or options do not fit the network.
     public init(
         model: Model, origin: String = "the model", options: ClassifierOptions = ClassifierOptions()
     ) throws(ClassifierError) {
+        precondition(options.batch >= 1, "a batch has at least one picture, not \(options.batch)")
         let name = model.metadata[MetadataKey.model] ?? model.graph.modelName
         self.model = model
         self.name = name

@@ -38,19 +38,19 @@ public struct ClassifierOptions: Sendable {
 
 /// What a ``Classifier`` refuses. Weight files and pictures throw errors of their own.
 public struct ClassifierError: Error, Sendable, CustomStringConvertible {
-    /// What is to blame.
+    /// What the error is about.
     public enum Kind: Sendable {
         /// What is stored with the weights.
         case weights
         /// What the caller gave.
         case argument
-        /// Neither: the network does not do this.
+        /// The network, which does not do this.
         case unsupported
-        /// The network does not run on pictures of this size, or memory, threads or the file of packed weights are short or wrong.
+        /// The plan: pictures of a size that the network cannot take, no memory, no threads, a wrong file of packed weights.
         case plan(ExecutionError)
     }
 
-    /// What is to blame.
+    /// What the error is about.
     public let kind: Kind
     /// A file, an argument or a network; what was expected; what was found.
     public let description: String
