@@ -9,6 +9,10 @@ import ResNetModels
 public struct ClassifierOptions: Sendable {
     /// The network that the weights are of; nil means what their metadata or shapes say.
     public var model: ModelName?
+    /// Where a file holds several networks: the key of the one to read, e.g. `model_ema`.
+    public var key: String?
+    /// What stands before the names of the network to read, e.g. `backbone`.
+    public var prefix: String?
     /// How a picture becomes input; nil means what the weights say, else what is usual for the network.
     public var transform: ImageTransform?
     /// Height and width of pictures; nil means what the transform yields, else the network's usual size.
