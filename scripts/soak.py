@@ -15,7 +15,7 @@ except ImportError:
     sys.exit("the soak test needs NumPy: pip install numpy, or apt install python3-numpy")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "examples" / "python"))
+sys.path.insert(0, str(ROOT / "Examples" / "Python"))
 from resnet import Network  # noqa: E402
 
 PER_NETWORK = 10  # predictions before the network is closed and another opened

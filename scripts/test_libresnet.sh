@@ -41,7 +41,7 @@ chmod 755 "$scratch"
 tail -n 1 .build/refusals.log
 cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror Tests/LibResNetTests/pictures.c $(pkg-config --cflags --libs resnet) -pthread -lm \
     -o .build/pictures
-.build/pictures demo/digits.safetensors demo/digits >.build/pictures.log || {
+.build/pictures demo/digits.safetensors demo/digits Tests/Fixtures/onnx/torchscript.onnx >.build/pictures.log || {
     cat .build/pictures.log
     exit 1
 }

@@ -37,8 +37,8 @@ final class Network: Sendable {
     var takesFloats: Bool { plan.options.input == .floatNCHW }
 }
 
-/// The networks that are open. A `resnet *` is a number that was never given out before, not an address: one that is
-/// closed, or was never opened, is found out instead of followed, and a call that runs keeps its network alive.
+/// The networks that are open. A `resnet *` is a number that is never used twice, not an address: a closed or foreign one is
+/// refused instead of followed, and a running call keeps its network alive.
 enum Handles {
     private static let open = Mutex((next: UInt(0x5E_0000_0000), networks: [UInt: Network]()))
 

@@ -97,17 +97,12 @@ private func classifier(_ source: resnet_source, _ choices: ClassifierOptions) t
     for reserved in [source.reserved.0, source.reserved.1, source.reserved.2, source.reserved.3] where reserved != nil {
         throw Refusal(RESNET_INVALID_ARGUMENT, "source.reserved: expected NULL")
     }
-    let key = try source.key.map { try text($0, "source.key") }
-    let prefix = try source.prefix.map { try text($0, "source.prefix") }
-    if let path = source.path {
-        let path = try text(path, "source.path")
-        return try Classifier(file: try WeightFile.open(path, key: key, prefix: prefix), options: choices)
-    }
+    choices.key = try source.key.map { try text($0, "source.key") }
+    choices.prefix = try source.prefix.map { try text($0, "source.prefix") }
+    if let path = source.path { return try Classifier(weights: try text(path, "source.path"), options: choices) }
     if let weights = source.weights {
-        let bytes = try copied(weights, source.weights_size, "source.weights")
         return try Classifier(
-            file: try WeightFile.open(bytes: bytes, name: "weights in memory", key: key, prefix: prefix),
-            options: choices)
+            weights: try copied(weights, source.weights_size, "source.weights"), options: choices)
     }
     guard let model = choices.model else {
         throw Refusal(

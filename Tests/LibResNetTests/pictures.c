@@ -1,13 +1,15 @@
 /* resnet.h with pictures: every way to give one leads to the same answer, one that cannot be read is reported and the
  * rest done, and networks open from memory, by name, and without their last layer. scripts/test_libresnet.sh runs it.
  *
- *     pictures WEIGHTS DIGITS      (the demo's digits: safetensors, and the folder of their pictures) */
+ *     pictures WEIGHTS DIGITS ONNX      (the demo's digits: safetensors, the folder of their pictures; an ONNX file) */
 #include <math.h>
 #include <pthread.h>
 #include <resnet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int failures, checks;
 static resnet_error error;
@@ -41,7 +43,7 @@ static char *contents(const char *path, size_t *size) {
 enum { DIGITS = 4 };
 static const char *const names[DIGITS] = {"six", "two", "nine", "three"};
 static char paths[DIGITS][4096];
-static const char *weights;
+static const char *weights, *onnx;
 
 static resnet *opened(const resnet_options *options) {
     resnet *network = NULL;
@@ -272,8 +274,35 @@ static void sources(void) {
     refuse_source(RESNET_INVALID_ARGUMENT, (resnet_source){.path = weights, .reserved = {"x"}}, NULL,
                   "source.reserved");
     refuse_source(RESNET_BAD_FILE, (resnet_source){.path = weights, .key = "model_ema"}, NULL, "model_ema");
+    refuse_source(RESNET_BAD_FILE, (resnet_source){.path = weights, .prefix = "backbone"}, NULL, "backbone");
     free(zeros);
     free(file);
+}
+
+static void onnx_files(void) {
+    printf("ONNX:\n");
+    size_t size = 0;
+    char *file = contents(onnx, &size);
+    const resnet_source places[2] = {{.path = onnx}, {.weights = file, .weights_size = size}};
+    float *logits[2] = {NULL, NULL};
+    resnet_info info = {0};
+    for (int i = 0; i < 2; i++) {
+        resnet *network = NULL;
+        check(resnet_open_source(&places[i], NULL, &network, &error) == RESNET_OK, "an ONNX file");
+        check(resnet_describe(network, &info) == RESNET_OK && info.classes > 0, "an ONNX file has classes");
+        float *picture = calloc((size_t)info.channels * info.height * info.width, sizeof *picture);
+        logits[i] = calloc((size_t)info.classes, sizeof **logits);
+        if (!picture || !logits[i]) exit(2);
+        check(resnet_predict(network, picture, 1, logits[i], &error) == RESNET_OK, "an ONNX file");
+        free(picture);
+        resnet_close(network);
+    }
+    check(!memcmp(logits[0], logits[1], (size_t)info.classes * sizeof **logits), "on disk and in memory");
+    refuse_source(RESNET_INVALID_ARGUMENT, (resnet_source){.path = onnx, .key = "model_ema"}, NULL, "model_ema");
+    refuse_source(RESNET_INVALID_ARGUMENT, places[0], "resnet18", "describes its network");
+    refuse_source(RESNET_BAD_FILE, (resnet_source){.weights = file, .weights_size = size / 2}, NULL,
+                  "weights in memory");
+    free(logits[0]), free(logits[1]), free(file);
 }
 
 static void *classify_often(void *network) {
@@ -288,7 +317,7 @@ static void *classify_often(void *network) {
     return NULL;
 }
 
-static void threads(void) {
+static void threads_and_forks(void) {
     resnet *network = opened(NULL);
     pthread_t made[4];
     for (int i = 0; i < 4; i++)
@@ -298,18 +327,31 @@ static void threads(void) {
         pthread_join(made[i], &bad);
         check(bad == NULL, "four threads at once");
     }
+    /* A forked child goes on with the parent's network. */
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(60); /* a hang is a failure */
+        _exit(classify_often(network) != NULL);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a forked child");
+    check(classify_often(network) == NULL, "after the fork");
     resnet_close(network);
 }
 
 int main(int count, char **arguments) {
-    if (count != 3) return fprintf(stderr, "usage: pictures WEIGHTS DIGITS\n"), 64;
+    if (count != 4) return fprintf(stderr, "usage: pictures WEIGHTS DIGITS ONNX\n"), 64;
     weights = arguments[1];
+    onnx = arguments[3];
     for (int i = 0; i < DIGITS; i++) snprintf(paths[i], sizeof *paths, "%s/%s_1.png", arguments[2], names[i]);
     every_way(RESNET_FLOATS);
     every_way(RESNET_BYTES);
     unreadable();
     sources();
-    threads();
+    onnx_files();
+    threads_and_forks();
     printf("pictures through resnet.h: %d checks, %d failed\n", checks, failures);
     return failures != 0;
 }

@@ -21,9 +21,9 @@
  *     cc -std=c11 example.c $(pkg-config --cflags --libs resnet) && ./a.out resnet50.safetensors photo.jpg
  *
  * Weights are safetensors, npz, or PyTorch's .pth in all three of its containers, as a file, in memory, or a folder as
- * Hugging Face and timm write it; the network is inferred from names and shapes. Pictures are JPEG, PNG, WebP, GIF, BMP
- * and TIFF, as files, in memory, or decoded. Resizing, cropping, normalization and class names come with the weights,
- * or are ImageNet's.
+ * Hugging Face and timm write it; the network is inferred from names and shapes. ONNX files, on disk or in memory,
+ * bring their network. Pictures are JPEG, PNG, WebP, GIF, BMP and TIFF, as files, in memory, or decoded. Resizing,
+ * cropping, normalization and class names come with the weights, or are ImageNet's.
  *
  * Errors: nothing here prints, exits or throws. Every function that can fail returns a status and puts one sentence
  * into `error`, which may be NULL. Texts are UTF-8.
@@ -90,7 +90,7 @@ typedef struct resnet_options {
     const char *packed;
 } resnet_options;
 
-/* Where weights come from, and what is to be believed instead of what they say. Zero means the usual. */
+/* Where weights come from, and what replaces the facts stored with them. Zero means the usual. */
 typedef struct resnet_source {
     const char *path;    /* a weight file or a folder; NULL: */
     const void *weights; /* the bytes of a weight file, copied; NULL: random weights of options.model */

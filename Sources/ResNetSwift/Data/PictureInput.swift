@@ -27,7 +27,7 @@ extension ImageTransform {
         return try prepared(input, warnings: &warnings)
     }
 
-    /// - Parameter warnings: what the decoder got over is appended.
+    /// - Parameter warnings: faults that the decoder could repair are appended.
     package func prepared(_ input: PictureInput, warnings: inout [String]) throws(PictureError) -> Picture {
         let decoded: Picture
         switch input {

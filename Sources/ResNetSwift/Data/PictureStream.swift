@@ -13,7 +13,7 @@ package struct PreparedPicture: Sendable {
     package let index: Int
     /// Through the transform.
     package let picture: Result<Picture, PictureError>
-    /// What the decoder got over.
+    /// Faults that the decoder could repair.
     package let warnings: [String]
 }
 

@@ -9,7 +9,7 @@ extension Classifier {
     public enum Event: Sendable {
         /// Pictures of a size came for the first time in this run, and this plan runs them.
         case planned(InferencePlan)
-        /// The decoder could read a damaged picture; what it said.
+        /// A damaged picture that could be read; the decoder's words.
         case warning(picture: Int, String)
         /// A picture cannot be read, and has no answer.
         case failed(picture: Int, PictureError)
@@ -21,7 +21,7 @@ extension Classifier {
     /// - Parameters:
     ///   - pictures: any number.
     ///   - batch: pictures at once; nil means that of the options.
-    ///   - report: hears of everything that happens; an error that it throws ends the run.
+    ///   - report: receives every event; an error that it throws ends the run.
     /// - Throws: `ClassifierError` where the transform does not suit picture files, `ExecutionError`, and what `report`
     ///   throws. Pictures that cannot be read are events.
     public func run(_ pictures: [PictureInput], batch: Int? = nil, _ report: (Event) throws -> Void) throws {
@@ -43,7 +43,7 @@ extension Classifier {
             pictures, transform: transform, threads: threads, window: batch, ahead: 2 * batch + threads)
     }
 
-    /// - Parameter asFloats: through the plan for floats, for those who have one anyway.
+    /// - Parameter asFloats: run the plan for floats, for callers that have one anyway.
     package func run(
         _ pictures: [PictureInput], batch: Int?, asFloats: Bool, _ report: (Event) throws -> Void
     ) throws {

@@ -50,11 +50,12 @@ public final class Classifier: Sendable {
     /// - Throws: `WeightFileError` or `ONNXError`, and `ClassifierError` where metadata or options do not fit the network.
     public convenience init(weights path: String, options: ClassifierOptions = ClassifierOptions()) throws {
         if Model.isONNX(path) {
-            try Self.refuseName(options, path)
+            try Self.refuseChoice(options, path)
             try self.init(model: try Model(onnx: path), origin: path, options: options)
             return
         }
-        try self.init(file: try WeightFile.open(path), options: options)
+        try self.init(
+            file: try WeightFile.open(path, key: options.key, prefix: options.prefix), options: options)
     }
 
     /// Opens weights that are in memory, in any format that ``WeightFile`` reads, or an ONNX file.
@@ -67,17 +68,25 @@ public final class Classifier: Sendable {
         weights bytes: [UInt8], name: String = "weights in memory", options: ClassifierOptions = ClassifierOptions()
     ) throws {
         if Model.isONNX(bytes) {
-            try Self.refuseName(options, name)
+            try Self.refuseChoice(options, name)
             try self.init(model: try Model(onnx: bytes, name: name), origin: name, options: options)
             return
         }
-        try self.init(file: try WeightFile.open(bytes: bytes, name: name), options: options)
+        try self.init(
+            file: try WeightFile.open(bytes: bytes, name: name, key: options.key, prefix: options.prefix),
+            options: options)
     }
 
-    private static func refuseName(_ options: ClassifierOptions, _ origin: String) throws(ClassifierError) {
-        guard let model = options.model else { return }
-        throw ClassifierError(
-            .argument, "\(origin): an ONNX file describes its network; it is not read as \(model.rawValue)")
+    /// An ONNX file holds one network and says which.
+    private static func refuseChoice(_ options: ClassifierOptions, _ origin: String) throws(ClassifierError) {
+        if let model = options.model {
+            throw ClassifierError(
+                .argument, "\(origin): an ONNX file describes its network; it is not read as \(model.rawValue)")
+        }
+        if let part = options.key ?? options.prefix {
+            throw ClassifierError(
+                .argument, "\(origin): an ONNX file holds one network; nothing is looked up under '\(part)'")
+        }
     }
 
     /// Takes the network of an open weight file.
@@ -111,10 +120,12 @@ public final class Classifier: Sendable {
     ///   - model: transform, class names and thresholds come from its metadata.
     ///   - origin: stands for the weight file in messages.
     ///   - options: choices; none is needed.
+    /// - Precondition: the batch of the options is at least 1.
     /// - Throws: `ClassifierError` where metadata or options do not fit the network.
     public init(
         model: Model, origin: String = "the model", options: ClassifierOptions = ClassifierOptions()
     ) throws(ClassifierError) {
+        precondition(options.batch >= 1, "a batch has at least one picture, not \(options.batch)")
         let name = model.metadata[MetadataKey.model] ?? model.graph.modelName
         self.model = model
         self.name = name

@@ -9,6 +9,10 @@ import ResNetModels
 public struct ClassifierOptions: Sendable {
     /// The network that the weights are of; nil means what their metadata or shapes say.
     public var model: ModelName?
+    /// Where a file holds several networks: the key of the one to read, e.g. `model_ema`.
+    public var key: String?
+    /// What stands before the names of the network to read, e.g. `backbone`.
+    public var prefix: String?
     /// How a picture becomes input; nil means what the weights say, else what is usual for the network.
     public var transform: ImageTransform?
     /// Height and width of pictures; nil means what the transform yields, else the network's usual size.
@@ -38,19 +42,19 @@ public struct ClassifierOptions: Sendable {
 
 /// What a ``Classifier`` refuses. Weight files and pictures throw errors of their own.
 public struct ClassifierError: Error, Sendable, CustomStringConvertible {
-    /// What is to blame.
+    /// What the error is about.
     public enum Kind: Sendable {
         /// What is stored with the weights.
         case weights
         /// What the caller gave.
         case argument
-        /// Neither: the network does not do this.
+        /// The network, which does not do this.
         case unsupported
-        /// The network does not run on pictures of this size, or memory, threads or the file of packed weights are short or wrong.
+        /// The plan: pictures of a size that the network cannot take, no memory, no threads, a wrong file of packed weights.
         case plan(ExecutionError)
     }
 
-    /// What is to blame.
+    /// What the error is about.
     public let kind: Kind
     /// A file, an argument or a network; what was expected; what was found.
     public let description: String
