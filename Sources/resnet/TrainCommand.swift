@@ -68,8 +68,8 @@ struct TrainCommand: ParsableCommand {
             settings.unfreezing = .gradual(
                 setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)
         }
-        let resumes = resume && access("\(out)/last.safetensors", F_OK) == 0
-        for file in ["last", "best"] where !overwrite && !resumes && access("\(out)/\(file).safetensors", F_OK) == 0 {
+        let resumes = resume && "\(out)/last.safetensors".namesSomething
+        for file in ["last", "best"] where !overwrite && !resumes && "\(out)/\(file).safetensors".namesSomething {
             let way = file == "last" ? "--resume continues it, " : ""
             throw ToolError(
                 "\(out): expected a folder without a run in it, found \(file).safetensors; \(way)--overwrite replaces it, "
@@ -78,6 +78,8 @@ struct TrainCommand: ParsableCommand {
 
         let console = TrainingConsole(topK: schedule.top)
         for note in setup.notes { Terminal.note(note) }
+        reportSkipped(setup.skipped)
+        warnOfDuplicates(setup.data.training, setup.data.validation)
         Interruption.watch()
         let trainer = try Trainer(
             backend: setup.backend, data: setup.data, settings: settings, metadata: setup.model.metadata,
@@ -102,7 +104,7 @@ struct TrainCommand: ParsableCommand {
             Terminal.warning("\(count) \(count == 1 ? "picture" : "pictures") could not be read and left out")
         }
         try evaluate(outcome, setup)
-        if !outcome.skipped.isEmpty { throw ExitCode(2) }
+        if !outcome.skipped.isEmpty || !setup.skipped.isEmpty { throw ExitCode(2) }
     }
 
     /// The scores of the best weights, to standard output and into the folder.
@@ -126,7 +128,10 @@ struct TrainCommand: ParsableCommand {
             try model.save(to: path)
         }
         let report = evaluation.report(topK: schedule.top)
-        let object = evaluation.json(model: setup.name, topK: schedule.top)
+        let datasets = [setup.data.training, setup.data.validation].compactMap { $0?.dataset }
+        let object = evaluation.json(
+            model: setup.name, topK: schedule.top,
+            skipped: skippedJSON(outcome.skipped, of: datasets, and: setup.skipped))
         try writeText(report + "\n", to: "\(out)/evaluation.txt")
         try writeText(object.text + "\n", to: "\(out)/evaluation.json")
         Terminal.note(
