@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 seconds=${1-20}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(descriptor wisdom weights onnx packed json labels picture)
+[ ${#targets[@]} -gt 0 ] || targets=(descriptor wisdom weights onnx pickle packed json config labels arrays picture orientation)
 build=$PWD/../.build/fuzz
 runtime=$(clang -print-resource-dir)/lib/linux/libclang_rt.fuzzer_no_main-$(uname -m).a
 

@@ -28,6 +28,17 @@ extension Classifier {
     /// False for a network that only its ONNX file describes: its weights alone could not be read again.
     var isKnownByName: Bool { !Model.isONNX(origin) || model.metadata[MetadataKey.model] != nil }
 
+    /// Why outputs are no numbers: `conv1.weight holds 3 values that are no finite numbers`, or what else it may be.
+    var faultOfOutputs: String {
+        let counts = model.graph.parameters.map { spec in
+            (name: spec.name, count: model[spec.name].values.count { !$0.isFinite })
+        }
+        let bad = counts.filter { $0.count > 0 }
+        guard let first = bad.first else { return "all weights are finite numbers, so that a sum must have overflowed" }
+        let others = bad.count > 1 ? ", and \(bad.count - 1) other tensors hold such" : ""
+        return "\(first.name) holds \(first.count) values that are no finite numbers\(others)"
+    }
+
     /// E.g. `resnet50 (resnet50.pth), 224x224, avx512, 2 threads`.
     func announcement(_ plan: InferencePlan) throws -> String {
         let threads = plan.threads == 1 ? "1 thread" : "\(plan.threads) threads"

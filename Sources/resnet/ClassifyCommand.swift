@@ -22,15 +22,18 @@ struct ClassifyCommand: ParsableCommand {
 
     @OptionGroup var pictures: PictureOptions
     @OptionGroup var weights: WeightOptions
-    @Option(help: ArgumentHelp("Class names: one a line, or a JSON list.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Class names: one a line, a JSON list, or a JSON object such as id2label.", valueName: "file"))
     var labels: String?
     @Option(help: ArgumentHelp("How many classes to show.", valueName: "n"))
     var top = 5
     @OptionGroup var batch: BatchOptions
     @OptionGroup var compute: ComputeOptions
     @Flag(
-        help: "One JSON object a picture: path, model, top: [{class, index, probability}], with several labels present."
-    )
+        help: ArgumentHelp(
+            "One JSON object a picture: path, model, top: [{class, index, probability}], with several labels present; "
+                + "or path, error."))
     var json = false
 
     func validate() throws {
@@ -46,15 +49,27 @@ struct ClassifyCommand: ParsableCommand {
         }
         let classifier = try pictures.load(weights, options)
         try classifier.requireHead()
-        let paths = try pictures.paths()
+        let found = try pictures.find()
         var runner = PictureRunner(classifier)
-        let table = ScoreTable(paths: paths, names: classifier.classNames)
+        let table = ScoreTable(paths: found.names, names: classifier.classNames)
         var isFirst = true
-        try runner.run(paths) { paths, prediction, progress in
+        var noNumbers = 0
+        func skip(_ file: SkippedFile) {
+            guard json else { return }
+            Output.json(JSONValue(("path", .string(file.path.withoutRawBytes)), ("error", .string(file.reason))))
+        }
+        try runner.run(found, skip: skip) { paths, prediction, progress in
             progress.hide()
             if isFirst && !json { Output.text(table.header) }
             isFirst = false
             for (path, scores) in zip(paths, classifier.scores(prediction.logits, top: top)) {
+                guard scores.allSatisfy({ !$0.probability.isNaN }) else {
+                    let reason = "the network's output is no number: \(classifier.faultOfOutputs)"
+                    Terminal.error("\(path): \(reason)")
+                    skip(SkippedFile(path: path, reason: reason))
+                    noNumbers += 1
+                    continue
+                }
                 if json {
                     Output.json(object(path, classifier.name, scores))
                 } else {
@@ -63,7 +78,7 @@ struct ClassifyCommand: ParsableCommand {
             }
             fflush(nil)
         }
-        try runner.finish(of: paths.count)
+        try runner.finish(of: found.count, others: noNumbers)
     }
 
     private func object(_ path: String, _ model: String, _ scores: [Classifier.Score]) -> JSONValue {
@@ -78,7 +93,7 @@ struct ClassifyCommand: ParsableCommand {
             }
             return JSONValue.object(members)
         }
-        return JSONValue(("path", .string(path)), ("model", .string(model)), ("top", .array(top)))
+        return JSONValue(("path", .string(path.withoutRawBytes)), ("model", .string(model)), ("top", .array(top)))
     }
 }
 

@@ -32,23 +32,25 @@ struct EmbedCommand: ParsableCommand {
         try classifier.requireFeatures()
         if pictures.images.count == 1, pictures.images[0].hasSuffix(".npy") {
             let features = try runArray(pictures.images[0], through: classifier) { $0.features! }
+            warnOfNoNumbers(features.values, of: classifier, in: output)
             return try WeightWriter.writeArray(features, to: output)
         }
-        let paths = try pictures.paths()
+        let found = try pictures.find()
         var runner = PictureRunner(classifier)
         var values: [Float] = []
         var rows: [String] = []
         var width = 0
-        try runner.run(paths) { paths, prediction, _ in
+        try runner.run(found) { paths, prediction, _ in
             let features = prediction.features!
             width = features.shape[1]
             values += features.values
             rows += paths
         }
+        warnOfNoNumbers(values, of: classifier, in: output)
         if !rows.isEmpty {
             try WeightWriter.writeArray(Tensor(shape: [rows.count, width], values: values), to: output)
             for path in rows { Output.line(path) }
         }
-        try runner.finish(of: paths.count)
+        try runner.finish(of: found.count)
     }
 }

@@ -8,10 +8,11 @@ struct EvaluateCommand: ParsableCommand {
         commandName: "evaluate",
         abstract: "Scores a network on a data set: loss, accuracy, F1, confusions.",
         discussion: """
-            If the data have two parts (folders train and val, arrays x_test), the second is used; --held-out takes the part \
-            that `resnet train` with the same --seed and --validation held out. Classes and transform come with the \
-            weights. For several labels a picture the thresholds come with the weights too; otherwise they are tuned on \
-            these pictures, which makes the scores look better than they are. The tool says which.
+            If the data have parts (folders train, val and test, arrays x_test), the one for test is used, otherwise the one \
+            for validation; --held-out takes the part that `resnet train` with the same --seed and --validation held out. \
+            Classes and transform come with the weights. For several labels a picture the thresholds come with the weights \
+            too; otherwise they are tuned on these pictures, which makes the scores look better than they are. The tool \
+            says which.
 
             EXAMPLES
               resnet evaluate photos --weights run/best.safetensors
@@ -42,24 +43,41 @@ struct EvaluateCommand: ParsableCommand {
         options.transform = try transform.map(namedTransform)
         let classifier = try weights.load(options)
         try classifier.requireHead()
-        let (training, validation) = try data.datasets(classNames: classifier.model.classNames)
-        let slice =
-            try heldOut
-            ? split.slices(training, validation).validation ?? training.all : validation?.all ?? training.all
+        let parts = try data.datasets(
+            classNames: classifier.model.classNames, classCount: classifier.classCount,
+            severalLabels: classifier.thresholds != nil)
+        let slice = try part(of: parts)
+        reportNotes(slice.dataset)
+        warnOfDuplicates(slice, nil)
         let evaluation = try EvaluationRun(
             model: classifier.model, name: classifier.name, slice: slice, transform: classifier.transform,
             batch: batch.batch, workers: data.workers, topK: top, options: compute.planOptions
         ).run(thresholds: classifier.model.labelThresholds)
+        guard !evaluation.scores.loss.isNaN else {
+            throw ToolError(
+                "\(classifier.origin): the network's outputs are no numbers, so that the scores mean nothing: "
+                    + classifier.faultOfOutputs)
+        }
         if json {
-            Output.json(evaluation.json(model: classifier.name, topK: top))
+            let skipped = skippedJSON(evaluation.skipped, of: [slice.dataset], and: slice.dataset.skipped)
+            Output.json(evaluation.json(model: classifier.name, topK: top, skipped: skipped))
         } else {
-            if evaluation.isMultiLabel && classifier.model.labelThresholds == nil {
+            if evaluation.isMultiLabel && classifier.thresholds == nil {
                 Terminal.note("the thresholds were tuned on these pictures: expect lower scores on others")
             }
             Output.text(evaluation.report(topK: top))
         }
         reportSkipped(evaluation.skipped)
-        if !evaluation.skipped.isEmpty { throw ExitCode(2) }
+        reportSkipped(slice.dataset.skipped)
+        if !evaluation.skipped.isEmpty || !slice.dataset.skipped.isEmpty { throw ExitCode(2) }
+    }
+
+    /// What was never trained on, as far as the data tell.
+    private func part(of parts: DatasetParts) throws -> DatasetSlice {
+        if heldOut { return try split.slices(parts).validation ?? parts.training.all }
+        guard let part = parts.test ?? parts.validation else { return parts.training.all }
+        Terminal.note("the part for \(parts.test == nil ? "validation" : "test") is used, \(part.count) pictures")
+        return part.all
     }
 }
 
@@ -110,7 +128,7 @@ extension Evaluation {
         return text
     }
 
-    func json(model: String, topK: Int) -> JSONValue {
+    func json(model: String, topK: Int, skipped: JSONValue) -> JSONValue {
         func optional(_ value: Double?) -> JSONValue { value.map(JSONValue.number) ?? .null }
         let classes = labels.enumerated().map { index, counts in
             JSONValue(
@@ -118,7 +136,8 @@ extension Evaluation {
                 ("recall", .number(counts.recall)), ("f1", .number(counts.f1)), ("samples", .integer(counts.support)),
                 ("threshold", optional(thresholds?.values[index])))
         }
-        let rows = confusion.map { matrix in
+        // Beyond that the matrix has more zeros than anybody reads.
+        let rows = confusion.flatMap { $0.classCount <= 1000 ? $0 : nil }.map { matrix in
             (0..<matrix.classCount).map { actual in
                 JSONValue.array((0..<matrix.classCount).map { .integer(matrix[actual, $0]) })
             }
@@ -126,7 +145,6 @@ extension Evaluation {
         return JSONValue(
             ("model", .string(model)), ("loss", .number(scores.loss)), ("top1", optional(scores.top1)),
             ("top\(topK)", optional(scores.topK)), ("macro_f1", .number(macroF1)), ("classes", .array(classes)),
-            ("confusion", rows.map(JSONValue.array) ?? .null),
-            ("skipped", .array(skipped.map { .string($0.reason) })))
+            ("confusion", rows.map(JSONValue.array) ?? .null), ("skipped", skipped))
     }
 }

@@ -124,10 +124,7 @@ struct InspectCommand: ParsableCommand {
         }
     }
 
-    private var bytes: Int {
-        var about = stat()
-        return stat(file, &about) == 0 ? Int(about.st_size) : 0
-    }
+    private var bytes: Int { file.fileStatus.map { Int($0.st_size) } ?? 0 }
 
     private func text(_ opened: WeightFile, _ match: Match) {
         let values = opened.entries.reduce(0) { $0 + $1.count }

@@ -27,7 +27,7 @@ struct LearningRateCommand: ParsableCommand {
     var out = "lr-find.svg"
     @Flag(help: "Every rate with its loss, too.")
     var table = false
-    @Flag(help: "One JSON object: suggestion, rates, losses, smoothed.")
+    @Flag(help: "One JSON object: suggestion, rates, losses, smoothed, skipped.")
     var json = false
 
     func validate() throws {
@@ -39,7 +39,8 @@ struct LearningRateCommand: ParsableCommand {
 
     func run() throws {
         let setup = try TrainingSetup(inputs)
-        for note in setup.notes { Terminal.note(note) }
+        for note in setup.notes + setup.data.training.dataset.notes { Terminal.note(note) }
+        reportSkipped(setup.skipped)
         Interruption.watch()
         var progress = Progress(total: updates, unit: "updates")
         let found = try LearningRateFinder.run(
@@ -59,17 +60,24 @@ struct LearningRateCommand: ParsableCommand {
             Output.json(
                 JSONValue(
                     ("suggestion", found.suggestion.map(JSONValue.number) ?? .null), ("rates", list(\.learningRate)),
-                    ("losses", list(\.loss)), ("smoothed", list(\.smoothed))
+                    ("losses", list(\.loss)), ("smoothed", list(\.smoothed)),
+                    ("skipped", skippedJSON(found.skipped, of: [setup.data.training.dataset], and: setup.skipped))
                 ))
-            return
+        } else if table {
+            Output.text(found.table)
         }
-        if table { Output.text(found.table) }
         Terminal.note("\(found.points.count) updates; \(out) shows the loss over the rate")
         guard let suggestion = found.suggestion else {
             throw ToolError(
                 "the loss never fell between \(rateText(from)) and \(rateText(to)); try other rates or a larger --batch"
             )
         }
-        Output.text("suggested learning rate: \(rateText(suggestion)), where the loss falls fastest")
+        if !json { Output.text("suggested learning rate: \(rateText(suggestion)), where the loss falls fastest") }
+        try end(found, setup)
+    }
+
+    private func end(_ found: LearningRateFinder, _ setup: TrainingSetup) throws {
+        reportSkipped(found.skipped)
+        if !found.skipped.isEmpty || !setup.skipped.isEmpty { throw ExitCode(2) }
     }
 }

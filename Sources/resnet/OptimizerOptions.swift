@@ -168,6 +168,9 @@ struct OptimizerOptions: ParsableArguments {
                 throw ToolError(
                     "--class-weights: expected \(count) numbers, as there are classes, found \(values.count)")
             }
+            guard values.contains(where: { $0 > 0 }) else {
+                throw ToolError("--class-weights: expected a weight above 0, found only zeros: nothing would train")
+            }
             weights = values
         }
         guard training.dataset.isMultiLabel else {

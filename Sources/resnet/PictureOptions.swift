@@ -15,29 +15,83 @@ struct PictureOptions: ParsableArguments {
             valueName: "name"))
     var transform: String?
 
-    /// All files, folders opened.
-    func paths() throws -> [String] {
-        var paths: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Size of the pictures that the network sees, 288 or HEIGHTxWIDTH; other sizes of the transform are scaled along.",
+            valueName: "size"))
+    var size: PictureSize?
+
+    /// All pictures, folders opened, and what in them cannot be read.
+    func find() throws -> FoundPictures {
+        var found = FoundPictures()
         for image in images {
-            var about = stat()
-            guard stat(image, &about) == 0, about.st_mode & S_IFMT == S_IFDIR else {
-                paths.append(image)
-                continue
-            }
-            let found = try PictureFiles.list(in: image)
-            guard !found.isEmpty else {
-                throw ToolError("\(image): expected a folder with pictures, found none")
-            }
-            paths += found
+            do throws(PictureError) {
+                switch fileKind(image) {
+                case S_IFDIR:
+                    let listing = try PictureFiles.search(image)
+                    if let others = listing.othersInWords {
+                        Terminal.note("\(image): no pictures, passed over: \(others)")
+                    }
+                    found.pictures += listing.pictures.map(PictureInput.file)
+                    found.skipped += listing.unread
+                    if listing.pictures.isEmpty && listing.unread.isEmpty { found.emptyFolders.append(image) }
+                // A picture may come through a pipe: `<(curl ...)`, `/dev/stdin`.
+                case S_IFIFO: found.pictures.append(.bytes(try readPipe(image), name: image))
+                default: found.pictures.append(.file(image))
+                }
+            } catch { found.skipped.append(SkippedFile(path: image, reason: error.fault.description)) }
         }
-        return paths
+        if let folder = found.emptyFolders.first {
+            throw ToolError("\(folder): expected a folder with pictures, found none")
+        }
+        return found
     }
 
     /// The network for these pictures.
     func load(_ weights: WeightOptions, _ options: ClassifierOptions) throws -> Classifier {
         var options = options
+        options.inputSize = size?.size
         options.transform = try transform.map(namedTransform)
         return try weights.load(options)
+    }
+}
+
+/// Pictures that the user named or that were found in folders.
+struct FoundPictures {
+    var pictures: [PictureInput] = []
+    /// Pictures of kinds that are not read, folders that cannot be searched.
+    var skipped: [SkippedFile] = []
+    fileprivate var emptyFolders: [String] = []
+
+    var names: [String] { pictures.map(\.name) }
+    var count: Int { pictures.count + skipped.count }
+}
+
+/// `S_IFREG` and so on; nil where there is nothing.
+func fileKind(_ path: String) -> mode_t? {
+    path.fileStatus.map { $0.st_mode & S_IFMT }
+}
+
+/// The file of a picture that comes through a pipe.
+private func readPipe(_ path: String) throws(PictureError) -> [UInt8] {
+    let descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC) }
+    func failed() -> PictureError {
+        PictureError(path: path, fault: .unreadable(String(cString: strerror(errno))))
+    }
+    guard descriptor >= 0 else { throw failed() }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = read(descriptor, &chunk, chunk.count)
+        if count < 0 && errno == EINTR { continue }
+        if count < 0 { throw failed() }
+        if count == 0 { return bytes }
+        bytes += chunk[..<count]
+        guard bytes.count <= Picture.fileLimit else {
+            throw PictureError(
+                path: path, fault: .tooLarge("more than \(Picture.fileLimit) bytes came through the pipe"))
+        }
     }
 }
 
@@ -58,13 +112,23 @@ struct PictureRunner {
 
     init(_ classifier: Classifier) { self.classifier = classifier }
 
-    /// Calls `body` with the paths and the prediction of every batch, in order.
-    mutating func run(_ paths: [String], _ body: ([String], Prediction, inout Progress) throws -> Void) throws {
+    /// Calls `body` with the paths and the prediction of every batch, in order, and `skip` with what has none.
+    mutating func run(
+        _ found: FoundPictures, skip: (SkippedFile) -> Void = { _ in },
+        _ body: ([String], Prediction, inout Progress) throws -> Void
+    ) throws {
+        let paths = found.names
         var progress = Progress(total: paths.count, unit: "pictures")
         var failures = 0
         var isAnnounced = false
+        func failed(_ file: SkippedFile) {
+            failures += 1
+            Terminal.error("\(file.path): \(file.reason)")
+            skip(file)
+        }
+        for file in found.skipped { failed(file) }
         try classifier.run(
-            paths.map(PictureInput.file), batch: min(classifier.options.batch, paths.count)
+            found.pictures, batch: max(min(classifier.options.batch, paths.count), 1)
         ) { event in
             switch event {
             case .planned(let plan):
@@ -74,9 +138,8 @@ struct PictureRunner {
                 progress.hide()
                 Terminal.warning("\(paths[picture]): \(text)")
             case .failed(_, let error):
-                failures += 1
                 progress.hide()
-                Terminal.error("\(error)")
+                failed(SkippedFile(path: error.path, reason: error.fault.description))
                 progress.advance()
             case .answered(let pictures, let prediction):
                 try body(pictures.map { paths[$0] }, prediction, &progress)
@@ -86,12 +149,14 @@ struct PictureRunner {
         progress.hide()
         self.failures = failures
         if failures > 0 {
-            Terminal.note("\(failures) of \(paths.count) pictures could not be read")
+            Terminal.note("\(failures) of \(found.count) pictures could not be read")
         }
     }
 
     /// 2 where some pictures failed, 1 where all did.
-    func finish(of count: Int) throws {
+    /// - Parameter others: failures that the caller has seen.
+    func finish(of count: Int, others: Int = 0) throws {
+        let failures = failures + others
         if failures > 0 { throw ExitCode(failures == count ? 1 : 2) }
     }
 }

@@ -27,8 +27,16 @@ struct PredictCommand: ParsableCommand {
         let classifier = try weights.load(compute.options(batch: batch.batch))
         try classifier.requireHead()
         let prediction = try runArray(input, through: classifier) { $0.logits }
+        warnOfNoNumbers(prediction.values, of: classifier, in: output)
         try WeightWriter.writeArray(prediction, to: output)
     }
+}
+
+/// Outputs that are no numbers are written as they are, and said.
+func warnOfNoNumbers(_ values: [Float], of classifier: Classifier, in path: String) {
+    let count = values.count { !$0.isFinite }
+    guard count > 0 else { return }
+    Terminal.warning("\(path): \(count) of \(values.count) values are no finite numbers: \(classifier.faultOfOutputs)")
 }
 
 /// All pictures of an array file through the network, batch by batch; `result` says what to keep.

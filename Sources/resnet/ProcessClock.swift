@@ -42,9 +42,9 @@ enum ProcessClock {
     }
 }
 
-/// The text of a file that need not have a size (/proc); nil where it cannot be read or is no UTF-8.
+/// The text of a file that need not have a size (/proc); nil where it cannot be read or is no text.
 func readText(_ path: String, limit: Int = 64 << 20) -> String? {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    let descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
     var bytes: [UInt8] = []
@@ -54,7 +54,7 @@ func readText(_ path: String, limit: Int = 64 << 20) -> String? {
         if got > 0 {
             bytes += chunk[..<got]
         } else if got == 0 {
-            return String(validating: bytes, as: UTF8.self)
+            return String(textFile: bytes)
         } else if errno != EINTR {
             return nil
         }

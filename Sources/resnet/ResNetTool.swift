@@ -37,13 +37,21 @@ struct ResNetTool: ParsableCommand {
         _ = ProcessClock.mainStarted
         // A file that may not grow any more is an error of its write, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
+        Terminal.openMissingDescriptors()
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(arguments())
             try command.run()
         } catch {
             finish(with: error)
         }
         Glibc.exit(flushed(.success).rawValue)
+    }
+
+    /// File names among them need not be UTF-8.
+    private static func arguments() -> [String] {
+        (1..<max(Int(CommandLine.argc), 1)).compactMap { index in
+            CommandLine.unsafeArgv[index].map { String(fileName: $0) }
+        }
     }
 
     /// Results that could not be written are a failure, whatever the command thought.

@@ -6,6 +6,14 @@ import ResNetSwift
 enum Terminal {
     static let errorIsTerminal = isatty(STDERR_FILENO) == 1
 
+    /// Where standard input, output or error is closed, the next file to be opened would get its number, and what is meant for
+    /// people would be written into it. What stands there instead refuses to be written, which is then reported.
+    static func openMissingDescriptors() {
+        for descriptor in 0...2 as ClosedRange<Int32> where fcntl(descriptor, F_GETFD) < 0 {
+            _ = open("/dev/null", O_RDONLY)
+        }
+    }
+
     /// To standard error as it is, unbuffered.
     static func write(_ text: String) {
         var bytes = Array(text.utf8)[...]

@@ -77,9 +77,9 @@ struct TrainCommand: ParsableCommand {
                 setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)
         }
         // The files are those of rank 0, which may be on another machine.
-        let resumes = try processes.ask(resume && access("\(out)/last.safetensors", F_OK) == 0)
+        let resumes = try processes.ask(resume && "\(out)/last.safetensors".namesSomething)
         for file in ["last", "best"]
-        where processes.isFirst && !overwrite && !resumes && access("\(out)/\(file).safetensors", F_OK) == 0 {
+        where processes.isFirst && !overwrite && !resumes && "\(out)/\(file).safetensors".namesSomething {
             let way = file == "last" ? "--resume continues it, " : ""
             throw ToolError(
                 "\(out): expected a folder without a run in it, found \(file).safetensors; \(way)--overwrite replaces it, "
@@ -87,7 +87,11 @@ struct TrainCommand: ParsableCommand {
         }
 
         let console = TrainingConsole(topK: schedule.top)
-        if processes.isFirst { for note in setup.notes + distribution.notes(setup, processes) { Terminal.note(note) } }
+        if processes.isFirst {
+            for note in setup.notes + distribution.notes(setup, processes) { Terminal.note(note) }
+            reportSkipped(setup.skipped)
+            warnOfDuplicates(setup.data.training, setup.data.validation)
+        }
         Interruption.watch()
         let trainer = try Trainer(
             backend: setup.backend, data: setup.data, settings: settings, metadata: setup.model.metadata,
@@ -114,7 +118,7 @@ struct TrainCommand: ParsableCommand {
             Terminal.warning("\(count) \(count == 1 ? "picture" : "pictures") could not be read and left out")
         }
         try evaluate(outcome, setup)
-        if !outcome.skipped.isEmpty { throw ExitCode(2) }
+        if !outcome.skipped.isEmpty || !setup.skipped.isEmpty { throw ExitCode(2) }
     }
 
     /// The scores of the best weights, to standard output and into the folder.
@@ -138,7 +142,10 @@ struct TrainCommand: ParsableCommand {
             try model.save(to: path)
         }
         let report = evaluation.report(topK: schedule.top)
-        let object = evaluation.json(model: setup.name, topK: schedule.top)
+        let datasets = [setup.data.training, setup.data.validation].compactMap { $0?.dataset }
+        let object = evaluation.json(
+            model: setup.name, topK: schedule.top,
+            skipped: skippedJSON(outcome.skipped, of: datasets, and: setup.skipped))
         try writeText(report + "\n", to: "\(out)/evaluation.txt")
         try writeText(object.text + "\n", to: "\(out)/evaluation.json")
         Terminal.note(

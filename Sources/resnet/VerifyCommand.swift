@@ -8,8 +8,9 @@ struct VerifyCommand: ParsableCommand {
         commandName: "verify",
         abstract: "Decodes every picture of a folder and lists those that cannot be read.",
         discussion: """
-            Training skips broken pictures and counts them; this command finds them beforehand. Damaged pictures decode, but \
-            not cleanly. No file is changed. The exit code is 2 if any picture is broken.
+            Training skips broken pictures, and those of kinds that are not read, and counts them; this command finds them \
+            beforehand. Damaged pictures decode, but not cleanly. No file is changed. The exit code is 2 if any picture is \
+            broken.
 
             EXAMPLES
               resnet verify photos
@@ -37,9 +38,8 @@ struct VerifyCommand: ParsableCommand {
             progress.advance(by: done - progress.done)
         }
         progress.hide()
-        guard check.count > 0 else {
-            throw ToolError("\(folder): expected a folder with pictures, found none")
-        }
+        if let others = check.others { Terminal.note("\(folder): no pictures, passed over: \(others)") }
+        guard check.count > 0 else { throw ToolError("\(folder): expected a folder with pictures, found none") }
         for (state, findings) in [("broken", check.broken), ("damaged", check.damaged)] {
             for finding in findings {
                 guard json else {
@@ -48,8 +48,8 @@ struct VerifyCommand: ParsableCommand {
                 }
                 Output.json(
                     JSONValue(
-                        ("path", .string(finding.path)), ("state", .string(state)), ("reason", .string(finding.reason)))
-                )
+                        ("path", .string(finding.path.withoutRawBytes)), ("state", .string(state)),
+                        ("reason", .string(finding.reason))))
             }
         }
         if json {

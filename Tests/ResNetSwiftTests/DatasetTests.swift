@@ -64,6 +64,7 @@ final class DatasetTests: XCTestCase {
             assertFails("no folders", try Dataset.imageFolder(root))
             assertFails("No such file", try Dataset.imageFolder("\(root)/nowhere"))
             try write("", to: "\(root)/cat/readme.txt")
+            try write("", to: "\(root)/dog/1.jpg")
             assertFails("\(root)/cat: expected pictures", try Dataset.imageFolder(root))
         }
     }
@@ -201,10 +202,15 @@ final class DatasetTests: XCTestCase {
         XCTAssertEqual(dataset.labels, .multiLabel([[0, 2], [], [1]]))
     }
 
+    func testBytesWithTheirChannelsFirstFromNumPy() throws {
+        let dataset = try Dataset.arrays(npz: fixture("channels_first.npz")).training
+        guard case .pictures(let images) = dataset.source else { return XCTFail("no pictures") }
+        XCTAssertEqual([images.count, images.height, images.width, images.channels], [2, 32, 32, 3])
+    }
+
     func testArrayFaults() throws {
         assertFails("expected arrays `images` and `labels`", try Dataset.arrays(npz: fixture("other_names.npz")))
         assertFails("labels for 5 pictures", try Dataset.arrays(npz: fixture("too_few_labels.npz")))
-        assertFails("channels last", try Dataset.arrays(npz: fixture("channels_first.npz")))
         assertFails("finite values", try Dataset.arrays(npz: fixture("nan.npz")))
         assertFails(
             "class numbers below 2", try Dataset.arrays(npz: fixture("bytes_gray.npz"), classNames: ["a", "b"]))

@@ -201,4 +201,20 @@ final class ImageTransformTests: XCTestCase {
             XCTAssertThrowsError(try ImageTransform(json: text), text)
         }
     }
+
+    func testAnotherSizeInProportion() {
+        XCTAssertEqual(
+            ImageTransform.imageNetV1().yielding(Size2(288, 288)).steps.prefix(2),
+            [.resizeShorterSide(329), .centerCrop(Size2(288, 288))])
+        XCTAssertEqual(ImageTransform.cifar().yielding(Size2(40, 64)).steps.first, .resize(Size2(40, 64)))
+        let free = ImageTransform(steps: [.resizeShorterSide(100), .toFloat])
+        XCTAssertNil(free.fixedOutputSize)
+        XCTAssertEqual(free.yielding(Size2(50, 60)).fixedOutputSize, Size2(50, 60))
+        // Every size of pictures is large enough for the crop.
+        for side in [7, 96, 225, 512] {
+            let steps = ImageTransform.imageNetV1().yielding(Size2(side, side / 2 + 1)).steps
+            guard case .resizeShorterSide(let length, _) = steps[0] else { return XCTFail("\(steps)") }
+            XCTAssertGreaterThanOrEqual(length, side)
+        }
+    }
 }

@@ -35,7 +35,8 @@ final class TrainingScoresTests: XCTestCase {
             let logits = Array(pinned.logits[row * 5..<row * 5 + 5])
             matrix.add(actual: actual, predicted: logits.withUnsafeBufferPointer(indexOfLargest))
         }
-        XCTAssertEqual(matrix.counts, pinned.confusion)
+        XCTAssertEqual((0..<25).map { matrix[$0 / 5, $0 % 5] }, pinned.confusion)
+        XCTAssertEqual(matrix.total, 120)
         XCTAssertEqual(matrix.accuracy, pinned.accuracy, accuracy: 1e-12)
         let counts = (0..<5).map { matrix.counts(of: $0) }
         assertEqual(counts.map(\.precision), pinned.precision)
@@ -144,6 +145,32 @@ final class TrainingScoresTests: XCTestCase {
             cat       0.9057  0.9600  0.9320       50
             dog       0.9574  0.9000  0.9278       50
             """)
+    }
+
+    func testClassesThatNeverOccurAsScikitLearn() {
+        // f1_score([0, 0, 1, 1], [0, 0, 1, 1], average="macro") is 1: labels are those that occur. With a prediction of
+        // class 2 it is (1 + 2/3 + 0) / 3.
+        func macroF1(_ pairs: [(Int, Int)], isMultiLabel: Bool = false) -> Double {
+            var matrix = ConfusionMatrix(classNames: ["a", "b", "c"])
+            for (actual, predicted) in pairs { matrix.add(actual: actual, predicted: predicted) }
+            return Evaluation(
+                classNames: matrix.classNames, isMultiLabel: isMultiLabel, scores: Scores(loss: 0), confusion: matrix,
+                labels: (0..<3).map { matrix.counts(of: $0) }, thresholds: nil, skipped: []
+            ).macroF1
+        }
+        XCTAssertEqual(macroF1([(0, 0), (0, 0), (1, 1), (1, 1)]), 1)
+        XCTAssertEqual(macroF1([(0, 0), (0, 0), (1, 1), (1, 2)]), (1 + 2.0 / 3 + 0) / 3, accuracy: 1e-12)
+        XCTAssertEqual(macroF1([]), 0)
+        // Columns of several labels count all, occurring or not.
+        XCTAssertEqual(macroF1([(0, 0), (1, 1)], isMultiLabel: true), 2.0 / 3, accuracy: 1e-12)
+    }
+
+    func testAMatrixOfManyClassesTakesNoSquare() {
+        var matrix = ConfusionMatrix(classNames: (0..<65_536).map(String.init))
+        matrix.add(actual: 65_535, predicted: 1)
+        XCTAssertEqual(matrix[65_535, 1], 1)
+        XCTAssertEqual(matrix.counts(of: 1).falsePositives, 1)
+        XCTAssertEqual(matrix.confusions().count, 1)
     }
 
     func testDurations() {

@@ -21,6 +21,15 @@ final class WeightFileMutationTests: XCTestCase {
     /// Zip archives hide most damage behind checksums: their pickles are damaged inside.
     func testDamagedPicklesNeverTrap() throws { try mutatePickle(of: "tiny_wrapped.pth", rounds: rounds) }
 
+    func testDamagedFilesOfTrainingScriptsNeverTrap() throws {
+        for name in ["wild_protocol2.pth", "wild_protocol5.pth", "wild_tar.pth", "wild_bare1.pkl", "wild_arrays2.pth"] {
+            try mutate(try WeightFixtures.bytes(name), name, rounds: 300)
+        }
+        for name in ["wild_protocol2.pth", "wild_protocol5.pth", "wild_arrays2.pth"] {
+            try mutatePickle(of: name, rounds: 300)
+        }
+    }
+
     func mutatePickle(of name: String, rounds: Int) throws {
         let bytes = try WeightFixtures.bytes(name)
         let archive = try bytes.withUnsafeBytes { try ZipArchive($0) }

@@ -1,5 +1,6 @@
 // Comma-separated values as RFC 4180 has them: fields with commas, quotes or line ends stand in quotes, a quote in quotes is
-// doubled. Line ends are LF or CRLF, a byte order mark is passed over.
+// doubled. Line ends are LF or CRLF, a byte order mark is passed over. A header without commas may have tabs or semicolons
+// instead, as spreadsheets write them where the comma is for decimals.
 
 package struct CSVTable: Sendable, Hashable {
     struct Row: Sendable, Hashable {
@@ -26,8 +27,9 @@ package struct CSVTable: Sendable, Hashable {
 
     /// Rows of one empty field, empty lines, are left out.
     private static func parse(_ text: [UInt8], _ path: String) throws(DatasetError) -> [Row] {
-        let (comma, quote, newline, carriage) =
-            (UInt8(ascii: ","), UInt8(ascii: "\""), UInt8(ascii: "\n"), UInt8(ascii: "\r"))
+        let (quote, newline, carriage) = (UInt8(ascii: "\""), UInt8(ascii: "\n"), UInt8(ascii: "\r"))
+        let header = text.prefix { $0 != newline }
+        let comma = ",\t;".utf8.first { header.contains($0) } ?? UInt8(ascii: ",")
         var rows: [Row] = []
         var fields: [String] = []
         var field: [UInt8] = []

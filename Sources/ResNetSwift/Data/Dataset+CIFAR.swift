@@ -22,7 +22,7 @@ extension Dataset {
     /// - Parameter folder: `cifar-10-batches-bin`, `cifar-10-batches-py`, or what holds one of them.
     /// - Returns: the training pictures of all batches that are there, and those of `test_batch` if that is.
     /// - Throws: `DatasetError` for what is no such file.
-    public static func cifar10(_ folder: String) throws(DatasetError) -> Arrays {
+    public static func cifar10(_ folder: String) throws(DatasetError) -> DatasetParts {
         guard let (found, ending) = cifarFolder(folder) else {
             throw .layout(
                 path: folder, expected: "data_batch_1.bin or data_batch_1 and so on", found: "neither of them")
@@ -31,18 +31,18 @@ extension Dataset {
         var training = CIFARPictures()
         for batch in 1...5 {
             let path = "\(found)/data_batch_\(batch)\(ending)"
-            if access(path, F_OK) != 0 { notes.append("\(path) is missing") } else { try training.read(path) }
+            if !path.namesSomething { notes.append("\(path) is missing") } else { try training.read(path) }
         }
         var test = CIFARPictures()
         let path = "\(found)/test_batch\(ending)"
-        if access(path, F_OK) == 0 { try test.read(path) } else { notes.append("\(path) is missing") }
-        return Arrays(
+        if path.namesSomething { try test.read(path) } else { notes.append("\(path) is missing") }
+        return DatasetParts(
             training: training.dataset(notes: notes), validation: test.labels.isEmpty ? nil : test.dataset(notes: []))
     }
 
     private static func cifarFolder(_ root: String) -> (folder: String, ending: String)? {
         for folder in [root, "\(root)/cifar-10-batches-bin", "\(root)/cifar-10-batches-py"] {
-            for ending in [".bin", ""] where access("\(folder)/data_batch_1\(ending)", F_OK) == 0 {
+            for ending in [".bin", ""] where "\(folder)/data_batch_1\(ending)".namesSomething {
                 return (folder, ending)
             }
         }

@@ -4,17 +4,18 @@
 //     a/1.jpg,cat           1.png,16 0               00070df0-bbc3,16 0
 //     b/2.jpg,dog           2.png,                   000a6c98-bb9b,7 1 2 0
 //
-// Paths count from the folder of the table unless a root is given.
+// Paths count from the folder of the table unless a root is given. LabelTable.swift says which columns are taken.
 
 import ResNetSupport
 
 extension Dataset {
     /// How the label column is read.
     public enum LabelColumn: Sendable, Hashable {
-        /// One class a picture, by name or number. Classes are the distinct values, numbers in their order, names sorted.
+        /// One class a picture, by name or number. Classes are the distinct values, numbers in their order, names sorted. Or
+        /// columns of zeros and a one, whose titles are the classes.
         case classes
         /// Label numbers with spaces between; an empty field means none. `count` is the number of labels, nil means the
-        /// largest number and one.
+        /// largest number and one. Or columns of zeros and ones, whose titles are the labels.
         case multiLabel(count: Int? = nil)
     }
 
@@ -29,16 +30,60 @@ extension Dataset {
     public static func csv(
         _ path: String, labels kind: LabelColumn, root: String? = nil, classNames: [String]? = nil
     ) throws(DatasetError) -> Dataset {
-        let table = try LabelTable(
-            path, pathNames: ["path", "image", "file", "filename", "image_path", "id"],
-            labelNames: ["label", "labels", "class", "target", "targets"])
-        for (line, file, _) in table.rows.prefix(1) where !PictureFiles.hasPictureName(file) {
-            throw .line(path: path, line: line, expected: "the path of a picture file", found: "'\(file)'")
+        try read(try LabelTable(path), kind, root, classNames)
+    }
+
+    /// The same in parts, where a column `split` (or `subset`, `set`, `partition`) says train, val or test of every row.
+    /// - Throws: `DatasetError`, also for a row of another part.
+    public static func csvParts(
+        _ path: String, labels kind: LabelColumn, root: String? = nil, classNames: [String]? = nil
+    ) throws(DatasetError) -> DatasetParts {
+        let table = try LabelTable(path)
+        let all = try read(table, kind, root, classNames)
+        guard table.hasParts else { return DatasetParts(training: all) }
+        var samples: [DatasetPart: [Int]] = [:]
+        for (sample, row) in table.rows.enumerated() {
+            guard let part = DatasetPart.named(row.part)?.part else {
+                throw .line(
+                    path: path, line: row.line, expected: "train, val or test in the column that splits the table",
+                    found: "'\(row.part)'")
+            }
+            samples[part, default: []].append(sample)
         }
-        let folder = root ?? path.parentFolder
-        let files = table.rows.map { $0.file.hasPrefix("/") ? $0.file : "\(folder)/\($0.file)" }
+        guard let training = samples[.training] else {
+            throw .line(path: path, line: 2, expected: "rows for training", found: "none")
+        }
+        let validation = samples[.validation] ?? samples[.test]
+        return DatasetParts(
+            training: all.keeping(training), validation: validation.map(all.keeping),
+            test: samples[.validation] == nil ? nil : samples[.test].map(all.keeping))
+    }
+
+    private static func read(
+        _ table: LabelTable, _ kind: LabelColumn, _ root: String?, _ classNames: [String]?
+    ) throws(DatasetError) -> Dataset {
+        let folder = root ?? table.path.parentFolder
+        let ending = try ending(of: table, in: folder)
+        let files = table.rows.map { row in
+            (row.file.hasPrefix("/") ? row.file : "\(folder)/\(row.file)") + ending
+        }
         let (names, labels) = try table.labels(kind, classNames)
-        return Dataset(classNames: names, labels: labels, source: .files(files))
+        return Dataset(classNames: names, labels: labels, source: .files(files), notes: table.notes)
+    }
+
+    /// What the names in a table lack, as Kaggle's often do: `.jpg` where `0001.jpg` is there and `0001` is not.
+    private static func ending(of table: LabelTable, in folder: String) throws(DatasetError) -> String {
+        let first = table.rows[0]
+        guard !PictureFiles.hasPictureName(first.file) else { return "" }
+        let path = first.file.hasPrefix("/") ? first.file : "\(folder)/\(first.file)"
+        if PictureFiles.isFile(path) { return "" }
+        for ending in PictureFormat.extensions.sorted() {
+            for spelled in [".\(ending)", ".\(ending.uppercased())"] where PictureFiles.isFile(path + spelled) {
+                return spelled
+            }
+        }
+        throw .line(
+            path: table.path, line: first.line, expected: "the path of a picture file", found: "'\(first.file)'")
     }
 
     /// Kaggle's Human Protein Atlas: `train.csv` with `Id,Target`, and for each sample the gray pictures `<Id>_red.png`,
@@ -59,91 +104,7 @@ extension Dataset {
         let stains = ["red", "green", "blue", "yellow"].prefix(channels)
         let stacks = table.rows.map { row in stains.map { "\(folder)/\(row.file)_\($0).png" } }
         let (names, labels) = try table.labels(.multiLabel(count: labelCount), classNames)
-        return Dataset(classNames: names, labels: labels, source: .stacks(stacks))
-    }
-}
-
-/// Two columns of a table.
-private struct LabelTable {
-    let path: String
-    let rows: [(line: Int, file: String, label: String)]
-
-    /// The columns are those of the first known name, else the first and the second.
-    init(_ path: String, pathNames: [String], labelNames: [String]) throws(DatasetError) {
-        self.path = path
-        let text: [UInt8]
-        do {
-            let file = try MappedFile(path: path)
-            text = withExtendedLifetime(file) { Array(file.bytes) }
-        } catch {
-            throw .cannotRead(path: path, reason: "\(error)")
-        }
-        let table = try CSVTable(text: text, path: path)
-        let header = table.header.map { $0.lowercased() }
-        guard header.count >= 2 else {
-            throw .line(path: path, line: 1, expected: "a column of paths and one of labels", found: "\(table.header)")
-        }
-        if let file = table.header.first(where: PictureFiles.hasPictureName) {
-            throw .line(path: path, line: 1, expected: "a header such as path,label", found: "'\(file)'")
-        }
-        let fileColumn = pathNames.lazy.compactMap { header.firstIndex(of: $0) }.first ?? 0
-        let labelColumn =
-            labelNames.lazy.compactMap { header.firstIndex(of: $0) }.first ?? (fileColumn == 0 ? 1 : 0)
-        rows = table.rows.map { ($0.line, $0.fields[fileColumn].trimmed, $0.fields[labelColumn].trimmed) }
-        guard !rows.isEmpty else { throw .line(path: path, line: 2, expected: "a picture", found: "the end") }
-        for row in rows where row.file.isEmpty {
-            throw .line(path: path, line: row.line, expected: "a path", found: "an empty field")
-        }
-    }
-
-    func labels(
-        _ kind: Dataset.LabelColumn, _ classNames: [String]?
-    ) throws(DatasetError) -> (names: [String], labels: DatasetLabels) {
-        switch kind {
-        case .classes: return try classes(classNames)
-        case .multiLabel(let count): return try multiLabel(count ?? classNames?.count, classNames)
-        }
-    }
-
-    private func classes(_ known: [String]?) throws(DatasetError) -> ([String], DatasetLabels) {
-        let found = Set(rows.map(\.label))
-        let numbers = found.compactMap { Int($0) }
-        let sorted =
-            numbers.count == found.count
-            ? found.sorted { (Int($0)!, $0) < (Int($1)!, $1) }
-            : found.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        let names = known ?? sorted
-        let index = Dictionary(names.enumerated().map { ($1, $0) }) { first, _ in first }
-        var labels: [Int] = []
-        for row in rows {
-            guard !row.label.isEmpty, let label = index[row.label] else {
-                throw .line(
-                    path: path, line: row.line,
-                    expected: known.map { "one of the classes \($0.joined(separator: ", "))" } ?? "a class",
-                    found: row.label.isEmpty ? "an empty field" : "'\(row.label)'")
-            }
-            labels.append(label)
-        }
-        return (names, .classes(labels))
-    }
-
-    private func multiLabel(_ count: Int?, _ known: [String]?) throws(DatasetError) -> ([String], DatasetLabels) {
-        var labels: [[Int]] = []
-        for row in rows {
-            var present: Set<Int> = []
-            for part in row.label.split(separator: " ") {
-                guard let label = Int(part), label >= 0, label < count ?? 1_000_000 else {
-                    throw .line(
-                        path: path, line: row.line,
-                        expected: count.map { "label numbers in 0..<\($0)" } ?? "label numbers with spaces between",
-                        found: "'\(part)'")
-                }
-                present.insert(label)
-            }
-            labels.append(present.sorted())
-        }
-        let total = count ?? (labels.compactMap(\.last).max() ?? -1) + 1
-        return (known ?? (0..<total).map(String.init), .multiLabel(labels))
+        return Dataset(classNames: names, labels: labels, source: .stacks(stacks), notes: table.notes)
     }
 }
 

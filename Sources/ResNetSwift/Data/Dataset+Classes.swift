@@ -19,7 +19,20 @@ extension Dataset {
         let samples = labels.indices.filter { numbers[labels[$0]] != nil }
         return Dataset(
             classNames: names, labels: .classes(samples.map { numbers[labels[$0]]! }), source: source.keeping(samples),
-            notes: notes)
+            notes: notes, skipped: skipped)
+    }
+}
+
+extension Dataset {
+    /// Some samples, as a data set of their own with the same classes.
+    func keeping(_ samples: [Int]) -> Dataset {
+        let kept: DatasetLabels =
+            switch labels {
+            case .classes(let labels): .classes(samples.map { labels[$0] })
+            case .multiLabel(let labels): .multiLabel(samples.map { labels[$0] })
+            }
+        return Dataset(
+            classNames: classNames, labels: kept, source: source.keeping(samples), notes: notes, skipped: skipped)
     }
 }
 

@@ -76,12 +76,17 @@ public struct Dataset: Sendable {
     public let labels: DatasetLabels
     /// Where the samples are.
     public let source: SampleSource
-    /// What was passed over while the data set was put together; usually empty.
+    /// What was passed over while the data set was put together, and what was assumed; usually empty.
     public let notes: [String]
+    /// Pictures of kinds that are not read, and folders that could not be searched.
+    public let skipped: [SkippedFile]
 
     /// A data set of your own making.
     /// - Precondition: every sample has a label, and every label a class name.
-    public init(classNames: [String], labels: DatasetLabels, source: SampleSource, notes: [String] = []) {
+    public init(
+        classNames: [String], labels: DatasetLabels, source: SampleSource, notes: [String] = [],
+        skipped: [SkippedFile] = []
+    ) {
         precondition(labels.count == source.count, "\(labels.count) labels for \(source.count) samples")
         let largest =
             switch labels {
@@ -93,6 +98,15 @@ public struct Dataset: Sendable {
         self.labels = labels
         self.source = source
         self.notes = notes
+        self.skipped = skipped
+    }
+
+    /// More classes or labels than that are refused: a network for them would not fit into memory, and such a number is
+    /// usually no class.
+    public static let classLimit = 65_536
+
+    func adding(notes more: [String]) -> Dataset {
+        Dataset(classNames: classNames, labels: labels, source: source, notes: more + notes, skipped: skipped)
     }
 
     /// Samples.
@@ -110,7 +124,7 @@ public struct Dataset: Sendable {
         guard case .classes(let labels) = labels, classNames.count == 2 else { return nil }
         return Dataset(
             classNames: [classNames[1]], labels: .multiLabel(labels.map { $0 == 1 ? [0] : [] }), source: source,
-            notes: notes)
+            notes: notes, skipped: skipped)
     }
 
     /// A file's path, or the place in an array.

@@ -2,6 +2,7 @@
 
 import CImageCodecs
 import Glibc
+import ResNetSupport
 
 extension Picture {
     /// The most pixels that are decoded: a file of a few bytes may claim any size.
@@ -84,7 +85,7 @@ extension Picture {
             return PictureError(path: path, fault: .unreadable(String(cString: strerror(code))))
         }
         // Without O_NONBLOCK, opening a pipe waits for a writer.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         if descriptor < 0 { throw failed() }
         defer { close(descriptor) }
         var about = stat()

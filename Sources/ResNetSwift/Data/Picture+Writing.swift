@@ -2,6 +2,7 @@
 
 import CImageCodecs
 import Glibc
+import ResNetSupport
 
 extension Picture {
     /// The picture as PNG bytes, lossless.
@@ -32,7 +33,7 @@ extension Picture {
             PictureError(path: path, fault: .unwritable(String(cString: strerror(errno))))
         }
         let draft = "\(path).\(getpid()).part"
-        let descriptor = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        let descriptor = draft.withFileName { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644) }
         if descriptor < 0 { throw failed() }
         var written = 0
         var failure: PictureError?
@@ -48,9 +49,11 @@ extension Picture {
             }
         }
         if close(descriptor) != 0, failure == nil { failure = failed() }
-        if failure == nil, rename(draft, path) != 0 { failure = failed() }
+        if failure == nil, draft.withFileName({ from in path.withFileName { rename(from, $0) } }) != 0 {
+            failure = failed()
+        }
         if let failure {
-            unlink(draft)
+            _ = draft.withFileName { unlink($0) }
             throw failure
         }
     }

@@ -12,12 +12,15 @@ public struct PictureCheck: Sendable, Hashable {
         public let reason: String
     }
 
-    /// Files looked at.
+    /// Pictures found, of kinds that are read and others.
     public let count: Int
-    /// Cannot be read; a training run would skip them.
+    /// Cannot be read; a training run would skip them. Pictures of kinds that are not read and folders that cannot be
+    /// searched are among them.
     public let broken: [Finding]
     /// Can be read, but the decoder had to get over something.
     public let damaged: [Finding]
+    /// What else is in the folder, in words; nil where there is nothing.
+    public let others: String?
 
     /// Decodes every picture of a folder, to see which cannot be read.
     /// - Parameters:
@@ -29,7 +32,8 @@ public struct PictureCheck: Sendable, Hashable {
     public static func run(
         folder: String, threads: Int = 2, progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }
     ) throws(PictureError) -> PictureCheck {
-        let paths = try PictureFiles.list(in: folder)
+        let listing = try PictureFiles.search(folder)
+        let paths = listing.pictures
         let shared = Findings(paths)
         if let workers = WorkerThreads(count: max(1, min(threads, paths.count)), { shared.work() }) {
             shared.follow(progress)
@@ -38,7 +42,7 @@ public struct PictureCheck: Sendable, Hashable {
             shared.work()
         }
         progress(paths.count, paths.count)
-        return shared.result
+        return shared.result(listing)
     }
 
     /// Unchecked: `lock` guards all that changes.
@@ -85,11 +89,14 @@ public struct PictureCheck: Sendable, Hashable {
             }
         }
 
-        var result: PictureCheck {
+        func result(_ listing: PictureListing) -> PictureCheck {
             func list(_ reasons: [Int: String]) -> [Finding] {
                 reasons.sorted { $0.key < $1.key }.map { Finding(path: paths[$0.key], reason: $0.value) }
             }
-            return PictureCheck(count: paths.count, broken: list(broken), damaged: list(damaged))
+            let unread = listing.unread.map { Finding(path: $0.path, reason: $0.reason) }
+            return PictureCheck(
+                count: paths.count + unread.count, broken: list(broken) + unread, damaged: list(damaged),
+                others: listing.othersInWords)
         }
     }
 }

@@ -13,6 +13,7 @@ import ResNetExecution
 import ResNetGraph
 import ResNetModels
 import ResNetONNX
+import ResNetSupport
 import ResNetTraining
 import ResNetWeights
 import Synchronization
@@ -135,7 +136,8 @@ public final class Classifier: Sendable {
         let usualSize = storedTransform?.fixedOutputSize ?? Self.usualSize(of: name)
         let size = options.inputSize ?? options.transform?.fixedOutputSize ?? usualSize
         inputSize = size
-        transform = options.transform ?? storedTransform ?? Self.usualTransform(to: size)
+        let usual = options.transform ?? storedTransform ?? Self.usualTransform(to: size)
+        transform = usual.fixedOutputSize == size || options.inputSize == nil ? usual : usual.yielding(size)
         classNames = try Self.classNames(of: model, name: name, origin: origin, options)
         thresholds = model.labelThresholds?.values
     }
@@ -242,7 +244,7 @@ public final class Classifier: Sendable {
                 graph: model.graph, packed: path, fingerprint: model.fingerprint, input: picture, batch: key.batch,
                 options: planOptions)
         }
-        if let packed = options.packed, access(packed, F_OK) == 0 { return try mapped(packed) }
+        if let packed = options.packed, packed.namesSomething { return try mapped(packed) }
         // What is packed is not needed twice: the file's pages may go.
         let plan = try InferencePlan(
             model: model, input: picture, batch: key.batch, options: planOptions,

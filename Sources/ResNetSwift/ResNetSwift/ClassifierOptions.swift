@@ -15,7 +15,8 @@ public struct ClassifierOptions: Sendable {
     public var prefix: String?
     /// How a picture becomes input; nil means what the weights say, else what is usual for the network.
     public var transform: ImageTransform?
-    /// Height and width of pictures; nil means what the transform yields, else the network's usual size.
+    /// Height and width of pictures, to which the transform's other sizes are scaled; nil means what the transform yields,
+    /// else the network's usual size.
     public var inputSize: Size2?
     /// In the order of the logits; nil means the names stored with the weights, else ImageNet's where there are 1000 classes.
     public var classNames: [String]?

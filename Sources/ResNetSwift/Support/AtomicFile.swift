@@ -16,12 +16,12 @@ package final class AtomicFile {
         var target = path
         var status = stat()
         var mode: mode_t?
-        if stat(path, &status) == 0 {
+        if path.withFileName({ stat($0, &status) }) == 0 {
             mode = status.st_mode & 0o7777
             // Renaming over a device or a directory would do harm; renaming over a link would cut it.
             guard status.st_mode & S_IFMT == S_IFREG else { throw .cannotWrite("something else than a file is there") }
-            if let real = realpath(path, nil) {
-                target = String(cString: real)
+            if let real = path.withFileName({ realpath($0, nil) }) {
+                target = String(fileName: real)
                 free(real)
             }
         }
@@ -32,7 +32,7 @@ package final class AtomicFile {
         guard !name.isEmpty else { throw .cannotWrite("the path names a folder") }
         var random = SystemRandomNumberGenerator()
         temporary = "\(folder).\(name.prefix(100)).tmp-\(getpid())-\(String(random.next(), radix: 36))"
-        descriptor = Glibc.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        descriptor = temporary.withFileName { Glibc.open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }
         guard descriptor >= 0 else { throw .cannotWrite(errorText(errno)) }
         // What is replaced keeps its permissions: a private file must not become readable.
         if let mode { fchmod(descriptor, mode) }
@@ -40,7 +40,7 @@ package final class AtomicFile {
 
     deinit {
         if descriptor >= 0 { close(descriptor) }
-        if !committed { unlink(temporary) }
+        if !committed { _ = temporary.withFileName { unlink($0) } }
     }
 
     package func write(_ bytes: UnsafeRawBufferPointer) throws(FileFault) {
@@ -68,11 +68,13 @@ package final class AtomicFile {
         let closed = close(descriptor)
         descriptor = -1
         guard closed == 0 else { throw .cannotWrite(errorText(errno)) }
-        guard rename(temporary, target) == 0 else { throw .cannotWrite(errorText(errno)) }
+        let renamed = temporary.withFileName { from in target.withFileName { rename(from, $0) } }
+        guard renamed == 0 else { throw .cannotWrite(errorText(errno)) }
         committed = true
         // The rename itself is durable only once the folder is; some file systems refuse this, which harms nothing.
         let slash = target.utf8.lastIndex(of: UInt8(ascii: "/"))
-        let folder = Glibc.open(slash.map { String(target[...$0]) } ?? ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let parent = slash.map { String(target[...$0]) } ?? "."
+        let folder = parent.withFileName { Glibc.open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         if folder >= 0 {
             fsync(folder)
             close(folder)

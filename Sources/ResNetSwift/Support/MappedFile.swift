@@ -14,7 +14,7 @@ package final class MappedFile: @unchecked Sendable {
     package init(path: String) throws(FileFault) {
         guard !path.utf8.contains(0) else { throw .cannotRead("the path contains a NUL") }
         // O_NONBLOCK: opening a named pipe must fail below, not wait for a writer.
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = path.withFileName { Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else { throw .cannotRead(errorText(errno)) }
         defer { close(descriptor) }
         var status = stat()

@@ -64,7 +64,7 @@ extension Dataset {
     }
 
     private func fileMark(_ path: String) -> String {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard descriptor >= 0 else { return "unreadable" }
         defer { close(descriptor) }
         var about = stat()

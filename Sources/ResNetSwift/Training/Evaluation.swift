@@ -22,8 +22,12 @@ public struct Evaluation: Sendable {
     /// Samples that could not be read; they count nowhere.
     public let skipped: [SkippedSample]
 
-    /// The mean of the classes' F1: each counts alike, however rare.
-    public var macroF1: Double { labels.isEmpty ? 0 : labels.map(\.f1).reduce(0, +) / Double(labels.count) }
+    /// The mean of the classes' F1: each counts alike, however rare. As in scikit-learn a class that no sample has and none
+    /// is taken for does not count; of several labels a sample all count.
+    public var macroF1: Double {
+        let counted = isMultiLabel ? labels : labels.filter { $0.support + $0.falsePositives > 0 }
+        return counted.isEmpty ? 0 : counted.map(\.f1).reduce(0, +) / Double(counted.count)
+    }
 
     /// Runs a network over a data set.
     /// - Parameters:

@@ -30,6 +30,8 @@ public struct LearningRateFinder: Sendable {
     public let points: [Point]
     /// Where the smoothed loss falls fastest; nil where it does not fall.
     public let suggestion: Double?
+    /// Samples that could not be read in the first pass over the data, or when their features were computed.
+    public let skipped: [SkippedSample]
 
     /// Trains with a rate that grows by a factor from update to update, and puts the state back as it was.
     /// - Parameters:
@@ -86,13 +88,14 @@ public struct LearningRateFinder: Sendable {
                 stopRequested: stopRequested)
         }
         try backend.importState(before)
-        return LearningRateFinder(points: try result.get())
+        let found = try result.get()
+        return LearningRateFinder(points: found.points, skipped: found.skipped + (cache?.skipped ?? []))
     }
 
     private static func search(
         _ backend: any TrainingBackend, _ loader: BatchLoader, _ cache: FeatureCache?, _ lowest: Double,
         _ highest: Double, _ updates: Int, _ smoothing: Double, progress: (Int, Int) -> Void, stopRequested: () -> Bool
-    ) throws -> [Point] {
+    ) throws -> (points: [Point], skipped: [SkippedSample]) {
         var points: [Point] = []
         var (average, best) = (0.0, Double.infinity)
         var skipped: [SkippedSample] = []
@@ -118,21 +121,22 @@ public struct LearningRateFinder: Sendable {
                     StepSettings(
                         step: step,
                         learningRates: backend.plan.groups.map { Float(rate * Double($0.learningRateScale)) }))
-                guard result.loss.isFinite else { return points }
+                guard result.loss.isFinite else { return (points, skipped) }
                 average = smoothing * average + (1 - smoothing) * result.loss
                 let smoothed = average / (1 - pow(smoothing, Double(step + 1)))
                 points.append(Point(learningRate: rate, loss: result.loss, smoothed: smoothed))
                 progress(points.count, updates)
                 best = min(best, smoothed)
-                if points.count == updates || smoothed > 4 * best || stopRequested() { return points }
+                if points.count == updates || smoothed > 4 * best || stopRequested() { return (points, skipped) }
             }
-            guard points.count > before else { return points }
+            guard points.count > before else { return (points, skipped) }
             epoch += 1
         }
     }
 
-    init(points: [Point]) {
+    init(points: [Point], skipped: [SkippedSample] = []) {
         self.points = points
+        self.skipped = skipped
         guard let lowest = points.indices.min(by: { points[$0].smoothed < points[$1].smoothed }), lowest > 0 else {
             suggestion = nil
             return

@@ -12,7 +12,7 @@ final class RunLock {
     init(_ folder: String) throws(TrainingError) {
         path = "\(folder)/.lock"
         while true {
-            let opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+            let opened = path.withFileName { open($0, O_RDWR | O_CREAT | O_CLOEXEC, 0o666) }
             guard opened >= 0 else {
                 throw .settings(field: "folder", expected: "\(folder) to be writable", found: errorText(errno))
             }
@@ -24,8 +24,8 @@ final class RunLock {
                     found: "one of process \(owner)")
             }
             // Somebody may have removed the file between the two calls: then this is a lock on nothing.
-            var (held, named) = (stat(), stat())
-            if fstat(opened, &held) == 0, stat(path, &named) == 0, held.st_ino == named.st_ino {
+            var held = stat()
+            if fstat(opened, &held) == 0, let named = path.fileStatus, held.st_ino == named.st_ino {
                 descriptor = opened
                 break
             }
@@ -43,7 +43,7 @@ final class RunLock {
     }
 
     deinit {
-        unlink(path)
+        _ = path.withFileName { unlink($0) }
         close(descriptor)
     }
 }

@@ -32,7 +32,7 @@ extension Trainer {
             return
         }
         if let folder = settings.folder, let lastPath {
-            for path in [lastPath, bestPath ?? lastPath] where access(path, F_OK) == 0 && !settings.replacesEarlierRun {
+            for path in [lastPath, bestPath ?? lastPath] where path.namesSomething && !settings.replacesEarlierRun {
                 throw TrainingError.checkpoint(
                     path: path, expected: "a folder without a run in it, or to resume it or replace it",
                     found: "an earlier run")
@@ -183,17 +183,17 @@ extension Trainer {
 
 /// Removes files that processes which are no more had begun to write (`AtomicFile` names them with the process).
 private func removeDrafts(in folder: String) {
-    guard let handle = opendir(folder) else { return }
+    guard let handle = folder.withFileName({ opendir($0) }) else { return }
     defer { closedir(handle) }
     while let entry = readdir(handle) {
         let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(fileName: $0) }
         }
         let parts = name.split(separator: "-")
         guard name.hasPrefix("."), parts.count >= 3, parts[parts.count - 3].hasSuffix(".tmp"),
             let process = pid_t(parts[parts.count - 2]), process > 0, kill(process, 0) != 0, errno == ESRCH
         else { continue }
-        unlink("\(folder)/\(name)")
+        _ = "\(folder)/\(name)".withFileName { unlink($0) }
     }
 }
 
@@ -202,12 +202,11 @@ func makeFolder(_ path: String) throws(TrainingError) {
     var made = path.hasPrefix("/") ? "/" : ""
     for part in path.split(separator: "/") {
         made += (made.isEmpty || made.hasSuffix("/") ? "" : "/") + part
-        if mkdir(made, 0o777) != 0 && errno != EEXIST {
+        if made.withFileName({ mkdir($0, 0o777) }) != 0 && errno != EEXIST {
             throw .settings(field: "folder", expected: "\(path) to be made", found: errorText(errno))
         }
     }
-    var about = stat()
-    guard stat(path, &about) == 0, about.st_mode & S_IFMT == S_IFDIR else {
+    guard let about = path.fileStatus, about.st_mode & S_IFMT == S_IFDIR else {
         throw .settings(field: "folder", expected: "\(path) to be a folder", found: "a file")
     }
 }

@@ -36,7 +36,8 @@ struct WeightSource {
         let isPublished = Self.names.contains(name) || Self.isFolder(path)
         config =
             isPublished
-            ? try naming(file) { () throws(WeightFault) in try ModelConfig(folder: folder.isEmpty ? "." : folder) } : nil
+            ? try naming(file) { () throws(WeightFault) in try ModelConfig(folder: folder.isEmpty ? "." : folder) }
+            : nil
     }
 
     /// The tensors of all files.
@@ -60,19 +61,20 @@ struct WeightSource {
     }
 
     private static func isFolder(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        path.fileStatus.map { $0.st_mode & S_IFMT == S_IFDIR } ?? false
     }
 
     /// The name of the weights in a folder.
     private static func file(in folder: String) throws(WeightFault) -> String {
-        guard let directory = opendir(folder) else { throw .cannotRead(String(cString: strerror(errno))) }
+        guard let directory = folder.withFileName({ opendir($0) }) else {
+            throw .cannotRead(String(cString: strerror(errno)))
+        }
         defer { closedir(directory) }
         var found: Set<String> = []
         while let entry = readdir(directory) {
             found.insert(
                 withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                    String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                    String(fileName: bytes.prefix { $0 != 0 })
                 })
         }
         if let known = names.first(where: found.contains) { return known }
@@ -101,7 +103,9 @@ struct WeightSource {
             guard let name = member.value.stringValue, !name.isEmpty, !name.contains("/"), name != "..", name != "."
             else { throw .malformed(part: "index", problem: "\(member.key) is in no file of this folder") }
             if !names.contains(name) { names.append(name) }
-            guard names.count <= maximumShards else { throw .exceedsLimit("an index of more than \(maximumShards) files") }
+            guard names.count <= maximumShards else {
+                throw .exceedsLimit("an index of more than \(maximumShards) files")
+            }
         }
         return names.sorted()
     }

@@ -16,6 +16,24 @@ nonisolated(unsafe) private var chosen: @convention(c) (UnsafePointer<UInt8>?, I
 /// A file that holds the input, for readers that take paths. In memory, and the process's own.
 private let scratch = "/dev/shm/resnet_fuzz_\(getpid())"
 
+/// A folder with the weights of a small network, made when its target begins.
+private let folder = "/dev/shm/resnet_fuzz_folder_\(getpid())"
+
+private func makeFolder() {
+    mkdir(folder, 0o755)
+    do {
+        let graph = try CIFARResNetConfig(nBlocks: [1, 1, 1], channels: [4, 8, 16]).graph(classes: 3)
+        try Model.initialized(graph, seed: 1).save(to: "\(folder)/model.safetensors")
+    } catch { fatalError("\(folder): \(error)") }
+}
+
+private func removeFolder() {
+    for name in ["config.json", "preprocessor_config.json", "model.safetensors.index.json", "model.safetensors"] {
+        unlink("\(folder)/\(name)")
+    }
+    rmdir(folder)
+}
+
 private func writeScratch(_ bytes: [UInt8]) {
     guard let file = fopen(scratch, "wb") else { fatalError("\(scratch) cannot be written") }
     fwrite(bytes, 1, bytes.count, file)
@@ -57,11 +75,80 @@ enum Fuzz {
         return 0
     }
 
+    /// A pickle of any protocol in a PyTorch archive, whose sums are right, and by itself.
+    private static let pickle: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        let bytes = array(start, count)
+        let storage = [UInt8](repeating: 0, count: 256)
+        let archive = zipArchive([
+            ("a/data.pkl", bytes[...]), ("a/byteorder", Array("little".utf8)[...]), ("a/data/0", storage[...]),
+            ("a/data/1", storage[..<64]), ("a/version", [0x33]),
+        ])
+        for file in [archive, bytes] {
+            guard let file = try? WeightFile.open(bytes: file, name: "fuzz") else { continue }
+            for entry in file.entries where entry.count <= 1 << 20 { _ = try? file.tensor(entry.key) }
+            if let graph = try? file.graph() { _ = try? file.report(for: graph.graph) }
+        }
+        return 0
+    }
+
+    /// Arrays of a data set in up to six members, which begin with a byte for the name; headers are NumPy's.
+    private static let arrays: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        var rest = array(start, count)[...]
+        let names = [
+            "images", "labels", "x_train", "y_train", "x_val", "y_val", "test_images", "test_labels", "class_names",
+            "z",
+        ]
+        var members: [(name: String, data: ArraySlice<UInt8>)] = []
+        while rest.count > 3, members.count < 6 {
+            let size = min(Int(rest[rest.startIndex + 1]) | Int(rest[rest.startIndex + 2]) << 8, rest.count - 3)
+            let name = names[Int(rest[rest.startIndex]) % names.count]
+            rest = rest.dropFirst(3)
+            members.append(("\(name).npy", rest.prefix(size)))
+            rest = rest.dropFirst(size)
+        }
+        let file = zipArchive(members)
+        if let weights = try? WeightFile.open(bytes: file, name: "fuzz") {
+            for entry in weights.entries where entry.count <= 1 << 20 { _ = try? weights.tensor(entry.key) }
+        }
+        writeScratch(file)
+        _ = try? Dataset.arrays(npz: scratch)
+        _ = try? Dataset.arrays(npz: scratch, classNames: ["cat", "dog", "owl"], multiLabel: true)
+        return 0
+    }
+
+    /// config.json and preprocessor_config.json, a NUL between, in a folder with weights.
+    private static let config: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        let files = parts(array(start, count), mark: 0, atMost: 3)
+        for (name, bytes) in zip(["config.json", "preprocessor_config.json", "model.safetensors.index.json"], files) {
+            guard let file = fopen("\(folder)/\(name)", "wb") else { return -1 }
+            _ = bytes.withUnsafeBytes { fwrite($0.baseAddress, 1, $0.count, file) }
+            fclose(file)
+        }
+        if let file = try? WeightFile.open(folder), let model = try? Model(from: file) {
+            _ = try? model.metadata["transform"].map(ImageTransform.init(json:))
+        }
+        return 0
+    }
+
+    /// Where pictures say how they are to be turned: EXIF and XMP in JPEG, EXIF and a raw profile in PNG.
+    private static let orientation: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
+        let bytes = array(start, min(count, 65_000))
+        let half = bytes.count / 2
+        for file in [
+            jpeg(exif: bytes[...], xmp: []), jpeg(exif: [], xmp: bytes[...]),
+            jpeg(exif: bytes[..<half], xmp: bytes[half...]),
+            png(text: bytes[...], exif: []), png(text: [], exif: bytes[...]),
+        ] { _ = try? Picture(bytes: file, name: "fuzz") }
+        return 0
+    }
+
     private static let labels: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32 = { start, count in
         writeScratch(array(start, count))
         _ = try? Dataset.csv(scratch, labels: .classes)
         _ = try? Dataset.csv(scratch, labels: .multiLabel(), root: "/")
         _ = try? Dataset.csv(scratch, labels: .classes, classNames: ["cat", "dog"])
+        _ = try? Dataset.csvParts(scratch, labels: .classes, root: "/")
+        _ = try? Dataset.csvParts(scratch, labels: .multiLabel(count: 3), root: "/", classNames: ["cat", "dog", "owl"])
         _ = try? Dataset.proteinAtlas(scratch, folder: "/")
         return 0
     }
@@ -161,15 +248,18 @@ enum Fuzz {
     static func main() {
         let targets = [
             "weights": weights, "onnx": onnx, "picture": picture, "labels": labels, "json": json, "wisdom": wisdom,
-            "descriptor": descriptor, "packed": packed,
+            "descriptor": descriptor, "packed": packed, "pickle": pickle, "arrays": arrays, "config": config,
+            "orientation": orientation,
         ]
         guard let target = CommandLine.arguments.dropFirst().first.flatMap({ targets[$0] }) else {
             print("usage: fuzz \(targets.keys.sorted().joined(separator: "|")) [libFuzzer's options] [corpus folders]")
             exit(64)
         }
         chosen = target
+        if CommandLine.arguments[1] == "config" { makeFolder() }
         let status = cfuzzer_run(CommandLine.argc - 1, CommandLine.unsafeArgv + 1) { chosen($0, $1) }
         unlink(scratch)
+        removeFolder()
         exit(status)
     }
 }
