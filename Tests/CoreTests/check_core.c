@@ -19,7 +19,7 @@ static const struct {
                     {"sweep", test_swept_forward},   {"sweep back", test_swept_gradients}},
   groups[] = {{"plans", test_plans},     {"wisdom", test_wisdom},         {"processor", test_processor},
               {"layouts", test_layouts}, {"pooling", test_pooling},       {"elementwise", test_elementwise},
-              {"linear", test_linear},   {"pictures", test_pictures},     {"layer norm", test_layer_norm},
+              {"linear", test_linear},   {"int8", test_int8},             {"pictures", test_pictures},     {"layer norm", test_layer_norm},
               {"gelu", test_gelu},       {"attention", test_attention},   {"batch norm", test_batch_norm},
               {"losses", test_losses},   {"optimizers", test_optimizers}, {"refusals", test_refusals}};
 
