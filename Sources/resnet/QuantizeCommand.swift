@@ -37,7 +37,8 @@ struct QuantizeCommand: ParsableCommand {
             valueName: "how"))
     var method = CalibrationMethod.percentile
     @Option(
-        help: ArgumentHelp("A convolution, or what stands before the names of several, that stays in float32.",
+        help: ArgumentHelp(
+            "A convolution, or what stands before the names of several, that stays in float32.",
             valueName: "name"))
     var keepFloat: [String] = []
     @Flag(help: "Leave the biases as they are.")
@@ -108,7 +109,9 @@ struct QuantizeCommand: ParsableCommand {
 
     private func report(_ calibration: Calibration, _ comparison: QuantizationComparison) -> String {
         var table = TextTable(["layer", "SQNR dB", "cosine"], rightAligned: [1, 2])
-        for layer in comparison.layers { table.rows.append([layer.name, fixed(layer.sqnr, 1), fixed(layer.cosine, 5)]) }
+        for layer in comparison.layers {
+            table.rows.append([layer.name, fixed(layer.sqnr, 1), fixed(layer.cosine, 5)])
+        }
         let floats = calibration.floatLayers.map { "\($0.name) (\($0.reason))" }.joined(separator: ", ")
         return """
             \(table.text)
@@ -148,7 +151,8 @@ private struct CalibrationPictures {
 
     init(_ path: String, for loaded: Classifier, limit: Int) throws {
         let transform = loaded.transform
-        guard let size = transform.fixedOutputSize, !transform.isRandom, transform.channels == loaded.inputChannels else {
+        guard let size = transform.fixedOutputSize, !transform.isRandom, transform.channels == loaded.inputChannels
+        else {
             throw ToolError(
                 "\(loaded.name): expected a transform to \(loaded.inputChannels) channels and one size, without random steps; "
                     + "choose another with --transform")

@@ -28,7 +28,9 @@ static uint32_t next(void) {
 }
 
 /* Pairs of 255 * 127, 255 * -128 and their mixtures are where instructions that multiply bytes saturate. */
-static uint8_t byte_of(pattern p) { return p == LARGEST ? 255 : p == EXTREME ? (next() % 4 ? 255 : 0) : (uint8_t)next(); }
+static uint8_t byte_of(pattern p) {
+    return p == LARGEST ? 255 : p == EXTREME ? (next() % 4 ? 255 : 0) : (uint8_t)next();
+}
 static int8_t weight_of(pattern p) {
     static const int8_t extremes[] = {127, -127, -128, 127};
     return p == LARGEST ? 127 : p == EXTREME ? extremes[next() % 4] : (int8_t)((int)(next() % 256) - 128);
@@ -273,7 +275,8 @@ static void check_statistics(void) {
     check(counts[0] == 3 && counts[1] == 1 && counts[2] == 1 && counts[3] == 4, "the bins of the histogram");
     double sums[2] = {1, 0}, products[4] = {0};
     check(ck_channel_sums(x, 2, 2, 2, sums) == CK_OK && sums[0] == 1 - 2 + 3.75 && sums[1] == 9.5, "channel sums");
-    check(ck_compare(x, y, 8, products) == CK_OK && products[3] == 1 + 0.0625 + 4 && products[2] == 62.25, "comparison");
+    check(ck_compare(x, y, 8, products) == CK_OK && products[3] == 1 + 0.0625 + 4 && products[2] == 62.25,
+          "comparison");
     check(ck_extremes(x, 0, &least, &most) == CK_INVALID_ARGUMENT, "extremes of nothing");
 }
 

@@ -27,7 +27,8 @@ final class QuantizationTests: XCTestCase {
     }
 
     private func logits(_ model: Model, _ options: PlanOptions = PlanOptions(threads: 2)) throws -> [Float] {
-        try InferencePlan(model: model, input: picture, batch: images, options: options).predict(pictures()).logits.values
+        try InferencePlan(model: model, input: picture, batch: images, options: options).predict(pictures()).logits
+            .values
     }
 
     /// Every value that is read as bytes rounded to what bytes stand for, all else in floats.
@@ -82,7 +83,8 @@ final class QuantizationTests: XCTestCase {
             let options = PlanOptions(threads: threads)
             for batch in [1, 3] {
                 let plan = try InferencePlan(model: quantized, input: picture, batch: batch, options: options)
-                XCTAssertEqual(try plan.predict(pictures()).logits.values, expected, "\(threads) threads, batch \(batch)")
+                XCTAssertEqual(
+                    try plan.predict(pictures()).logits.values, expected, "\(threads) threads, batch \(batch)")
             }
         }
         let taps = quantized.graph.nodes.map(\.name).filter { $0.hasSuffix("relu_1") }
@@ -155,7 +157,8 @@ final class QuantizationTests: XCTestCase {
         for (channel, scale) in weights.scales.enumerated() {
             let filter = Array(bytes[channel * 72..<(channel + 1) * 72])
             XCTAssertEqual(filter.map { abs(Int($0)) }.max(), 127)
-            XCTAssertEqual(filter.map { Float($0) * scale }, Array(quantized[key].values[channel * 72..<(channel + 1) * 72]))
+            XCTAssertEqual(
+                filter.map { Float($0) * scale }, Array(quantized[key].values[channel * 72..<(channel + 1) * 72]))
             let sums = [filter.filter { $0 > 0 }, filter.filter { $0 < 0 }].map { abs($0.reduce(0) { $0 + Int($1) }) }
             XCTAssertLessThanOrEqual(sums.max()!, weights.largestSum)
         }

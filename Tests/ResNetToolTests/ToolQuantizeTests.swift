@@ -64,7 +64,8 @@ final class ToolQuantizeTests: XCTestCase {
         let folder = try ToolFolder()
         func report(_ name: String) throws -> JSONValue {
             let result = try folder.resnet([
-                "quantize", "demo/digits.safetensors", "--calibrate", "demo/digits", "--out", "\(folder.path)/\(name)", "--json",
+                "quantize", "demo/digits.safetensors", "--calibrate", "demo/digits", "--out", "\(folder.path)/\(name)",
+                "--json",
             ])
             XCTAssertEqual(result.status, 0, result.error)
             return try XCTUnwrap(try result.objects().first)
@@ -85,10 +86,14 @@ final class ToolQuantizeTests: XCTestCase {
         let digits = ["--weights", "demo/digits.safetensors"]
         for (arguments, message) in [
             (["classify", "demo/digits", "--precision", "int8"] + digits, "not quantized to int8"),
-            (["quantize", weights, "--calibrate", "demo/digits", "--out", "\(folder.path)/r.safetensors"], "quantized already"),
+            (
+                ["quantize", weights, "--calibrate", "demo/digits", "--out", "\(folder.path)/r.safetensors"],
+                "quantized already"
+            ),
             (
                 [
-                    "quantize", "demo/digits.safetensors", "--calibrate", "demo/digits", "--keep-float", "layer9", "--out",
+                    "quantize", "demo/digits.safetensors", "--calibrate", "demo/digits", "--keep-float", "layer9",
+                    "--out",
                     "\(folder.path)/r.safetensors",
                 ], "no node layer9"
             ),

@@ -4,7 +4,8 @@
  *     w  s8 (K, C, KH, KW)         stands for w * a scale of its output channel
  *     sum = x * w, a 32-bit integer, modulo 2^32
  *     t   = float(sum) * scale[k] + shift[k]  [+ float(residual) * residual_scale]
- *     y   = t held to 0...255 and rounded to the nearest, halves to even (u8), or t itself, after a ReLU if asked (float)
+ *     y   = t held to 0...255 and rounded to the nearest, halves to even (u8), or t itself, after a ReLU if asked
+ * (float)
  *
  * scale[k] = x's scale * w's scale / y's scale, shift[k] = bias / y's scale; for float results y's scale is 1. Where a
  * result may be negative, add its zero point to the shift, and take it off again in the shift of whoever reads it as a

@@ -1,10 +1,9 @@
 /* Direct convolution of bytes: any kernel, stride, padding and dilation.
  *
- * A thread takes some output rows. It copies the input rows they need, padding included, as 16-bit numbers, all channels
- * of a pixel side by side:
- *     [row][padded column][channel]
- * and runs its panels over all pixels of those rows at once. A kernel row then is one run of adjacent numbers. Of a 1x1
- * convolution only the pixels that it reads are copied. */
+ * A thread takes some output rows. It copies the input rows they need, padding included, as 16-bit numbers, all
+ * channels of a pixel side by side: [row][padded column][channel] and runs its panels over all pixels of those rows at
+ * once. A kernel row then is one run of adjacent numbers. Of a 1x1 convolution only the pixels that it reads are
+ * copied. */
 #include <string.h>
 
 #include "int8/plan.h"
@@ -20,8 +19,8 @@ static int is_pointwise(const ck_conv_desc *d) {
 
 /* How the copied rows lie, and how many there are for so many output rows. */
 typedef struct copied {
-    int32_t rows, width;            /* pixels */
-    int32_t row_step, column_step;  /* from one output row and pixel to the next, in copied ones */
+    int32_t rows, width;           /* pixels */
+    int32_t row_step, column_step; /* from one output row and pixel to the next, in copied ones */
 } copied;
 
 static copied copied_rows(const ck_int8_plan *plan, int32_t out_rows) {

@@ -85,10 +85,9 @@ size_t ck_int8_plan_describe(const ck_int8_plan *plan, char *text, size_t size) 
         return 0;
     }
     const ck_conv_plan *shape = plan->shape;
-    const int length =
-        snprintf(text, text ? size : 0, "int8 %s %s %dx%d, %d thread%s", plan->algorithm->name,
-                 ck_isa_name(shape->kernels->isa), shape->kernels->short_pixels, shape->panel_blocks * shape->block,
-                 shape->threads, shape->threads == 1 ? "" : "s");
+    const int length = snprintf(text, text ? size : 0, "int8 %s %s %dx%d, %d thread%s", plan->algorithm->name,
+                                ck_isa_name(shape->kernels->isa), shape->kernels->short_pixels,
+                                shape->panel_blocks * shape->block, shape->threads, shape->threads == 1 ? "" : "s");
     return length < 0 ? 0 : (size_t)length;
 }
 

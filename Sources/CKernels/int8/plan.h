@@ -13,8 +13,7 @@ struct ck_int8_plan {
     ck_conv_plan *shape;
     const ck_int8_algorithm *algorithm;
     int32_t float_result, weight_sum;
-    int32_t channels;     /* of x, in whole blocks */
-
+    int32_t channels; /* of x, in whole blocks */
 };
 
 /* Sizes in bytes. The work of a run is items times shares of the panels. */

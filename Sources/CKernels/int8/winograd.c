@@ -9,11 +9,11 @@
  *
  * With the denominators left out, A^T (G g G^T . B^T d B) A = 576 y. Bytes d transform to numbers of -20,400 to 20,400,
  * 8-bit filters g to 18,432 at most: both fit 16 bits, and no step rounds. Sums may leave 32 bits: they are right
- * modulo 2^32. 576 = 64 * 9, and 9 has an inverse modulo 2^32, so that 64 y is known modulo 2^32 and y modulo 2^26: it is
- * exact while -2^25 <= y < 2^25, which a bound on the weights' sums guarantees when they are packed.
+ * modulo 2^32. 576 = 64 * 9, and 9 has an inverse modulo 2^32, so that 64 y is known modulo 2^32 and y modulo 2^26: it
+ * is exact while -2^25 <= y < 2^25, which a bound on the weights' sums guarantees when they are packed.
  *
- * A thread takes a run of tiles: transforms them, for all channels, to [point][tile][channel] of 16 bits, and then, panel by
- * panel, multiplies point by point and transforms the sums back. */
+ * A thread takes a run of tiles: transforms them, for all channels, to [point][tile][channel] of 16 bits, and then,
+ * panel by panel, multiplies point by point and transforms the sums back. */
 #include <string.h>
 
 #include "conv/tiles.h"
@@ -173,7 +173,8 @@ static void run_part(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const ck_int8_plan *plan = j->plan;
     const ck_conv_plan *shape = plan->shape;
-    const int64_t first = part % j->items * j->most, rest = j->tiles - first, end = rest < j->most ? j->tiles : first + j->most;
+    const int64_t first = part % j->items * j->most, rest = j->tiles - first,
+                  end = rest < j->most ? j->tiles : first + j->most;
     char *scratch = (char *)j->args->workspace + (size_t)worker * j->scratch;
     int16_t *in = (int16_t *)(void *)scratch;
     int32_t *sums = (int32_t *)(void *)(scratch + input_bytes(plan, j->most));
@@ -189,8 +190,8 @@ static void run_part(void *context, int64_t part, int32_t worker) {
         int32_t k, blocks;
         ck_panel_at(shape->out_blocks, shape->panel_blocks, (int32_t)panel, &k, &blocks);
         multiply_points(j, (int32_t)(end - first), in,
-                        (const int16_t *)j->args->packed + (ptrdiff_t)k * shape->block * POINTS * plan->channels, blocks,
-                        sums);
+                        (const int16_t *)j->args->packed + (ptrdiff_t)k * shape->block * POINTS * plan->channels,
+                        blocks, sums);
         for (int32_t b = 0; b < blocks; b++)
             for (int64_t t = first; t < end;) {
                 const ck_tile_run run = ck_tile_run_at(shape, 4, t, end);

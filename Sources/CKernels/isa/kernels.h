@@ -365,19 +365,20 @@ typedef struct ck_requantize {
  * Pixel p is column p % columns of row p / columns. Results of a block lie one pixel after the other. */
 typedef struct ck_short_panel {
     const int16_t *src;
-    int32_t outer[2];                     /* trip counts of o, m */
-    ptrdiff_t outer_stride[2];            /* int16 */
-    int32_t run;                          /* pairs */
-    int32_t pixels, columns;              /* columns: pixels of a row */
-    ptrdiff_t pixel_stride, row_stride;   /* int16 */
-    int32_t blocks;                       /* of V output channels: 1 or 2 */
-    const int16_t *weights;               /* (o, m, run, blocks, V, 2) */
-    int32_t *sums;                        /* block b, pixel p at b * dst_block + p * V; NULL: to `to` */
-    ptrdiff_t dst_block;                  /* elements between blocks of the result */
+    int32_t outer[2];                   /* trip counts of o, m */
+    ptrdiff_t outer_stride[2];          /* int16 */
+    int32_t run;                        /* pairs */
+    int32_t pixels, columns;            /* columns: pixels of a row */
+    ptrdiff_t pixel_stride, row_stride; /* int16 */
+    int32_t blocks;                     /* of V output channels: 1 or 2 */
+    const int16_t *weights;             /* (o, m, run, blocks, V, 2) */
+    int32_t *sums;                      /* block b, pixel p at b * dst_block + p * V; NULL: to `to` */
+    ptrdiff_t dst_block;                /* elements between blocks of the result */
     ck_requantize to;
 } ck_short_panel;
 
-/* Bytes of one channel block to 16-bit numbers among those of other blocks: dst[p * dst_pixel + i] = src[p * step * V + i]. */
+/* Bytes of one channel block to 16-bit numbers among those of other blocks: dst[p * dst_pixel + i] = src[p * step * V +
+ * i]. */
 typedef struct ck_widen_row {
     const uint8_t *src; /* (., V) */
     int32_t pixels, step;
@@ -385,8 +386,8 @@ typedef struct ck_widen_row {
     ptrdiff_t dst_pixel;
 } ck_widen_row;
 
-/* Input transform of F(4x4, 3x3) in integers (int8/winograd.c), as ck_winograd_input; tile t, point e of the block go to
- * dst + e * dst_point + t * dst_tile. */
+/* Input transform of F(4x4, 3x3) in integers (int8/winograd.c), as ck_winograd_input; tile t, point e of the block go
+ * to dst + e * dst_point + t * dst_tile. */
 typedef struct ck_short_winograd_input {
     const uint8_t *rows[6];
     int32_t width, x0, tiles;

@@ -31,7 +31,9 @@ public enum MetadataKey {
     /// things.
     package static let marker = "resnetswift"
     /// The words that mean something here.
-    package static let own: Set<String> = [model, head, classes, transform, thresholds, trained, training, variant, quantization]
+    package static let own: Set<String> = [
+        model, head, classes, transform, thresholds, trained, training, variant, quantization,
+    ]
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
     package static let format = "format"
 

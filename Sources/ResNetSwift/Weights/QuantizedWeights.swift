@@ -19,7 +19,8 @@ extension TensorMapping {
             else { continue }
             scales[String(tensor.key.dropLast(MetadataKey.scaleSuffix.utf8.count))] =
                 (0..<tensor.geometry.count).map {
-                    Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
+                    Float(
+                        bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
                 }
         }
         var joined: Set<String> = []
@@ -40,7 +41,9 @@ extension WeightFile {
     func quantization(of graph: Graph) throws(WeightFileError) -> Quantization? {
         guard let text = facts[MetadataKey.quantization] else { return nil }
         var scales: [String: [Float]] = [:]
-        for spec in graph.parameters where spec.role == .convWeight { scales[spec.name] = self.scales(named: spec.name) }
+        for spec in graph.parameters where spec.role == .convWeight {
+            scales[spec.name] = self.scales(named: spec.name)
+        }
         do throws(QuantizationFault) { return try Quantization(json: text, scales: scales) } catch {
             throw WeightFileError(
                 path: path,

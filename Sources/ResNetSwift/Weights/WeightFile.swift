@@ -333,7 +333,8 @@ extension PickledBytes {
                 result.append(byte << 6 | bytes[index + 1] & 0x3f)
                 index += 2
             } else {
-                throw .malformed(part: part, problem: "its bytes are no Latin-1 text at byte \(range.lowerBound + index)")
+                throw .malformed(
+                    part: part, problem: "its bytes are no Latin-1 text at byte \(range.lowerBound + index)")
             }
         }
         guard result.count == size else {

@@ -218,7 +218,9 @@ private struct CalibratedConvolution: Sendable {
                     Self(
                         name: name, input: source.name,
                         residual: convolution.residual.map { program.values[step.inputs[$0]].name },
-                        norm: step.nodes.first { if case .batchNorm = graph.nodes[$0].operation { true } else { false } },
+                        norm: step.nodes.first {
+                            if case .batchNorm = graph.nodes[$0].operation { true } else { false }
+                        },
                         node: node))
             }
         }

@@ -403,7 +403,8 @@ struct Lowering {
             case let conv as Convolution:
                 let fold = fold(draft, conv.spec.outChannels, conv.spec.bias)
                 if let int8 = conv.int8 {
-                    let operation = PackBytes(form: int8, count: graph.parameters(of: draft.nodes[0])[0].count, fold: fold)
+                    let operation = PackBytes(
+                        form: int8, count: graph.parameters(of: draft.nodes[0])[0].count, fold: fold)
                     let width = wholeBlocks(conv.spec.outChannels)
                     return [inputs[0]] + constants(draft, operation, [nil, width, width]) + inputs.dropFirst()
                 }
