@@ -2,6 +2,7 @@
  * set and the threads, for bytes and weights at their extremes and for sums that leave 32 bits. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ckernels_int8.h"
@@ -204,7 +205,7 @@ static void check_bounds(void) {
     ck_int8_plan *plan;
     desc.conv.algorithm = CK_WINOGRAD_4;
     check(ck_int8_plan_create(&desc, &plan) == CK_UNSUPPORTED, "Winograd beyond its bound");
-    desc.weight_sum = 131585; /* the last at which 255 times it is below 2^25 */
+    desc.weight_sum = 131586; /* the last at which 255 times it is below 2^25 */
     check(ck_int8_plan_create(&desc, &plan) == CK_OK, "Winograd at its bound");
     int8_t *w = memset(allocate(116 * 9), 127, 116 * 9);
     void *packed = allocate(ck_int8_packed_size(plan));
@@ -213,7 +214,7 @@ static void check_bounds(void) {
     for (int i = 0; i < 8; i++) w[2 + i] = 0;
     check(ck_int8_pack(plan, w, packed) == CK_OK, "weights that keep it are not");
     ck_int8_plan_destroy(plan);
-    desc.weight_sum = 131586;
+    desc.weight_sum = 131587;
     check(ck_int8_plan_create(&desc, &plan) == CK_UNSUPPORTED, "Winograd just beyond its bound");
     release_all();
 }

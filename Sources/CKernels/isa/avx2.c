@@ -3,13 +3,11 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-
 #define CK_V 8
 #define CK_REGISTERS 16
 #define CK_SUFFIX avx2
 #define CK_THIS_ISA CK_ISA_AVX2
-#define CK_MULTIPLY_PAIRS(a, b) _mm256_madd_epi16((__m256i)(a), (__m256i)(b))
+#define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd256(a, b)
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2,prfchw"))), apply_to = function)
