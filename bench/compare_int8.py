@@ -35,14 +35,14 @@ def inputs(folder):
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).astype(np.float32)
 
 
-def prepare(folder, tool):
+def prepare(folder, tool, names, batches):
     import nncf, numpy as np, openvino, torch, torchvision
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quant_pre_process, quantize_static
     from safetensors.torch import save_file
 
     pictures(folder)
     x = inputs(folder)
-    for name in NETWORKS:
+    for name in names:
         torch.manual_seed(0)
         model = getattr(torchvision.models, name)(weights=None)
         for m in model.modules():
@@ -54,7 +54,7 @@ def prepare(folder, tool):
                 model(torch.from_numpy(x[i : i + 8]))
         model.eval()
         save_file(model.state_dict(), f"{folder}/{name}.safetensors")
-        for batch in (1, 8):
+        for batch in batches:
             torch.onnx.export(
                 model, torch.from_numpy(x[:batch]), f"{folder}/{name}-{batch}.onnx", input_names=["x"],
                 output_names=["y"], opset_version=17, dynamo=False)
@@ -174,11 +174,12 @@ def main():
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--batches", default="1,8")
     a = parser.parse_args()
+    names, batches = a.networks.split(","), [int(b) for b in a.batches.split(",")]
     if a.what == "prepare":
         os.makedirs(a.folder, exist_ok=True)
-        prepare(a.folder, a.tool)
+        prepare(a.folder, a.tool, names, batches)
     else:
-        run(a.folder, a.tool, a.threads, a.rounds, a.seconds, a.networks.split(","), [int(b) for b in a.batches.split(",")])
+        run(a.folder, a.tool, a.threads, a.rounds, a.seconds, names, batches)
 
 
 main()

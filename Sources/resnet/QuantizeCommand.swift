@@ -70,6 +70,10 @@ struct QuantizeCommand: ParsableCommand {
         guard loaded.model.quantization == nil else {
             throw ToolError("\(weights): expected weights in floating point, found some that are quantized already")
         }
+        guard loaded.isKnownByName else {
+            throw ToolError(
+                "\(weights): \(out) would hold weights without their network, which only an ONNX file describes here")
+        }
         _ = try Machine.instructionSet()
         let pictures = try CalibrationPictures(calibrate, for: loaded, limit: limit)
         let input = pictures.shape
