@@ -17,11 +17,12 @@ static const struct {
 } convolutions[] = {{"convolution", test_forward},   {"gradients", test_gradients},
                     {"layers", test_layers_forward}, {"layers back", test_layers_gradients},
                     {"sweep", test_swept_forward},   {"sweep back", test_swept_gradients}},
-  groups[] = {{"plans", test_plans},     {"wisdom", test_wisdom},         {"processor", test_processor},
-              {"layouts", test_layouts}, {"pooling", test_pooling},       {"elementwise", test_elementwise},
-              {"linear", test_linear},   {"int8", test_int8},             {"pictures", test_pictures},     {"layer norm", test_layer_norm},
-              {"gelu", test_gelu},       {"attention", test_attention},   {"batch norm", test_batch_norm},
-              {"losses", test_losses},   {"optimizers", test_optimizers}, {"refusals", test_refusals}};
+  groups[] = {{"plans", test_plans},           {"wisdom", test_wisdom},   {"processor", test_processor},
+              {"layouts", test_layouts},       {"pooling", test_pooling}, {"elementwise", test_elementwise},
+              {"linear", test_linear},         {"int8", test_int8},       {"pictures", test_pictures},
+              {"layer norm", test_layer_norm}, {"gelu", test_gelu},       {"attention", test_attention},
+              {"batch norm", test_batch_norm}, {"losses", test_losses},   {"optimizers", test_optimizers},
+              {"refusals", test_refusals}};
 
 /* Caches to plan for: the machine's, and some so small or so large that every block size is another. */
 static const ck_caches pretended[] = {{.l1 = {4 << 10, 1}, .l2 = {24 << 10, 1}, .l3 = {0, 1}},
