@@ -39,10 +39,11 @@ extension Classifier {
         return "\(first.name) holds \(first.count) values that are no finite numbers\(others)"
     }
 
-    /// E.g. `resnet50 (resnet50.pth), 224x224, avx512, 2 threads`.
+    /// E.g. `resnet50 (resnet50.pth), 224x224, avx512, 2 threads`, and `int8` where it is that.
     func announcement(_ plan: InferencePlan) throws -> String {
         let threads = plan.threads == 1 ? "1 thread" : "\(plan.threads) threads"
         let size = Size2(plan.input.height, plan.input.width)
-        return "\(name) (\(origin)), \(size), \(try Machine.instructionSet()), \(threads)"
+        let precision = plan.precision == .float32 ? "" : ", \(plan.precision.rawValue)"
+        return "\(name) (\(origin)), \(size), \(try Machine.instructionSet()), \(threads)\(precision)"
     }
 }

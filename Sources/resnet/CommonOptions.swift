@@ -90,17 +90,26 @@ struct ComputeOptions: ParsableArguments {
             valueName: "file"))
     var packed: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "float32 or int8; int8 needs weights of `resnet quantize`, which run so unless float32 is asked.",
+            valueName: "type"))
+    var precision: Precision?
+
     func validate() throws {
         guard 0...1024 ~= threads else { throw ValidationError("--threads must be 0 to 1024, not \(threads).") }
     }
 
-    var planOptions: PlanOptions { PlanOptions(threads: threads, accuracy: accuracy, wisdom: wisdom) }
+    var planOptions: PlanOptions {
+        PlanOptions(threads: threads, accuracy: accuracy, wisdom: wisdom, precision: precision)
+    }
 
     func options(batch: Int) -> ClassifierOptions {
         var options = ClassifierOptions(batch: batch, threads: threads)
         options.accuracy = accuracy
         options.wisdom = wisdom
         options.packed = packed
+        options.precision = precision
         return options
     }
 }
@@ -132,3 +141,5 @@ struct PictureSize: ExpressibleByArgument {
 // Both are of this package.
 // swift-format-ignore: AvoidRetroactiveConformances
 extension Accuracy: ExpressibleByArgument {}
+// swift-format-ignore: AvoidRetroactiveConformances
+extension Precision: ExpressibleByArgument {}

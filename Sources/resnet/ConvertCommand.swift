@@ -102,7 +102,7 @@ struct ConvertCommand: ParsableCommand {
     private func tensors(of file: WeightFile, _ model: Model?) throws -> [(key: String, tensor: Tensor)] {
         let wanted = model.map { Set($0.parameters.keys) }
         var tensors: [(key: String, tensor: Tensor)] = []
-        for entry in file.entries where entry.type.isFloatingPoint {
+        for entry in file.entries where entry.isWeight {
             if let wanted {
                 guard wanted.contains(entry.name), file.entry(named: entry.name)?.key == entry.key else { continue }
             }
@@ -115,7 +115,7 @@ struct ConvertCommand: ParsableCommand {
     private func left(of file: WeightFile, _ model: Model?) -> [String] {
         let kept = model.map { Set($0.parameters.keys) }
         return file.entries.filter { entry in
-            guard entry.type.isFloatingPoint else { return true }
+            guard entry.isWeight else { return true }
             return kept.map { !$0.contains(entry.name) } ?? false
         }.map(\.key)
     }

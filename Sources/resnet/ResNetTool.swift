@@ -29,7 +29,8 @@ struct ResNetTool: ParsableCommand {
         version: "resnet \(Machine.kernelVersion)",
         subcommands: [
             ClassifyCommand.self, PredictCommand.self, EmbedCommand.self, InspectCommand.self, SummaryCommand.self,
-            ConvertCommand.self, InitCommand.self, TimeCommand.self, ProfileCommand.self, DescribeCommand.self,
+            ConvertCommand.self, QuantizeCommand.self, InitCommand.self, TimeCommand.self, ProfileCommand.self,
+            DescribeCommand.self,
             TrainCommand.self, LearningRateCommand.self, EvaluateCommand.self, VerifyCommand.self,
         ])
 

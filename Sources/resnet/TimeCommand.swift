@@ -44,8 +44,8 @@ struct TimeCommand: ParsableCommand {
         if !train && (freeze != nil || checkpointing != nil) {
             throw ValidationError("--freeze and --checkpointing need --train.")
         }
-        if train && (compute.wisdom != nil || compute.packed != nil) {
-            throw ValidationError("--wisdom and --packed are for inference, not for --train.")
+        if train && (compute.wisdom != nil || compute.packed != nil || compute.precision != nil) {
+            throw ValidationError("--wisdom, --packed and --precision are for inference, not for --train.")
         }
     }
 
@@ -89,6 +89,7 @@ struct TimeCommand: ParsableCommand {
     private struct Subject {
         let announcement: String
         let threads: Int
+        let precision: Precision
         let once: () throws -> Void
     }
 
@@ -96,7 +97,7 @@ struct TimeCommand: ParsableCommand {
         let plan = try loaded.plan()
         let workspace = try plan.makeWorkspace()
         let pictures = randomPictures([plan.input.count * batch])
-        return Subject(announcement: try loaded.announcement(plan), threads: plan.threads) {
+        return Subject(announcement: try loaded.announcement(plan), threads: plan.threads, precision: plan.precision) {
             try pictures.withUnsafeFloats { try plan.run($0, images: batch, in: workspace) }
         }
     }
@@ -132,7 +133,7 @@ struct TimeCommand: ParsableCommand {
         return Subject(
             announcement:
                 "training step, frozen \(policy): \(loaded.name) (\(loaded.origin)), \(size), \(isa), \(threads)",
-            threads: plan.threads
+            threads: plan.threads, precision: .float32
         ) {
             _ = try plan.train(pictures, StepSettings(step: step, learningRates: [0]))
             step += 1
@@ -157,7 +158,7 @@ struct TimeCommand: ParsableCommand {
             Output.json(
                 JSONValue(
                     ("model", .string(loaded.name)), ("batch", .integer(batch)), ("threads", .integer(subject.threads)),
-                    ("isa", .string(try Machine.instructionSet())), ("dtype", .string("float32")),
+                    ("isa", .string(try Machine.instructionSet())), ("dtype", .string(subject.precision.rawValue)),
                     ("median_ms", rounded(1000 * measured.median)), ("min_ms", rounded(1000 * measured.minimum)),
                     ("images_per_s", rounded(rate)), ("samples", .integer(measured.samples)),
                     ("plan_s", rounded(measured.planning)), ("first_result_s", rounded(measured.firstResult)),
@@ -167,7 +168,7 @@ struct TimeCommand: ParsableCommand {
         }
         Output.text(
             """
-            \(subject.announcement), batch \(batch), float32
+            \(subject.announcement), batch \(batch), \(subject.precision.rawValue)
             median        \(fixed(1000 * measured.median, 2)) ms of \(measured.samples) runs, \
             fastest \(fixed(1000 * measured.minimum, 2)) ms
             throughput    \(fixed(rate, 1)) pictures a second

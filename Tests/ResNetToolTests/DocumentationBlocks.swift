@@ -106,6 +106,7 @@ struct Documentation {
         self.texts = texts.sorted { $0.file < $1.file }
         headerPrograms = try [
             "Sources/CKernels/include/ckernels.h", "Sources/CKernels/include/ckernels_training.h",
+            "Sources/CKernels/include/ckernels_int8.h",
             "Sources/CResNetHeader/include/resnet.h",
         ].flatMap { file in Self.programs(try Self.lines(of: file), file: file) }
     }

@@ -455,5 +455,6 @@ CK_API ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn);
 
 #include "ckernels_attention.h"
 #include "ckernels_training.h"
+#include "ckernels_int8.h"
 
 #endif

@@ -7,6 +7,7 @@
 #define CK_REGISTERS 16
 #define CK_SUFFIX avx2
 #define CK_THIS_ISA CK_ISA_AVX2
+#define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd256(a, b)
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2,prfchw"))), apply_to = function)

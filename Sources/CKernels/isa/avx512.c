@@ -7,6 +7,11 @@
 #define CK_REGISTERS 32
 #define CK_SUFFIX avx512
 #define CK_THIS_ISA CK_ISA_AVX512
+#if defined(__clang__)
+#define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd512(a, b)
+#else
+#define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd512_mask(a, b, (vi){0}, 0xffff)
+#endif
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2,prfchw"))),  \

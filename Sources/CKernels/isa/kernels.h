@@ -438,6 +438,83 @@ typedef struct ck_combination {
     float by_x, by_y;
 } ck_combination;
 
+/* From sums of 8-bit products to results, one vector of output channels after the other:
+ *
+ *     t = float(sum) * scale[k] + shift[k] [+ float(residual) * residual_scale]
+ *     bytes:  t held to 0...255 and rounded to the nearest, halves to even
+ *     floats: t [then ReLU]
+ *
+ * Every operation rounds once and none are fused, so that all instruction sets give the same bits. */
+typedef struct ck_requantize {
+    const float *scale, *shift; /* by output channel */
+    const uint8_t *residual;    /* laid out as the result; NULL: none */
+    float residual_scale;
+    int32_t relu;
+    uint8_t *bytes; /* the result, or NULL */
+    float *floats;  /* the result where bytes is NULL */
+} ck_requantize;
+
+/* One panel of a product of 16-bit numbers with 32-bit sums, modulo 2^32, two input channels (a pair) a step:
+ *
+ *     sum[k][p] = sum over (o, m, j) of weights[o][m][j][k][0] * x[0] + weights[o][m][j][k][1] * x[1],
+ *                 x = src + o*outer_stride[0] + m*outer_stride[1] + 2*j + place of pixel p
+ *
+ * Pixel p is column p % columns of row p / columns. Results of a block lie one pixel after the other. */
+typedef struct ck_short_panel {
+    const int16_t *src;
+    int32_t outer[2];                   /* trip counts of o, m */
+    ptrdiff_t outer_stride[2];          /* int16 */
+    int32_t run;                        /* pairs */
+    int32_t pixels, columns;            /* columns: pixels of a row */
+    ptrdiff_t pixel_stride, row_stride; /* int16 */
+    int32_t blocks;                     /* of V output channels: 1 or 2 */
+    const int16_t *weights;             /* (o, m, run, blocks, V, 2) */
+    int32_t *sums;                      /* block b, pixel p at b * dst_block + p * V; NULL: to `to` */
+    ptrdiff_t dst_block;                /* elements between blocks of the result */
+    ck_requantize to;
+} ck_short_panel;
+
+/* Bytes of one channel block to 16-bit numbers among those of other blocks: dst[p * dst_pixel + i] = src[p * step * V +
+ * i]. */
+typedef struct ck_widen_row {
+    const uint8_t *src; /* (., V) */
+    int32_t pixels, step;
+    int16_t *dst;
+    ptrdiff_t dst_pixel;
+} ck_widen_row;
+
+/* Input transform of F(4x4, 3x3) in integers (int8/winograd.c), as ck_winograd_input; tile t, point e of the block go
+ * to dst + e * dst_point + t * dst_tile. */
+typedef struct ck_short_winograd_input {
+    const uint8_t *rows[6];
+    int32_t width, x0, tiles;
+    int16_t *dst;
+    ptrdiff_t dst_point, dst_tile;
+    int16_t *scratch; /* 6 * (4 * tiles + 2) * V */
+} ck_short_winograd_input;
+
+/* Output transform of F(4x4, 3x3) in integers, one block of output channels: src[point][tile][V] -> the exact sums of
+ * the direct convolution -> results, whose first is the first pixel of the first tile. */
+typedef struct ck_short_winograd_output {
+    const int32_t *src;
+    ptrdiff_t src_point;
+    int32_t tiles;
+    int32_t rows;  /* 1...4 */
+    int32_t width; /* columns left in the row from the first tile on */
+    ptrdiff_t row_stride;
+    ck_requantize to;
+} ck_short_winograd_output;
+
+/* count bytes = x * scale, rounded and held as ck_requantize does; and back, floats = x * scale. */
+typedef struct ck_byte_scaling {
+    const float *floats_in;
+    const uint8_t *bytes_in;
+    float scale;
+    size_t count;
+    uint8_t *bytes;
+    float *floats;
+} ck_byte_scaling;
+
 /* The list: X(name, argument type). */
 #define CK_KERNEL_LIST(X)                                                                                              \
     X(panel, const ck_panel *)                                                                                         \
@@ -490,7 +567,13 @@ typedef struct ck_combination {
     X(sgd, const ck_sgd_job *)                                                                                         \
     X(adam, const ck_adam_job *)                                                                                       \
     X(sum_of_squares, const ck_square_sum *)                                                                           \
-    X(combine, const ck_combination *)
+    X(combine, const ck_combination *)                                                                                 \
+    X(short_panel, const ck_short_panel *)                                                                             \
+    X(widen_row, const ck_widen_row *)                                                                                 \
+    X(short_winograd_input, const ck_short_winograd_input *)                                                           \
+    X(short_winograd_output, const ck_short_winograd_output *)                                                         \
+    X(quantize_bytes, const ck_byte_scaling *)                                                                         \
+    X(dequantize_bytes, const ck_byte_scaling *)
 
 typedef struct ck_kernels {
     ck_isa isa;
@@ -499,6 +582,7 @@ typedef struct ck_kernels {
     int32_t tile_pixels2; /* two */
     int32_t tile_pixels4; /* four */
     int32_t cuts_deep;    /* 1: a panel's weights are better kept in L1, its reduction cut; 0: they may stream */
+    int32_t short_pixels; /* of a register tile of short_panel */
 #define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
     CK_KERNEL_LIST(CK_KERNEL_FIELD)
 #undef CK_KERNEL_FIELD

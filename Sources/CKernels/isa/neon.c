@@ -3,10 +3,13 @@
 
 #if defined(__aarch64__)
 
+#include <arm_neon.h>
+
 #define CK_V 4
 #define CK_REGISTERS 32
 #define CK_SUFFIX neon
 #define CK_THIS_ISA CK_ISA_NEON
+#define CK_MULTIPLY_PAIRS(a, b) vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b))
 
 #include "isa/all.inc"
 

@@ -17,6 +17,10 @@ public enum MetadataKey {
     public static let thresholds = "thresholds"
     /// Where the network departs from the one that its shapes show: a `NetworkVariant`.
     package static let variant = "variant"
+    /// Which convolutions compute in 8 bits: a JSON object, written and read as `Model.quantization`.
+    package static let quantization = "quantization"
+    /// What follows the key of weights in signed bytes, for their scales.
+    package static let scaleSuffix = "_scale"
     /// Where the weights come from in words, e.g. `epoch 7, val_loss 0.0312`.
     public static let trained = "trained"
     /// Where a training run is, for the trainer that goes on with it. Tensors whose keys begin with `training.` belong to
@@ -27,7 +31,9 @@ public enum MetadataKey {
     /// things.
     package static let marker = "resnetswift"
     /// The words that mean something here.
-    package static let own: Set<String> = [model, head, classes, transform, thresholds, trained, training, variant]
+    package static let own: Set<String> = [
+        model, head, classes, transform, thresholds, trained, training, variant, quantization,
+    ]
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
     package static let format = "format"
 

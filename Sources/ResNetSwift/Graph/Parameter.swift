@@ -69,6 +69,8 @@ public struct Model: Sendable {
     public var frozen: Set<String> = []
     /// What to do with a picture before the network sees it, class names and the like; travels with a checkpoint.
     public var metadata: [String: String] = [:]
+    /// Which convolutions compute in 8 bits; nil: none. Changing a parameter takes it away.
+    public var quantization: Quantization?
 
     /// A network with values for all its parameters and buffers.
     /// - Precondition: `parameters` has every key of the graph with its shape, and no other.
@@ -94,6 +96,7 @@ public struct Model: Sendable {
         set {
             precondition(parameters[name]?.shape == newValue.shape, "\(name): another shape: \(newValue.shape)")
             parameters[name] = newValue
+            quantization = nil
         }
     }
 

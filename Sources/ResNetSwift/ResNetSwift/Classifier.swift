@@ -238,11 +238,12 @@ public final class Classifier: Sendable {
         let model = model
         let picture = ImageShape(channels: inputChannels, height: key.size.height, width: key.size.width)
         let planOptions = PlanOptions(
-            threads: options.threads, accuracy: options.accuracy, input: key.input, wisdom: options.wisdom)
+            threads: options.threads, accuracy: options.accuracy, input: key.input, wisdom: options.wisdom,
+            precision: options.precision)
         func mapped(_ path: String) throws(ExecutionError) -> InferencePlan {
             try InferencePlan(
-                graph: model.graph, packed: path, fingerprint: model.fingerprint, input: picture, batch: key.batch,
-                options: planOptions)
+                graph: model.graph, quantization: model.quantization, packed: path, fingerprint: model.fingerprint,
+                input: picture, batch: key.batch, options: planOptions)
         }
         if let packed = options.packed, packed.namesSomething { return try mapped(packed) }
         // What is packed is not needed twice: the file's pages may go.

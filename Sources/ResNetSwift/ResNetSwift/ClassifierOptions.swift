@@ -28,6 +28,8 @@ public struct ClassifierOptions: Sendable {
     public var threads: Int
     /// Whether Winograd may be used.
     public var accuracy = Accuracy.default
+    /// nil: int8 for weights that are quantized, float32 for all others; see ``PlanOptions/precision``.
+    public var precision: Precision?
     /// A file that remembers which algorithm is fastest on this machine; see ``PlanOptions/wisdom``.
     public var wisdom: String?
     /// A file of packed weights: mapped if it exists, otherwise written. Good for one size of pictures and one batch.

@@ -26,6 +26,7 @@ extension Model {
         if let network { try plan.checkClassNames(file, graph, network) }
         self.init(graph: graph, parameters: try plan.read(file))
         metadata = plan.metadata(file, merging: [:])
+        quantization = try file.quantization(of: graph)
     }
 
     /// Replaces this model's parameters by those of `file`; on any error the model is untouched.
@@ -87,7 +88,7 @@ private struct LoadPlan {
                 continue
             }
             let mismatch = ShapeMismatch(name: spec.name, fileShape: entry.shape, modelShape: spec.shape)
-            if !entry.type.isFloatingPoint {
+            if !entry.isWeight {
                 report.wrongType.append(TypeMismatch(name: spec.name, type: entry.type))
             } else if entry.shape == spec.shape || Self.isLinear(entry.shape, spec) {
                 report.loaded.append(spec.name)

@@ -7,6 +7,7 @@
 //
 // Format: https://huggingface.co/docs/safetensors (header at most 100,000,000 bytes; ranges contiguous and exhaustive).
 
+import ResNetGraph
 import ResNetSupport
 
 enum Safetensors {
@@ -61,6 +62,7 @@ enum Safetensors {
             }
         }
         try checkExhaustive(ranges, from: dataStart, to: file.count)
+        if notes[MetadataKey.marker] != nil, notes[MetadataKey.quantization] != nil { mapping.joinScales(file) }
         var contents = try ContainerContents(flat: mapping)
         contents.metadata = notes
         return contents

@@ -12,6 +12,11 @@ struct StoredTensor: Sendable {
     let payload: Payload
     /// Which of the files that hold the weights: shards come in several.
     var file = 0
+    /// Of signed bytes that stand for floats: their scales, one for each entry of the first axis.
+    var scales: [Float]?
+
+    /// Can stand for weights.
+    var isWeight: Bool { type.isFloatingPoint || scales != nil }
 
     enum Payload: Sendable {
         /// The storage's bytes, as they are, in this range of the file.

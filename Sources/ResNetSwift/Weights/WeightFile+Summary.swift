@@ -24,7 +24,7 @@ extension WeightFile {
     /// What a checkpoint made of these weights may carry along: facts that mean something here, and what others wrote under words
     /// of their own.
     package var portableMetadata: [String: String] {
-        let internalKeys = [MetadataKey.format, MetadataKey.training, MetadataKey.marker]
+        let internalKeys = [MetadataKey.format, MetadataKey.training, MetadataKey.marker, MetadataKey.quantization]
         return metadata.filter { !MetadataKey.own.contains($0.key) }.merging(facts) { _, fact in fact }
             .filter { !internalKeys.contains($0.key) }
     }

@@ -24,9 +24,12 @@ public struct WeightEntry: Sendable, Hashable {
     public let isView: Bool
     /// What it is to the network that was found.
     public let part: WeightPart
+    /// Can stand for weights: floating point, or signed bytes with scales.
+    public let isWeight: Bool
 
     init(
-        key: String, name: String, type: ElementType, shape: [Int], isView: Bool, part: WeightPart = .network
+        key: String, name: String, type: ElementType, shape: [Int], isView: Bool, part: WeightPart = .network,
+        isWeight: Bool? = nil
     ) {
         self.key = key
         self.name = name
@@ -34,6 +37,7 @@ public struct WeightEntry: Sendable, Hashable {
         self.shape = shape
         self.isView = isView
         self.part = part
+        self.isWeight = isWeight ?? type.isFloatingPoint
     }
 
     /// Values.
@@ -153,7 +157,8 @@ public final class WeightFile: Sendable {
             entries.append(
                 WeightEntry(
                     key: tensor.key, name: names.names[index], type: tensor.type, shape: tensor.geometry.shape,
-                    isView: Self.viewRange(tensor, in: files[tensor.file]) != nil, part: names.parts[index]))
+                    isView: Self.viewRange(tensor, in: files[tensor.file]) != nil, part: names.parts[index],
+                    isWeight: tensor.isWeight))
         }
         self.entries = entries
         self.indexOfKey = indexOfKey
@@ -181,6 +186,9 @@ public final class WeightFile: Sendable {
     /// Float32 values of a tensor by the model's name for it, whatever the file calls it.
     /// - Throws: `WeightFileError`: `noSuchKey`, and damage that reading finds.
     public func tensor(named name: String) throws(WeightFileError) -> Tensor { try tensor(at: indexOfName[name], name) }
+
+    /// The scales of weights in signed bytes by the model's name for them; nil for floats.
+    func scales(named name: String) -> [Float]? { indexOfName[name].flatMap { stored[$0].scales } }
 
     private func tensor(at index: Int?, _ key: String) throws(WeightFileError) -> Tensor {
         guard let index else { throw WeightFileError(path: path, fault: .noSuchKey(key)) }
@@ -277,6 +285,11 @@ public final class WeightFile: Sendable {
             shape: tensor.geometry.shape,
             storage: FloatStorage(count: tensor.geometry.count) { target in
                 convertElements(storage, tensor.type, bigEndian: tensor.bigEndian, tensor.geometry, into: target)
+                guard let scales = tensor.scales, !target.isEmpty else { return }
+                let filter = target.count / scales.count
+                for (channel, scale) in scales.enumerated() {
+                    for index in channel * filter..<(channel + 1) * filter { target[index] *= scale }
+                }
             })
     }
 
@@ -320,7 +333,8 @@ extension PickledBytes {
                 result.append(byte << 6 | bytes[index + 1] & 0x3f)
                 index += 2
             } else {
-                throw .malformed(part: part, problem: "its bytes are no Latin-1 text at byte \(range.lowerBound + index)")
+                throw .malformed(
+                    part: part, problem: "its bytes are no Latin-1 text at byte \(range.lowerBound + index)")
             }
         }
         guard result.count == size else {

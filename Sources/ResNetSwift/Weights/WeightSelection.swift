@@ -185,7 +185,7 @@ private struct TensorPlace: Equatable {
 extension TensorMapping {
     /// The tensors, then those that are not read.
     var sketches: [TensorSketch] {
-        tensors.map { TensorSketch(key: $0.key, shape: $0.geometry.shape, isWeight: $0.type.isFloatingPoint) }
+        tensors.map { TensorSketch(key: $0.key, shape: $0.geometry.shape, isWeight: $0.isWeight) }
             + unread.map { TensorSketch(key: $0.key, shape: [], isWeight: false) }
     }
 }

@@ -29,8 +29,16 @@ extension Model {
     /// - Throws: `WeightFileError` with `cannotWrite`; what stood there before is intact.
     public func save(to path: String, format: WeightFormat? = nil) throws(WeightFileError) {
         let tensors = graph.parameters.map { (key: $0.name, tensor: self[$0.name]) }
-        try WeightWriter.write(
-            tensors, metadata: metadata, to: path, format: format ?? WeightFormat(path: path) ?? .safetensors)
+        let format = format ?? WeightFormat(path: path) ?? .safetensors
+        guard let quantization else {
+            return try WeightWriter.write(tensors, metadata: metadata, to: path, format: format)
+        }
+        guard format == .safetensors else {
+            throw WeightFileError(
+                path: path,
+                fault: .cannotWrite("weights of 8 bits are written as .safetensors, not as .\(format.rawValue)"))
+        }
+        try WeightWriter.write(tensors, quantization, metadata, to: path)
     }
 }
 
@@ -71,8 +79,9 @@ private let version = "1"
 
 extension Safetensors {
     /// Header, padded by spaces so that the tensors begin at a multiple of 64 bytes, then the tensors.
-    fileprivate static func write(
-        _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], to file: AtomicFile
+    static func write(
+        _ tensors: [(key: String, tensor: Tensor)], _ metadata: [String: String], bytes: [Bytes] = [],
+        to file: AtomicFile
     ) throws(FileFault) {
         // Readers of Hugging Face ask for a format; `pt` means the names and layouts of PyTorch.
         var notes = metadata
@@ -85,18 +94,20 @@ extension Safetensors {
                     notes.sorted { $0.key < $1.key }.map { JSONMember(key: $0.key, value: .string($0.value)) }))
         ]
         var offset = 0
-        for (key, tensor) in tensors {
-            let end = offset + tensor.count * MemoryLayout<Float>.size
+        func list(_ key: String, _ tensor: Tensor, _ type: String, size: Int) {
+            let end = offset + tensor.count * size
             members.append(
                 JSONMember(
                     key: key,
                     value: .object([
-                        JSONMember(key: "dtype", value: .string("F32")),
+                        JSONMember(key: "dtype", value: .string(type)),
                         JSONMember(key: "shape", value: .array(tensor.shape.map(JSONValue.integer))),
                         JSONMember(key: "data_offsets", value: .array([.integer(offset), .integer(end)])),
                     ])))
             offset = end
         }
+        for (key, tensor) in tensors { list(key, tensor, "F32", size: MemoryLayout<Float>.size) }
+        for part in bytes { list(part.key, part.tensor, "I8", size: 1) }
         var header = Array(JSONValue.object(members).text.utf8)
         header += [UInt8](repeating: 0x20, count: (64 - (8 + header.count) % 64) % 64)
         guard header.count <= maximumHeader else {
@@ -104,6 +115,7 @@ extension Safetensors {
         }
         try file.write(littleEndianBytes(UInt64(header.count)) + header)
         for (_, tensor) in tensors { try file.write(tensor) }
+        for part in bytes { try part.write(to: file) }
     }
 }
 

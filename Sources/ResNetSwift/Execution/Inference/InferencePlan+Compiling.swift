@@ -10,8 +10,14 @@ struct PlanParts {
     let isa: ck_isa
     let shapes: [NodeShape]
     let layout: ProgramLayout
+    let precision: Precision
+    /// What the plan computes in 8 bits; nil: nothing.
+    let quantization: Quantization?
 
-    init(graph: Graph, input: ImageShape, batch: Int, options: PlanOptions) throws(ExecutionError) {
+    /// - Parameter quantization: Of the model.
+    init(
+        graph: Graph, quantization: Quantization?, input: ImageShape, batch: Int, options: PlanOptions
+    ) throws(ExecutionError) {
         precondition(batch >= 1, "a plan takes at least one picture, not \(batch)")
         precondition(options.threads >= 0, "a plan runs on at least one thread, not \(options.threads)")
         precondition(graph.nodes.indices.contains(graph.logits), "the graph has no output")
@@ -20,6 +26,9 @@ struct PlanParts {
         self.graph = graph
         self.input = input
         self.options = options
+        precision = options.precision ?? (quantization == nil ? .float32 : .int8)
+        if precision == .int8 && quantization == nil { throw .notQuantized }
+        self.quantization = precision == .int8 ? quantization : nil
         let settings = KernelSettings(
             batch: batch, threads: options.threads > 0 ? options.threads : Int(ck_default_threads()),
             block: Int(ck_block()), accuracy: options.accuracy, forcedAlgorithm: options.forcedAlgorithm,
@@ -35,7 +44,7 @@ struct PlanParts {
         }
         var wishes = Lowering.Wishes(
             input: options.input, hasForcedAlgorithm: options.forcedAlgorithm != nil,
-            keepsBlocked: options.keepsBlocked)
+            keepsBlocked: options.keepsBlocked, quantization: self.quantization)
         for name in options.taps {
             guard let node = graph.nodes.firstIndex(where: { $0.name == name }) else { throw .noSuchNode(name) }
             wishes.taps.append(node)

@@ -11,7 +11,7 @@ extension InferencePlan {
     public func describe() -> String {
         let mebibytes = { (bytes: Int) in fixed(Double(bytes) / 1_048_576, 1) + " MiB" }
         return """
-            \(graph.modelName) for \(inputText), at most \(batch) at a time, on \(threads) threads, \(isaName)
+            \(graph.modelName) for \(inputText), at most \(batch) at a time, on \(threads) threads, \(isaName), \(precision.rawValue)
             arena \(mebibytes(layout.memory.arenaBytes)), convolution workspace \(mebibytes(layout.scratchBytes)), \
             weights \(mebibytes(constantBytes))
 

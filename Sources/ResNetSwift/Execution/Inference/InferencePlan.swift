@@ -21,6 +21,8 @@ public final class InferencePlan: Sendable {
     public let options: PlanOptions
     /// Threads of a run.
     public let threads: Int
+    /// What the convolutions that can compute in.
+    public let precision: Precision
 
     let compiled: CompiledProgram
     let constants: ConstantMemory
@@ -46,7 +48,7 @@ public final class InferencePlan: Sendable {
     ///   - options: Threads, accuracy, bytes or floats, further outputs.
     ///   - didConsume: Called, on another thread, with the key of every parameter once the plan has what it needs of it:
     ///     whoever mapped the weight file may let its pages go.
-    /// - Throws: `graph` where the model does not run on such pictures, `outOfMemory`, `noThread`, `noSuchNode` for a tap
+    /// - Throws: `graph` where the model does not run on such pictures, `notQuantized`, `outOfMemory`, `noThread`, `noSuchNode` for a tap
     ///   that is no node, `kernel` for a wrong CK_ISA or wisdom file.
     public convenience init(
         model: Model, input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
@@ -63,7 +65,8 @@ public final class InferencePlan: Sendable {
         didConsume: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(ExecutionError) {
         if let wisdom = options.wisdom { try Wisdom.load(wisdom) }
-        let parts = try PlanParts(graph: model.graph, input: input, batch: batch, options: options)
+        let parts = try PlanParts(
+            graph: model.graph, quantization: model.quantization, input: input, batch: batch, options: options)
         if let wisdom = options.wisdom { try Wisdom.save(wisdom) }
         let buffer = try AlignedBuffer(bytes: parts.layout.constantBytes, for: "packed weights")
         let compiled = CompiledProgram(parts.layout)
@@ -85,6 +88,7 @@ public final class InferencePlan: Sendable {
         batch = parts.settings.batch
         options = parts.options
         threads = parts.settings.threads
+        precision = parts.precision
         self.compiled = compiled
         self.constants = constants
         isa = parts.isa

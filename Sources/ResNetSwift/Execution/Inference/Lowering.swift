@@ -19,6 +19,8 @@ struct Lowering {
         var hasForcedAlgorithm = false
         /// Maps go to the outputs blocked, as they are made.
         var keepsBlocked = false
+        /// Which convolutions compute in 8 bits.
+        var quantization: Quantization?
     }
 
     private let flow: DataFlow
@@ -103,7 +105,7 @@ struct Lowering {
             isFused.formUnion(draft.nodes)
             drafts.append(draft)
         }
-        return ordered(drafts)
+        return ordered(withByteResults(drafts))
     }
 
     private func draft(_ index: Int) throws(GraphError) -> Draft {
@@ -160,6 +162,11 @@ struct Lowering {
             draft.nodes.append(relu)
         }
 
+        if let int8 = int8Form(node, spec, draft.operands) {
+            step.int8 = int8
+            draft.operation = step
+            return draft
+        }
         var pools: [(FusedPool, Int?)] = [(.none, nil)]
         if let next = flow.soleReader(draft.tail) {
             switch flow.operation(next) {
@@ -209,6 +216,50 @@ struct Lowering {
         return true
     }
 
+    // MARK: - Bytes
+
+    /// What the operands of a convolution stand for, where it can compute in 8 bits: nil where they have no scales, and for
+    /// pictures, groups, and an input whose zero is not 0.
+    private func int8Form(_ node: Int, _ spec: ConvSpec, _ operands: [Int]) -> Int8Form? {
+        guard let quantization = wishes.quantization, spec.groups == 1,
+            let weights = quantization.weights["\(graph.nodes[node].module).weight"],
+            !operands.contains(where: flow.boundary.contains),
+            let input = quantization.values[flow.name(operands[0])], input.zeroPoint == 0
+        else { return nil }
+        var form = Int8Form(input: input.scale, weights: weights)
+        guard operands.count > 1 else { return form }
+        form.residual = quantization.values[flow.name(operands[1])]
+        return form.residual == nil ? nil : form
+    }
+
+    /// Results are bytes where a convolution reads them as bytes. A zero other than 0 only a convolution can write, for one
+    /// reader: a convolution that adds any other such value computes in floats.
+    private func withByteResults(_ drafts: [Draft]) -> [Draft] {
+        func int8(_ draft: Draft) -> Int8Form? { (draft.operation as? Convolution)?.int8 }
+        func canRead(_ draft: Draft, _ drafts: [Draft]) -> Bool {
+            guard let zero = int8(draft)?.residual?.zeroPoint, zero != 0 else { return true }
+            let residual = draft.operands[1]
+            return flow.soleReader(residual) != nil && drafts.contains { $0.tail == residual && int8($0) != nil }
+        }
+        func setting(_ form: Int8Form?, in draft: Draft) -> any StepOperation {
+            guard var convolution = draft.operation as? Convolution else { return draft.operation }
+            convolution.int8 = form
+            return convolution
+        }
+        guard let values = wishes.quantization?.values else { return drafts }
+        var drafts = drafts
+        while let index = drafts.firstIndex(where: { !canRead($0, drafts) }) {
+            drafts[index].operation = setting(nil, in: drafts[index])
+        }
+        let bytes = Set(drafts.filter { int8($0) != nil }.flatMap(\.operands))
+        for (index, draft) in drafts.enumerated() where bytes.contains(draft.tail) {
+            guard var form = int8(draft) else { continue }
+            form.result = values[flow.name(draft.tail)]
+            drafts[index].operation = setting(form, in: draft)
+        }
+        return drafts
+    }
+
     /// Each step where its last node stands, but projection shortcuts just before the step that adds them.
     private func ordered(_ drafts: [Draft]) -> [Draft] {
         var position: [Int: Int] = [:]
@@ -238,6 +289,8 @@ struct Lowering {
         var program = Program()
         var valueOfNode: [Int: Int] = [:]
         var imported: [Int: Int] = [:]
+        /// Bytes of values that are floats, and floats of those that are bytes.
+        var convertedOfNode: [Int: Int] = [:]
         /// Scale and shift of byte pictures.
         var pictureConstants: [Int] = []
 
@@ -278,12 +331,31 @@ struct Lowering {
             }
         }
 
-        private mutating func newValue(_ node: Int, _ storage: ValueStorage, viewOf: Int? = nil) -> Int {
-            program.add(Value(name: flow.name(node), shape: flow.map(node), storage: storage, viewOf: viewOf))
+        private mutating func newValue(
+            _ node: Int, _ storage: ValueStorage, _ element: ValueElement = .float32, viewOf: Int? = nil
+        ) -> Int {
+            program.add(
+                Value(
+                    name: flow.name(node), shape: flow.map(node), storage: storage, element: element, viewOf: viewOf))
+        }
+
+        /// The value of `node` as floats or as bytes; it is converted once, when first needed so.
+        private mutating func operand(_ node: Int, asBytes: Bool = false) -> Int {
+            let value = operandAsMade(node)
+            guard (program.values[value].element == .uint8) != asBytes else { return value }
+            if let converted = convertedOfNode[node] { return converted }
+            guard let scale = lowering.wishes.quantization?.values[flow.name(node)], scale.zeroPoint == 0 else {
+                preconditionFailure("\(flow.name(node)) has no scale")
+            }
+            let converted = newValue(node, .blocked, asBytes ? .uint8 : .float32)
+            let operation: any StepOperation = asBytes ? Quantize(scale: scale.scale) : Dequantize(scale: scale.scale)
+            append(operation, [], [value], converted)
+            convertedOfNode[node] = converted
+            return converted
         }
 
         /// The value of `node`, not as a picture; that is converted once, when first needed so.
-        private mutating func operand(_ node: Int) -> Int {
+        private mutating func operandAsMade(_ node: Int) -> Int {
             guard flow.boundary.contains(node) else { return valueOfNode[node]! }
             if let value = imported[node] { return value }
             let value = newValue(node, .blocked)
@@ -324,9 +396,10 @@ struct Lowering {
 
         private mutating func emit(_ draft: Draft) {
             var inputs: [Int] = []
+            let convolution = draft.operation as? Convolution
             for node in draft.operands {
-                let isRead = inputs.isEmpty && (draft.operation as? Convolution)?.readsPicture == true
-                inputs.append(isRead ? valueOfNode[node]! : operand(node))
+                let isRead = inputs.isEmpty && convolution?.readsPicture == true
+                inputs.append(isRead ? valueOfNode[node]! : operand(node, asBytes: convolution?.int8 != nil))
             }
             var view: Int?
             if draft.operation is Flatten {
@@ -335,7 +408,8 @@ struct Lowering {
             }
             let tail = draft.tail
             let storage = flow.isVector(tail) ? ValueStorage.rows(stride: flow.map(tail).channels) : .blocked
-            let value = newValue(tail, storage, viewOf: view)
+            let value = newValue(
+                tail, storage, convolution?.int8?.result != nil ? .uint8 : .float32, viewOf: view)
             valueOfNode[tail] = value
             if view == nil { append(draft.operation, draft.nodes, withConstants(draft, inputs), value) }
             export(tail)
@@ -348,6 +422,12 @@ struct Lowering {
             switch draft.operation {
             case let conv as Convolution:
                 let fold = fold(draft, conv.spec.outChannels, conv.spec.bias)
+                if let int8 = conv.int8 {
+                    let operation = PackBytes(
+                        form: int8, count: graph.parameters(of: draft.nodes[0])[0].count, fold: fold)
+                    let width = wholeBlocks(conv.spec.outChannels)
+                    return [inputs[0]] + constants(draft, operation, [nil, width, width]) + inputs.dropFirst()
+                }
                 let packed = constants(
                     draft, PackFilters(fold: fold), [nil] + (fold == nil ? [] : [wholeBlocks(conv.spec.outChannels)]))
                 return [inputs[0]] + packed + inputs.dropFirst() + (conv.source == .pixels ? pictureConstants : [])

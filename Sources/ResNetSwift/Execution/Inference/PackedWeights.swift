@@ -102,6 +102,7 @@ extension PlanParts {
         if case .bytesNHWC(let scale, let shift) = options.input {
             for value in scale + shift { hash.add(Int(value.bitPattern)) }
         }
+        if let quantization { hash.add(quantization.json) }
         for (index, step) in layout.program.steps.enumerated() {
             // Of its own: scale and shift of pictures are counted.
             let offsets = step.inputs.compactMap { layout.constantOffsets[$0] }.filter { $0 >= pictureBytes }
@@ -258,6 +259,7 @@ extension InferencePlan {
     ///
     /// - Parameters:
     ///   - graph: of the model whose weights they are.
+    ///   - quantization: of that model.
     ///   - path: what `writePacked` wrote.
     ///   - fingerprint: of the model, if the file was written with one.
     ///   - input: the pictures' size, as then.
@@ -267,10 +269,12 @@ extension InferencePlan {
     ///     run, and not shared with other processes.
     /// - Throws: `packedWeights` for a file that is damaged or was packed for something else, and what compiling throws.
     public convenience init(
-        graph: Graph, packed path: String, fingerprint: UInt64? = nil, input: ImageShape, batch: Int = 1,
-        options: PlanOptions = PlanOptions(), copies: Bool = false
+        graph: Graph, quantization: Quantization? = nil, packed path: String, fingerprint: UInt64? = nil,
+        input: ImageShape, batch: Int = 1, options: PlanOptions = PlanOptions(),
+        copies: Bool = false
     ) throws(ExecutionError) {
-        let parts = try PlanParts(graph: graph, input: input, batch: batch, options: options)
+        let parts = try PlanParts(
+            graph: graph, quantization: quantization, input: input, batch: batch, options: options)
         let size = parts.layout.constantBytes
         let packed: PackedWeights
         do throws(PackedWeightsError) {

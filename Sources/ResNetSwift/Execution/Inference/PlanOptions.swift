@@ -11,6 +11,14 @@ public enum Accuracy: String, Sendable, Hashable, CaseIterable {
     case fast
 }
 
+/// What convolutions compute in.
+public enum Precision: String, Sendable, Hashable, CaseIterable {
+    /// 32-bit floating point.
+    case float32
+    /// Bytes, multiplied exactly and added in 32-bit integers: what a model is quantized for; all else in float32.
+    case int8
+}
+
 /// A convolution algorithm of the kernel library.
 public enum ConvAlgorithm: String, Sendable, Hashable, CaseIterable {
     /// `direct` and `gemm` take nearly every shape, `pointwise` is 1x1, `stem` and `stemWinograd` have few input channels,
@@ -33,6 +41,8 @@ public struct PlanOptions: Sendable, Hashable {
     public var threads = 0
     /// Whether Winograd may be used.
     public var accuracy = Accuracy.default
+    /// nil: int8 for models that are quantized, float32 for all others.
+    public var precision: Precision?
     /// Floats or bytes.
     public var input = InputKind.floatNCHW
     /// Nodes whose values the caller wants besides logits and features.
@@ -48,7 +58,7 @@ public struct PlanOptions: Sendable, Hashable {
 
     public init(
         threads: Int = 0, accuracy: Accuracy = .default, input: InputKind = .floatNCHW, taps: [String] = [],
-        forcedAlgorithm: ConvAlgorithm? = nil, wisdom: String? = nil
+        forcedAlgorithm: ConvAlgorithm? = nil, wisdom: String? = nil, precision: Precision? = nil
     ) {
         self.threads = threads
         self.accuracy = accuracy
@@ -56,6 +66,7 @@ public struct PlanOptions: Sendable, Hashable {
         self.taps = taps
         self.forcedAlgorithm = forcedAlgorithm
         self.wisdom = wisdom
+        self.precision = precision
     }
 }
 

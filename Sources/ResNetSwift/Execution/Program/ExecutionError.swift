@@ -52,6 +52,8 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
     case input(expected: String, found: String)
     /// A tap that names no node.
     case noSuchNode(String)
+    /// int8 is asked of a model without scales for it.
+    case notQuantized
     /// A file of packed weights that cannot be read, written or used.
     case packedWeights(PackedWeightsError)
     /// A state to import that is not this plan's.
@@ -68,6 +70,7 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
                 + "make a workspace after the fork"
         case .input(let expected, let found): "the plan takes \(expected), not \(found)"
         case .noSuchNode(let name): "the model has no node \(name)"
+        case .notQuantized: "the weights are not quantized to int8; `resnet quantize` does it"
         case .packedWeights(let error): error.description
         case .state(let key, let expected, let found):
             "the training state's \(key): expected \(expected), found \(found)"

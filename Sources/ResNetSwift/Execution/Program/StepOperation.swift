@@ -41,8 +41,9 @@ extension StepOperation {
 
 /// A step's kernel, chosen.
 struct Preparation: Sendable {
-    /// Of a convolution.
+    /// Of a convolution, and of one in 8 bits.
     var plan: ConvPlan?
+    var int8Plan: Int8ConvPlan?
     /// Needed within the step.
     var scratchBytes = 0
     /// Bytes of operands of the whole batch, by value.

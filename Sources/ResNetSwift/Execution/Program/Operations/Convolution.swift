@@ -29,12 +29,14 @@ struct Convolution: StepOperation, Hashable {
     var source = ValueStorage.blocked
     /// Runs the algorithm that the options force.
     var isForced = false
+    /// x, the filters and the residual are bytes; the inputs then are x, filters, shift, scale, [residual].
+    var int8: Int8Form?
 
     /// A folded batch norm always leaves a shift.
     var hasBias: Bool { spec.bias || isNormed }
     var readsPicture: Bool { source != .blocked }
     /// Position among the inputs.
-    var residual: Int? { addsResidual ? (hasBias ? 3 : 2) : nil }
+    var residual: Int? { addsResidual ? (int8 != nil ? 4 : hasBias ? 3 : 2) : nil }
 
     var text: String {
         var parts = ["conv \(windowText(spec.kernel, spec.stride))"]
@@ -46,7 +48,7 @@ struct Convolution: StepOperation, Hashable {
         case .max: parts.append("max pool 3x3/2")
         case .globalAverage: parts.append("global average")
         }
-        return parts.joined(separator: " + ")
+        return parts.joined(separator: " + ") + (int8 == nil ? "" : ", int8")
     }
 
     /// The residual becomes the result, where both are of one size.
@@ -73,12 +75,14 @@ struct Convolution: StepOperation, Hashable {
     }
 
     func prepare(_ step: StepContext) throws(ExecutionError) -> Preparation {
+        if let int8 { return try prepare(int8, step) }
         var description = description(batch: step.chunk, step.settings)
         if step.settings.measures { description.selection = CK_MEASURE }
         return try ConvPlan(description, name: step.name).preparation(packed: step.step.inputs[1])
     }
 
     func compile(_ step: StepContext) -> Kernel {
+        if let int8 { return compile(int8, step) }
         let plan = step.preparation.plan!
         let (x, packed, y) = (step.input(0), step.input(1), step.output(0))
         let bias = hasBias ? step.input(2) : nil
