@@ -12,7 +12,7 @@ folder=$(realpath -m "$1")
 cd "$(dirname "$0")/.."
 release=.build/release
 swift build -c release --static-swift-stdlib --product resnet
-swift build -c release --static-swift-stdlib --target ResNetC
+swift build -c release --static-swift-stdlib --target LibResNet
 cmake -S . -B .build/core-python -DCMAKE_C_COMPILER="${CC:-$(dirname "$(readlink -f "$(command -v swift)")")/clang}" \
     -DCK_OPENMP=OFF -DCK_PTHREADS=ON -DCK_OPENBLAS=OFF >.build/core-python.log
 cmake --build .build/core-python -j >>.build/core-python.log
@@ -24,12 +24,14 @@ objects() {
 }
 rooms=$(sed -n 's/^@_exported import //p' Sources/ResNetSwift/ResNetSwift/ResNetSwift.swift)
 mapfile -t shared < <(objects ResNetSwift $rooms CImageCodecs)
-mapfile -t interface < <(objects ResNetC CResNet)
+mapfile -t interface < <(objects LibResNet CResNetHeader)
 mapfile -t tool < <(objects resnet ArgumentParser ArgumentParserToolInfo)
 libraries=("$core" -Xlinker -Bstatic -lturbojpeg -lpng -lz -Xlinker -Bdynamic -lm -Xlinker --as-needed
-    -Xlinker --gc-sections -static-libgcc -Xclang-linker -static-libstdc++)
-mkdir -p "$folder"
+    -Xlinker --gc-sections -L .build/core-python/static -Xclang-linker -static-libgcc)
+# A folder that has libstdc++ as an archive only: Swift asks for -lstdc++ by itself.
+mkdir -p "$folder" .build/core-python/static
+ln -sf "$(gcc -print-file-name=libstdc++.a)" .build/core-python/static/
 swiftc -emit-library -static-stdlib -o "$folder/libresnet.so" "${interface[@]}" "${shared[@]}" "${libraries[@]}" \
-    -Xlinker --version-script="$PWD/Sources/CResNet/resnet.map" -Xlinker -soname=libresnet.so
+    -Xlinker --version-script="$PWD/Sources/CResNetHeader/resnet.map" -Xlinker -soname=libresnet.so
 swiftc -emit-executable -static-stdlib -o "$folder/resnet" "${tool[@]}" "${shared[@]}" "${libraries[@]}"
 strip --strip-unneeded "$folder/libresnet.so" "$folder/resnet"

@@ -64,6 +64,46 @@ class Running(unittest.TestCase):
         right = [s[0].name == p.name.split("_")[0] for s, p in zip(scores, PICTURES)]
         self.assertGreaterEqual(sum(right), 18)
         np.testing.assert_allclose(self.net.embed(PICTURES), self.net.embed(x), atol=1e-4)
+        np.testing.assert_allclose(self.net.predict(PICTURES), self.net.predict(x), atol=1e-4)
+        np.testing.assert_allclose(self.net.read(PICTURES), x, atol=1e-6)
+
+    def test_what_the_weights_say(self):
+        self.assertEqual((self.net.mean.tolist(), self.net.std.tolist()), ([0.5], [0.5]))
+        self.assertEqual([s["step"] for s in self.net.transform["steps"]], ["resize", "toFloat", "normalize"])
+        self.assertIsNone(self.net.thresholds)
+        named = rs.load(DIGITS, class_names=[f"digit {i}" for i in range(10)], transform=self.net.transform)
+        self.assertEqual(named.classify(PICTURES[0])[0].index, self.net.classify(PICTURES[0])[0].index)
+        self.assertTrue(named.classify(PICTURES[0])[0].name.startswith("digit "))
+
+    def test_pictures_that_cannot_be_read(self):
+        pictures = [PICTURES[0], "/nowhere.png", b"no picture", PICTURES[1]]
+        scores = self.net.classify(pictures, skip=True)
+        self.assertEqual(scores[1:3], [None, None])
+        self.assertEqual([scores[0], scores[3]], self.net.classify(PICTURES[:2]))
+        h = self.net.embed(pictures, skip=True)
+        self.assertEqual(np.isnan(h).all(1).tolist(), [False, True, True, False])
+
+    def test_a_larger_picture_of_every_kind(self):
+        """Resizing and transparency are the library's: all kinds must agree."""
+        y, x = np.mgrid[0:50, 0:70]
+        pixels = np.stack([x * 3, y * 5, (x * y) % 256], 2).astype(np.uint8)
+        from resnetswift._pictures import png
+        opaque = np.dstack([pixels, np.full((50, 70), 255, np.uint8)])
+        wanted = self.net.predict(pixels)
+        for given in [png(pixels), pixels[:, ::-1][:, ::-1], opaque, png(opaque)]:
+            np.testing.assert_array_equal(self.net.predict(given), wanted)
+
+    def test_weights_from_memory_and_random_ones(self):
+        x = random_input(2)
+        from_memory = rs.load(DIGITS.read_bytes())
+        np.testing.assert_array_equal(from_memory.predict(x), self.net.predict(x))
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(from_memory)).predict(x), self.net.predict(x))
+        made = [rs.Network(model="cifar_resnet20", classes=7, seed=s) for s in (1, 1, 2)]
+        y = [net.predict(random_input(2, channels=3)) for net in made]
+        self.assertEqual(y[0].shape, (2, 7))
+        np.testing.assert_array_equal(y[0], y[1])
+        self.assertFalse(np.array_equal(y[0], y[2]))
+        self.assertIn("resnet50", rs.models())
 
     def test_one_picture_gives_one_answer(self):
         one = self.net.classify(PICTURES[0], top=2)
@@ -119,6 +159,9 @@ class Running(unittest.TestCase):
             (rs.ResNetError, lambda: rs.load(__file__)),
             (rs.ResNetError, lambda: rs.load(DIGITS, model="resnet51")),
             (rs.ResNetError, lambda: rs.load(DIGITS, threads=-1)),
+            (rs.ResNetError, lambda: rs.load(DIGITS, class_names=["one"])),
+            (rs.ResNetError, lambda: rs.load(b"no weights")),
+            (ValueError, lambda: self.net.classify(PICTURES[0], top=0)),
         ]
         for kind, call in wrong:
             with self.assertRaises(kind) as caught:

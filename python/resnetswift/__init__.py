@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._native import ResNetError
-from .network import Network, Score, load
+from .network import Network, Score, load, models
 
 if TYPE_CHECKING:
     from .estimators import ResNetClassifier, ResNetFeatures
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation", "Network", "ResNetClassifier", "ResNetError", "ResNetFeatures", "Score", "StopTraining", "TrainingRun",
-    "evaluate", "load", "train", "version"]
+    "evaluate", "load", "models", "train", "version"]
 
 # Loaded when they are first used: an import stays quick, and scikit-learn is needed by its users only.
 _LATER = {

@@ -34,6 +34,24 @@ class Options(ctypes.Structure):
         ("packed", ctypes.c_char_p)]
 
 
+class Source(ctypes.Structure):
+    _fields_ = [
+        ("path", ctypes.c_char_p), ("weights", ctypes.c_char_p), ("weights_size", ctypes.c_size_t),
+        ("classes", ctypes.c_int32), ("seed", ctypes.c_uint64), ("key", ctypes.c_char_p), ("prefix", ctypes.c_char_p),
+        ("transform", ctypes.c_char_p), ("class_names", ctypes.POINTER(ctypes.c_char_p)),
+        ("class_name_count", ctypes.c_int32), ("reserved", ctypes.c_void_p * 4)]
+
+
+class Score(ctypes.Structure):
+    _fields_ = [("index", ctypes.c_int32), ("probability", ctypes.c_float), ("present", ctypes.c_int32)]
+
+
+class Picture(ctypes.Structure):
+    _fields_ = [
+        ("path", ctypes.c_char_p), ("bytes", ctypes.c_void_p), ("size", ctypes.c_size_t), ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32), ("channels", ctypes.c_int32)]
+
+
 class Info(ctypes.Structure):
     _fields_ = [
         ("input", ctypes.c_int), ("channels", ctypes.c_int32), ("height", ctypes.c_int32), ("width", ctypes.c_int32),
@@ -73,15 +91,29 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
     if not path.exists():
         raise ResNetError(f"{path}: expected the native library, found nothing; the package is not built")
     loaded = ctypes.CDLL(str(path))
-    pointer = ctypes.c_void_p
-    loaded.resnet_version.restype = loaded.resnet_class_name.restype = ctypes.c_char_p
-    loaded.resnet_open.argtypes = [ctypes.c_char_p, pointer, pointer, pointer]
-    loaded.resnet_describe.argtypes = [pointer, pointer]
-    loaded.resnet_class_name.argtypes = [pointer, ctypes.c_int32]
-    loaded.resnet_predict.argtypes = loaded.resnet_embed.argtypes = [
-        pointer, pointer, ctypes.c_int64, pointer, pointer]
-    loaded.resnet_close.argtypes = [pointer]
-    loaded.resnet_close.restype = None
+    pointer, count, text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
+    index, number = ctypes.c_int32, ctypes.c_float
+    signatures = {
+        "resnet_version": (text, []),
+        "resnet_instruction_set": (text, []),
+        "resnet_model_name": (text, [index]),
+        "resnet_open_source": (ctypes.c_int, [pointer] * 4),
+        "resnet_close": (None, [pointer]),
+        "resnet_describe": (ctypes.c_int, [pointer] * 2),
+        "resnet_class_name": (text, [pointer, index]),
+        "resnet_threshold": (number, [pointer, index]),
+        "resnet_normalization": (ctypes.c_int, [pointer] * 4),
+        "resnet_transform": (text, [pointer]),
+        "resnet_predict": (ctypes.c_int, [pointer, pointer, count, pointer, pointer]),
+        "resnet_embed": (ctypes.c_int, [pointer, pointer, count, pointer, pointer]),
+        "resnet_classify": (ctypes.c_int, [pointer, pointer, count, index, pointer, pointer, pointer]),
+        "resnet_embed_pictures": (ctypes.c_int, [pointer, pointer, count, pointer, pointer, pointer]),
+        "resnet_predict_pictures": (ctypes.c_int, [pointer, pointer, count, pointer, pointer, pointer]),
+        "resnet_read_pictures": (ctypes.c_int, [pointer, pointer, count, pointer, pointer, pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
     return loaded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 import sys
@@ -41,7 +42,10 @@ def collect(pictures: Any) -> tuple[list[Picture], bool]:
     if isinstance(pictures, (list, tuple)):
         return [_single(p) for p in pictures], False
     if _is_pixels(pictures):
-        array = _bytes_array(pictures)
+        array = as_array(pictures)
+        if array.dtype.kind in "OU":  # of paths, such as a column of a table
+            return [_single(p) for p in array.tolist()], False
+        array = _bytes_array(array)
         if array.ndim == 4:
             return [_checked(a) for a in array], False
         return [_checked(array)], True
@@ -111,3 +115,23 @@ def png(pixels: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows.tobytes(), 0))
             + chunk(b"IEND", b""))
+
+
+def native(pictures: list[Picture]) -> tuple[Any, list[Any]]:
+    """An array of ``resnet_picture``, and the objects whose memory it points to."""
+    from . import _native
+
+    array, held = (_native.Picture * len(pictures))(), []
+    for entry, picture in zip(array, pictures):
+        if isinstance(picture, str):
+            entry.path = os.fsencode(picture)
+            continue
+        if not isinstance(picture, bytes) and picture.shape[2] == 4:
+            picture = png(picture)  # what becomes of transparency is decided where files are read
+        if isinstance(picture, bytes):
+            entry.bytes, entry.size = ctypes.cast(ctypes.c_char_p(picture), ctypes.c_void_p), len(picture)
+        else:
+            picture = np.ascontiguousarray(picture)
+            entry.bytes, (entry.height, entry.width, entry.channels) = picture.ctypes.data, picture.shape
+        held.append(picture)
+    return array, held

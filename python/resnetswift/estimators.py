@@ -39,8 +39,6 @@ class ResNetFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> np.ndarray:
         """float32 (N, features)."""
         check_is_fitted(self)
-        if isinstance(X, np.ndarray) and X.dtype.kind in "UO":
-            X = X.tolist()
         if isinstance(X, (str, bytes, os.PathLike)):
             raise TypeError("expected several pictures, found one; give a list")
         return self._network().embed(X)
