@@ -111,6 +111,13 @@ install: deps-core ## Installs the C core (no Swift needed) to PREFIX: libraries
 libresnet: deps ## Builds libresnet.so (whole networks for C and Python, Swift inside) and installs it to PREFIX.
 	scripts/build_libresnet.sh $(DESTDIR)$(PREFIX)
 
+wheel: deps deps-core ## Builds the Python wheel, native library and program inside: .build/wheel (pip install it; NumPy is all it needs).
+	rm -rf .build/wheel && mkdir -p .build/wheel
+	cd python && python3 -c "import build_backend; print('.build/wheel/' + build_backend.build_wheel('../.build/wheel'))"
+
+test-python: wheel ## Installs the wheel in a corner and tests it (PYTHON=python3 needs NumPy; torch and scikit-learn if there).
+	scripts/test_python.sh
+
 install-tool: build ## Installs the program resnet to PREFIX/bin.
 	install -D -s -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
 
@@ -132,4 +139,4 @@ clean: ## Removes what was built.
 install-mpi: mpi ## Installs libresnet_mpi.so to PREFIX/lib, where the installed program finds it.
 	install -D -s -m 644 .build/release/libresnet_mpi.so $(DESTDIR)$(PREFIX)/lib/libresnet_mpi.so
 
-.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet install-tool install-mpi deps deps-core deps-neon deps-mpi clean
+.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet wheel test-python install-tool install-mpi deps deps-core deps-neon deps-mpi clean

@@ -1,12 +1,21 @@
-/* Parts of work on the threads that the caller has: a team that stays (core/team.h), else an OpenMP region for the
- * call; without OpenMP the caller is the team. */
+/* Parts of work on the threads that the caller has: a team that stays (core/team.h), else threads for the call.
+ *
+ * A region is some threads that run one function together and end together. OpenMP opens it, or with CK_PTHREADS we do:
+ * then the library needs no OpenMP runtime, so it cannot clash with another one in the process. With neither, the
+ * caller is the team. */
+#define _GNU_SOURCE
 #include "core/parallel.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "core/team.h"
 #include "core/threads.h"
 
+#if defined(CK_PTHREADS) && defined(_OPENMP)
+#error "CK_PTHREADS is for builds without OpenMP"
+#endif
 #if defined(_OPENMP)
 /* Declared here, because the Swift toolchain's clang ships no <omp.h>. */
 extern int omp_get_thread_num(void);
@@ -19,24 +28,83 @@ enum {
     FLOATS_A_PART = 32768   /* 10 to 20 us */
 };
 
+#if defined(_OPENMP) || defined(CK_PTHREADS)
+
+/* What the threads of a region run. members: how many there are, at most as many as asked for. */
+typedef void (*region_body)(void *context, int32_t worker, int32_t members);
+
 #if defined(_OPENMP)
+
+static void open_region(int32_t threads, region_body body, void *context) {
+    ck_prepare_openmp();
+#pragma omp parallel num_threads(threads)
+    body(context, omp_get_thread_num(), omp_get_num_threads());
+}
+
+#else
+
+typedef struct region {
+    region_body body;
+    void *context;
+    int32_t members;
+    pthread_mutex_t opening; /* held until `members` is known */
+} region;
+
+typedef struct region_member {
+    region *region;
+    pthread_t thread;
+    int32_t worker;
+} region_member;
+
+static void *run_member(void *argument) {
+    const region_member *self = argument;
+    pthread_mutex_lock(&self->region->opening);
+    const int32_t members = self->region->members;
+    pthread_mutex_unlock(&self->region->opening);
+    self->region->body(self->region->context, self->worker, members);
+    return NULL;
+}
+
+/* Threads that the system refuses are left out. They take no signals: a handler of the host must not run on a thread
+ * that it does not know. */
+static void open_region(int32_t threads, region_body body, void *context) {
+    region_member others[THREADS_MOST];
+    region r = {.body = body, .context = context, .members = 1, .opening = PTHREAD_MUTEX_INITIALIZER};
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_mutex_lock(&r.opening);
+    for (; r.members < threads; r.members++) {
+        region_member *m = &others[r.members];
+        *m = (region_member){.region = &r, .worker = r.members};
+        if (pthread_create(&m->thread, NULL, run_member, m) != 0) break;
+    }
+    const int32_t members = r.members;
+    pthread_mutex_unlock(&r.opening);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    body(context, 0, members);
+    for (int32_t i = 1; i < members; i++) pthread_join(others[i].thread, NULL);
+}
+
+#endif
 
 /* The team that the calling thread leads, and whether it computes a part: then it has no threads to spare. */
 static _Thread_local ck_team *led;
 static _Thread_local int computes;
 
-/* For a caller without a team. */
-static void run_region(int32_t threads, int64_t parts, ck_part body, void *context) {
-    ck_prepare_openmp();
-#pragma omp parallel num_threads(threads)
-    {
-        const int32_t worker = omp_get_thread_num();
-        int64_t part, end;
-        computes = 1;
-        ck_split(parts, worker, omp_get_num_threads(), &part, &end);
-        for (; part < end; part++) body(context, part, worker);
-        computes = 0;
-    }
+typedef struct parts_region {
+    int64_t parts;
+    ck_part body;
+    void *context;
+} parts_region;
+
+static void run_share(void *context, int32_t worker, int32_t members) {
+    const parts_region *r = context;
+    int64_t part, end;
+    computes = 1;
+    ck_split(r->parts, worker, members, &part, &end);
+    for (; part < end; part++) r->body(r->context, part, worker);
+    computes = 0;
 }
 
 void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
@@ -44,12 +112,33 @@ void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
     if (team <= 1 || computes) {
         for (int64_t part = 0; part < parts; part++) body(context, part, 0);
     } else if (!led) {
-        run_region(team, parts, body, context);
+        open_region(team, run_share, &(parts_region){.parts = parts, .body = body, .context = context});
     } else {
         computes = 1;
         ck_team_post(led, team, parts, body, context);
         computes = 0;
     }
+}
+
+typedef struct team_region {
+    ck_team *team;
+    void (*body)(void *context);
+    void *context;
+} team_region;
+
+static void run_team(void *context, int32_t worker, int32_t members) {
+    const team_region *r = context;
+    (void)members;
+    if (worker > 0) {
+        computes = 1;
+        ck_team_serve(r->team, worker);
+        computes = 0;
+        return;
+    }
+    led = r->team;
+    r->body(r->context);
+    led = NULL;
+    ck_team_dismiss(r->team);
 }
 
 ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *context) {
@@ -61,20 +150,7 @@ ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *conte
     }
     ck_team *team = ck_team_create(threads);
     if (!team) return CK_OUT_OF_MEMORY;
-    ck_prepare_openmp();
-#pragma omp parallel num_threads(threads)
-    {
-        if (omp_get_thread_num() == 0) {
-            led = team;
-            body(context);
-            led = NULL;
-            ck_team_dismiss(team);
-        } else {
-            computes = 1;
-            ck_team_serve(team, omp_get_thread_num());
-            computes = 0;
-        }
-    }
+    open_region(threads, run_team, &(team_region){.team = team, .body = body, .context = context});
     ck_team_destroy(team);
     return CK_OK;
 }
@@ -95,7 +171,7 @@ ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *conte
 #endif
 
 int32_t ck_threads(int32_t asked) {
-#if defined(_OPENMP)
+#if defined(_OPENMP) || defined(CK_PTHREADS)
     return asked > THREADS_MOST ? THREADS_MOST : asked > 0 ? asked : ck_default_threads();
 #else
     (void)asked;

@@ -60,7 +60,7 @@ static int32_t count_threads(void) {
 }
 
 int32_t ck_default_threads(void) {
-#if !defined(_OPENMP)
+#if !defined(_OPENMP) && !defined(CK_PTHREADS)
     return 1;
 #endif
     static _Atomic int32_t known; /* asking costs a file a core */
