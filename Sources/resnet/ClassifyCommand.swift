@@ -16,6 +16,8 @@ struct ClassifyCommand: ParsableCommand {
             EXAMPLES
               resnet classify photo.jpg --weights resnet50.pth
               resnet classify photos/ more/*.png --weights resnet18.safetensors --top 3 --threads 2
+              curl -s https://example.com/photo.jpg | resnet classify - --weights resnet50.pth
+              find . -name '*.jpg' -print0 | resnet classify --files-from - -0 --weights resnet50.pth --json
               resnet classify photos/ --weights mine.npz --labels names.txt --json > results.jsonl
               resnet classify demo/digits --weights demo/digits.safetensors --top 1
             """)
@@ -34,7 +36,7 @@ struct ClassifyCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard !pictures.images.isEmpty else { throw ValidationError("Give at least one picture or folder.") }
+        guard !pictures.areMissing else { throw ValidationError("Give at least one picture or folder.") }
         guard top >= 1 else { throw ValidationError("--top must be at least 1, not \(top).") }
     }
 
@@ -46,11 +48,11 @@ struct ClassifyCommand: ParsableCommand {
         }
         let classifier = try pictures.load(weights, options)
         try classifier.requireHead()
-        let paths = try pictures.paths()
+        let inputs = try pictures.inputs()
         var runner = PictureRunner(classifier)
-        let table = ScoreTable(paths: paths, names: classifier.classNames)
+        let table = ScoreTable(paths: inputs.map(\.name), names: classifier.classNames)
         var isFirst = true
-        try runner.run(paths) { paths, prediction, progress in
+        try runner.run(inputs) { paths, prediction, progress in
             progress.hide()
             if isFirst && !json { Output.text(table.header) }
             isFirst = false
@@ -63,7 +65,7 @@ struct ClassifyCommand: ParsableCommand {
             }
             fflush(nil)
         }
-        try runner.finish(of: paths.count)
+        try runner.finish(of: inputs.count)
     }
 
     private func object(_ path: String, _ model: String, _ scores: [Classifier.Score]) -> JSONValue {

@@ -24,7 +24,7 @@ struct EmbedCommand: ParsableCommand {
     @OptionGroup var compute: ComputeOptions
 
     func validate() throws {
-        guard !pictures.images.isEmpty else { throw ValidationError("Give pictures, folders or one .npy file.") }
+        guard !pictures.areMissing else { throw ValidationError("Give pictures, folders or one .npy file.") }
     }
 
     func run() throws {
@@ -34,12 +34,12 @@ struct EmbedCommand: ParsableCommand {
             let features = try runArray(pictures.images[0], through: classifier) { $0.features! }
             return try WeightWriter.writeArray(features, to: output)
         }
-        let paths = try pictures.paths()
+        let inputs = try pictures.inputs()
         var runner = PictureRunner(classifier)
         var values: [Float] = []
         var rows: [String] = []
         var width = 0
-        try runner.run(paths) { paths, prediction, _ in
+        try runner.run(inputs) { paths, prediction, _ in
             let features = prediction.features!
             width = features.shape[1]
             values += features.values
@@ -49,6 +49,6 @@ struct EmbedCommand: ParsableCommand {
             try WeightWriter.writeArray(Tensor(shape: [rows.count, width], values: values), to: output)
             for path in rows { Output.line(path) }
         }
-        try runner.finish(of: paths.count)
+        try runner.finish(of: inputs.count)
     }
 }

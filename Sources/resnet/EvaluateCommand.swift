@@ -63,11 +63,12 @@ struct EvaluateCommand: ParsableCommand {
         }
         if let report {
             var page = EvaluationReport(
-                title: "\(loaded.name) on \(lastComponent(of: data.data))",
-                lead: "\(loaded.origin) on \(slice.count.grouped) pictures", evaluation: evaluation, slice: slice,
-                transform: chosen, topK: top)
+                title: "\(classifier.name) on \(lastComponent(of: data.data))",
+                lead: "\(classifier.origin) on \(slice.count.grouped) pictures", evaluation: evaluation, slice: slice,
+                transform: classifier.transform, topK: top)
             page.facts = [
-                ("transform", chosen.json), ("trained", loaded.model.metadata[MetadataKey.trained] ?? "not said"),
+                ("transform", classifier.transform.json),
+                ("trained", classifier.model.metadata[MetadataKey.trained] ?? "not said"),
                 ("instruction set", "\(try Machine.instructionSet())"), ("resnet", Machine.kernelVersion),
             ]
             page.commands = [CommandLine.asTyped]
