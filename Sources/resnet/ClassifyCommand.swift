@@ -16,6 +16,8 @@ struct ClassifyCommand: ParsableCommand {
             EXAMPLES
               resnet classify photo.jpg --weights resnet50.pth
               resnet classify photos/ more/*.png --weights resnet18.safetensors --top 3 --threads 2
+              curl -s https://example.com/photo.jpg | resnet classify - --weights resnet50.pth
+              find . -name '*.jpg' -print0 | resnet classify --files-from - -0 --weights resnet50.pth --json
               resnet classify photos/ --weights mine.npz --labels names.txt --json > results.jsonl
               resnet classify demo/digits --weights demo/digits.safetensors --top 1
             """)
@@ -37,7 +39,7 @@ struct ClassifyCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard !pictures.images.isEmpty else { throw ValidationError("Give at least one picture or folder.") }
+        guard !pictures.areMissing else { throw ValidationError("Give at least one picture or folder.") }
         guard top >= 1 else { throw ValidationError("--top must be at least 1, not \(top).") }
     }
 

@@ -24,7 +24,7 @@ struct EmbedCommand: ParsableCommand {
     @OptionGroup var compute: ComputeOptions
 
     func validate() throws {
-        guard !pictures.images.isEmpty else { throw ValidationError("Give pictures, folders or one .npy file.") }
+        guard !pictures.areMissing else { throw ValidationError("Give pictures, folders or one .npy file.") }
     }
 
     func run() throws {

@@ -17,6 +17,7 @@ struct EvaluateCommand: ParsableCommand {
             EXAMPLES
               resnet evaluate photos --weights run/best.safetensors
               resnet evaluate photos --weights run/best.safetensors --held-out --seed 1 --json
+              resnet evaluate photos --weights run/best.safetensors --report report.html
               resnet evaluate labels.csv --multi-label --weights run/best.safetensors
             """)
 
@@ -31,6 +32,8 @@ struct EvaluateCommand: ParsableCommand {
     var top = 5
     @OptionGroup var batch: BatchOptions
     @OptionGroup var compute: ComputeOptions
+    @Option(help: ArgumentHelp("Also as a page to look at: curves, confusions, the most wrong pictures.", valueName: "html"))
+    var report: String?
     @Flag(help: "One JSON object: scores, classes, confusion.")
     var json = false
 
@@ -66,6 +69,20 @@ struct EvaluateCommand: ParsableCommand {
                 Terminal.note("the thresholds were tuned on these pictures: expect lower scores on others")
             }
             Output.text(evaluation.report(topK: top))
+        }
+        if let report {
+            var page = EvaluationReport(
+                title: "\(classifier.name) on \(lastComponent(of: data.data))",
+                lead: "\(classifier.origin) on \(slice.count.grouped) pictures", evaluation: evaluation, slice: slice,
+                transform: classifier.transform, topK: top)
+            page.facts = [
+                ("transform", classifier.transform.json),
+                ("trained", classifier.model.metadata[MetadataKey.trained] ?? "not said"),
+                ("instruction set", "\(try Machine.instructionSet())"), ("resnet", Machine.kernelVersion),
+            ]
+            page.commands = [CommandLine.asTyped]
+            try page.write(to: report)
+            Terminal.note("\(report) shows it")
         }
         reportSkipped(evaluation.skipped)
         reportSkipped(slice.dataset.skipped)

@@ -5,8 +5,20 @@ import Glibc
 import ResNetSwift
 
 struct PictureOptions: ParsableArguments {
-    @Argument(help: ArgumentHelp("Pictures (JPEG, PNG, WebP, GIF, BMP, TIFF) or folders of them.", valueName: "image"))
-    var images: [String]
+    @Argument(
+        help: ArgumentHelp(
+            "Pictures (JPEG, PNG, WebP, GIF, BMP, TIFF) or folders of them; - is a picture on standard input.",
+            valueName: "image"))
+    var images: [String] = []
+
+    @Option(
+        help: ArgumentHelp("A file with the paths of more pictures or folders, one a line; - is standard input.", valueName: "file"))
+    var filesFrom: String?
+
+    @Flag(
+        name: [.customShort("0"), .long],
+        help: "The paths of --files-from end with a NUL, as those of find -print0, instead of a line's end.")
+    var null = false
 
     @Option(
         help: ArgumentHelp(
@@ -21,10 +33,23 @@ struct PictureOptions: ParsableArguments {
             valueName: "size"))
     var size: PictureSize?
 
+    /// Whether no picture is named, which is wrong usage.
+    var areMissing: Bool { images.isEmpty && filesFrom == nil }
+
+    func validate() throws {
+        if null && filesFrom == nil { throw ValidationError("-0 is of --files-from.") }
+        let readers = images.count { $0 == "-" } + (filesFrom == "-" ? 1 : 0)
+        guard readers <= 1 else { throw ValidationError("Standard input holds one picture, or one list of files.") }
+    }
+
     /// All pictures, folders opened, and what in them cannot be read.
     func find() throws -> FoundPictures {
         var found = FoundPictures()
-        for image in images {
+        for image in try images + listed() {
+            if image == "-" && images.contains("-") {
+                found.pictures.append(.bytes(try readStandardInput(), name: "standard input"))
+                continue
+            }
             do throws(PictureError) {
                 switch fileKind(image) {
                 case S_IFDIR:
@@ -45,6 +70,18 @@ struct PictureOptions: ParsableArguments {
             throw ToolError("\(folder): expected a folder with pictures, found none")
         }
         return found
+    }
+
+    /// What --files-from lists.
+    private func listed() throws -> [String] {
+        guard let filesFrom else { return [] }
+        let bytes = filesFrom == "-" ? try readStandardInput() : readText(filesFrom).map { Array($0.utf8) }
+        guard let bytes else { throw ToolError("\(filesFrom): expected a list of files, found nothing to read") }
+        let paths = bytes.split(separator: UInt8(ascii: null ? "\0" : "\n")).map { String(decoding: $0, as: UTF8.self) }
+        guard !paths.isEmpty else {
+            throw ToolError("\(filesFrom == "-" ? "standard input" : filesFrom): expected paths of pictures, found none")
+        }
+        return paths
     }
 
     /// The network for these pictures.
@@ -105,7 +142,24 @@ func namedTransform(_ name: String) throws -> ImageTransform {
     do { return try ImageTransform(json: text) } catch { throw ToolError("\(name): \(error)") }
 }
 
-/// Runs picture files in batches; those that cannot be read are reported, counted and left out.
+/// All of it, to the end.
+private func readStandardInput() throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = read(STDIN_FILENO, &part, part.count)
+        if count == 0 { return bytes }
+        if count > 0 {
+            bytes += part[..<count]
+        } else if errno != EINTR {
+            throw ToolError("standard input: \(String(cString: strerror(errno)))")
+        }
+        // Larger than any picture that is read.
+        guard bytes.count <= 1 << 31 else { throw ToolError("standard input: expected at most 2 GiB, found more") }
+    }
+}
+
+/// Runs pictures in batches; those that cannot be read are reported, counted and left out.
 struct PictureRunner {
     let classifier: Classifier
     private var failures = 0

@@ -30,7 +30,7 @@ struct ResNetTool: ParsableCommand {
         subcommands: [
             ClassifyCommand.self, PredictCommand.self, EmbedCommand.self, InspectCommand.self, SummaryCommand.self,
             ConvertCommand.self, QuantizeCommand.self, InitCommand.self, TimeCommand.self, ProfileCommand.self,
-            DescribeCommand.self,
+            DescribeCommand.self, ExplainCommand.self,
             TrainCommand.self, LearningRateCommand.self, EvaluateCommand.self, VerifyCommand.self,
         ])
 

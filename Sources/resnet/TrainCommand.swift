@@ -11,7 +11,7 @@ struct TrainCommand: ParsableCommand {
         discussion: """
             The folder of the run gets best.safetensors (the epoch with the best monitored value), last.safetensors (from \
             which --resume continues, with the same bits as an uninterrupted run), history.csv, .jsonl and .svg, and the \
-            scores of the best weights on the validation data as evaluation.txt and .json. Class names and transform are \
+            scores of the best weights on the validation data as evaluation.txt and .json, and as report.html to look at. Class names and transform are \
             stored with the weights, so that `resnet classify` needs nothing else.
 
             Ctrl-C finishes the batch, saves and stops; a second Ctrl-C stops at once. The features of a frozen backbone \
@@ -42,6 +42,8 @@ struct TrainCommand: ParsableCommand {
             "MiB for the features of a frozen backbone; 0 computes them in every epoch.", valueName: "n"))
     var featureCache = 1024
     @OptionGroup(title: "OPTIONS FOR SEVERAL PROCESSES") var distribution: DistributionOptions
+    @Flag(help: "Event files for TensorBoard in the folder `tensorboard` of the run, after every epoch.")
+    var tensorboard = false
     @Flag(help: "The final scores as one JSON object, as `resnet evaluate --json` gives them.")
     var json = false
 
@@ -71,7 +73,7 @@ struct TrainCommand: ParsableCommand {
         settings.replacesEarlierRun = overwrite
         settings.featureCacheLimit = featureCache << 20
         settings.title =
-            "\(setup.name) on \(inputs.data.data.split(separator: "/").last.map(String.init) ?? inputs.data.data)"
+            "\(setup.name) on \(lastComponent(of: inputs.data.data))"
         if let every = schedule.unfreezeEvery {
             settings.unfreezing = .gradual(
                 setup.model.graph, everyEpochs: every, updatesStatistics: inputs.start.updateStatistics)
@@ -95,7 +97,7 @@ struct TrainCommand: ParsableCommand {
         Interruption.watch()
         let trainer = try Trainer(
             backend: setup.backend, data: setup.data, settings: settings, metadata: setup.model.metadata,
-            callbacks: schedule.callbacks, report: console.report, stopRequested: { Interruption.isRequested },
+            callbacks: schedule.callbacks, report: report(to: console, isNew: !resumes), stopRequested: { Interruption.isRequested },
             processes: processes.group)
         let began = ProcessClock.now()
         let outcome: TrainingOutcome
@@ -119,6 +121,29 @@ struct TrainCommand: ParsableCommand {
         }
         try evaluate(outcome, setup)
         if !outcome.skipped.isEmpty || !setup.skipped.isEmpty { throw ExitCode(2) }
+    }
+
+    /// Events go to the console, and the epochs to TensorBoard if that is asked for.
+    private func report(to console: TrainingConsole, isNew: Bool) -> (TrainingEvent) -> Void {
+        guard tensorboard else { return console.report }
+        var log: TensorBoardLog?
+        let folder = "\(out)/tensorboard"
+        return { event in
+            console.report(event)
+            do {
+                switch event {
+                case .started:
+                    if isNew { try TensorBoardLog.removeAll(in: folder) }
+                    log = try TensorBoardLog(folder: folder)
+                case .epochEnded(let record, _): try log?.write(record)
+                default: break
+                }
+            } catch {
+                log = nil
+                console.clear()
+                Terminal.warning("\(error); TensorBoard gets no more of this run")
+            }
+        }
     }
 
     /// The scores of the best weights, to standard output and into the folder.
@@ -148,8 +173,35 @@ struct TrainCommand: ParsableCommand {
             skipped: skippedJSON(outcome.skipped, of: datasets, and: setup.skipped))
         try writeText(report + "\n", to: "\(out)/evaluation.txt")
         try writeText(object.text + "\n", to: "\(out)/evaluation.json")
+        try page(evaluation, outcome, setup, path).write(to: "\(out)/report.html")
         Terminal.note(
             "\(path)\(model.metadata[MetadataKey.trained].map { ", \($0)" } ?? "") on \(slice.count) pictures:")
         if json { Output.json(object) } else { Output.text(report) }
+        Terminal.note("\(out)/report.html shows it")
+    }
+
+    private func page(
+        _ evaluation: Evaluation, _ outcome: TrainingOutcome, _ setup: TrainingSetup, _ weights: String
+    ) -> EvaluationReport {
+        let slice = setup.data.validation!
+        var page = EvaluationReport(
+            title: "\(setup.name) on \(lastComponent(of: inputs.data.data))",
+            lead: "\(weights) on \(slice.count.grouped) pictures that were held out of training",
+            evaluation: evaluation, slice: slice, transform: setup.data.evaluationTransform, topK: schedule.top)
+        page.history = outcome.history
+        page.facts =
+            setup.notes.map { ("", $0) }
+            + [
+                ("pictures to train", setup.data.training.count.grouped),
+                ("epochs", "\(outcome.history.records.count) of \(schedule.epochs)"),
+                ("best epoch", outcome.history.best.map { "\($0.epoch + 1), by \(outcome.history.monitor)" } ?? ""),
+                ("training transform", setup.data.transform.json), ("resnet", Machine.kernelVersion),
+            ]
+        page.commands = [
+            CommandLine.asTyped,
+            "resnet evaluate \(shellWord(inputs.data.data)) --weights \(shellWord(weights)) --held-out "
+                + "--seed \(inputs.split.seed) --validation \(inputs.split.validation)",
+        ]
+        return page
     }
 }

@@ -16,7 +16,7 @@ final class ToolTrainTests: XCTestCase {
             try FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/run").sorted(),
             [
                 "best.safetensors", "evaluation.json", "evaluation.txt", "history.csv", "history.jsonl", "history.svg",
-                "last.safetensors",
+                "last.safetensors", "report.html",
             ])
         XCTAssert(trained.output.hasPrefix("loss "), trained.output)
         XCTAssert(trained.output.contains("actual \\ predicted"), trained.output)
@@ -31,8 +31,13 @@ final class ToolTrainTests: XCTestCase {
         XCTAssertGreaterThan(top1, 0.9)
         // The same pictures and weights through the other command.
         let evaluated = try folder.resnet(
-            "evaluate", "demo/digits.npz", "--weights", "run/best.safetensors", "--json")
+            "evaluate", "demo/digits.npz", "--weights", "run/best.safetensors", "--json", "--report", "page.html")
         XCTAssertEqual(try evaluated.objects()[0]["top1"]?.doubleValue, top1)
+
+        for (path, part) in [("run/report.html", "<h2>Training</h2>"), ("page.html", "resnet evaluate demo/digits.npz")] {
+            let page = try String(contentsOfFile: "\(folder.path)/\(path)", encoding: .utf8)
+            XCTAssertTrue(page.contains(part) && page.hasSuffix("</html>\n"), path)
+        }
 
         // Class names, transform and model come with the file; the network never saw these pictures.
         let classified = try folder.resnet(

@@ -138,7 +138,7 @@ public struct Dataset: Sendable {
 
     /// The picture of a sample before any step of the transform.
     /// - Precondition: the samples are pictures, not floats.
-    func picture(_ sample: Int, for transform: ImageTransform) throws(PictureError) -> Picture {
+    package func picture(_ sample: Int, for transform: ImageTransform) throws(PictureError) -> Picture {
         switch source {
         case .files(let paths): return try transform.picture(contentsOf: paths[sample])
         case .stacks(let stacks):

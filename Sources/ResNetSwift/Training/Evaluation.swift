@@ -1,6 +1,5 @@
 // A network on a data set it has not been trained on: the scores, by class or label too, as tables.
 
-import Glibc
 import ResNetData
 import ResNetExecution
 import ResNetSupport
@@ -21,6 +20,8 @@ public struct Evaluation: Sendable {
     public let thresholds: LabelThresholds?
     /// Samples that could not be read; they count nowhere.
     public let skipped: [SkippedSample]
+    /// What the network said about each sample.
+    package var outcomes = SampleOutcomes()
 
     /// The mean of the classes' F1: each counts alike, however rare. As in scikit-learn a class that no sample has and none
     /// is taken for does not count; of several labels a sample all count.
@@ -44,8 +45,7 @@ public struct Evaluation: Sendable {
         let names = loader.slice.dataset.classNames
         var running = RunningScores(k: topK < names.count ? topK : 0)
         var confusion = ConfusionMatrix(classNames: names)
-        var probabilities: [Double] = []
-        var present: [Bool] = []
+        var outcomes = SampleOutcomes()
         var skipped: [SkippedSample] = []
         var done = 0
         let stream = loader.batches(epoch: 0)
@@ -58,6 +58,7 @@ public struct Evaluation: Sendable {
             guard let batch = loaded.batch else { continue }
             let result = try evaluator.evaluate(batch)
             running.add(result, labels: batch.labels)
+            outcomes.add(loaded.samples, logits: result.logits, labels: batch.labels)
             switch batch.labels {
             case .classes(let classes):
                 let columns = result.logits.shape[1]
@@ -67,28 +68,28 @@ public struct Evaluation: Sendable {
                         confusion.add(actual: Int(actual), predicted: indexOfLargest(values))
                     }
                 }
-            case .multiHot(let wanted), .probabilities(let wanted):
-                probabilities += result.logits.values.map { 1 / (1 + exp(-Double($0))) }
-                present += wanted.values.map { $0 > 0.5 }
+            case .multiHot, .probabilities: break
             }
             progress(done)
         }
         guard loader.slice.dataset.isMultiLabel else {
             return Evaluation(
                 classNames: names, isMultiLabel: false, scores: running.scores, confusion: confusion,
-                labels: names.indices.map { confusion.counts(of: $0) }, thresholds: nil, skipped: skipped)
+                labels: names.indices.map { confusion.counts(of: $0) }, thresholds: nil, skipped: skipped,
+                outcomes: outcomes)
         }
         let limits =
-            thresholds ?? .tuned(probabilities: probabilities, present: present, labels: names.count)
+            thresholds
+            ?? .tuned(probabilities: outcomes.probabilities, present: outcomes.present, labels: names.count)
         precondition(limits.values.count == names.count, "\(limits.values.count) thresholds for \(names.count) labels")
         var labels = Array(repeating: LabelCounts(), count: names.count)
-        for index in probabilities.indices {
+        for (index, probability) in outcomes.probabilities.enumerated() {
             let label = index % names.count
-            labels[label].add(predicted: probabilities[index] >= limits.values[label], actual: present[index])
+            labels[label].add(predicted: probability >= limits.values[label], actual: outcomes.present[index])
         }
         return Evaluation(
             classNames: names, isMultiLabel: true, scores: running.scores, confusion: nil, labels: labels,
-            thresholds: limits, skipped: skipped)
+            thresholds: limits, skipped: skipped, outcomes: outcomes)
     }
 }
 

@@ -19,10 +19,13 @@ package struct LineChart: Sendable, Hashable {
         package var name: String
         /// Points that are not finite break the line.
         package var points: [Point]
+        /// For what the others are compared with.
+        package var isDashed: Bool
 
-        package init(name: String, points: [Point]) {
+        package init(name: String, points: [Point], isDashed: Bool = false) {
             self.name = name
             self.points = points
+            self.isDashed = isDashed
         }
     }
 
@@ -67,6 +70,8 @@ package struct LineChart: Sendable, Hashable {
     package var hasWholeX: Bool
     /// A vertical line with a text, e.g. at the best epoch.
     package var mark: Mark?
+    /// Both axes go from 0 to 1, whatever the points are.
+    package var hasUnitAxes = false
 
     package init(
         title: String, xLabel: String, yLabel: String, series: [Series], hasLogarithmicX: Bool = false,
@@ -83,6 +88,23 @@ package struct LineChart: Sendable, Hashable {
     /// Colors that people with any color vision can tell apart (Okabe and Ito, 2008).
     private static let colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 
+    /// Colors of everything but the lines.
+    private struct Palette {
+        let axis, grid, mark: String
+
+        static let paper = Palette(axis: "#333333", grid: "#e3e3e3", mark: "#555555")
+        /// Of the page around it, in light and dark.
+        static let page = Palette(axis: "currentColor", grid: "var(--line)", mark: "var(--muted)")
+    }
+
+    /// An SVG element of an HTML page, as wide as there is room; the page's style has `--line` and `--muted`. The title is
+    /// left to the page.
+    package func element(width: Int = 460, height: Int = 300) -> String {
+        "<svg viewBox=\"0 0 \(width) \(height)\" role=\"img\" aria-label=\"\(escaped(title))\" font-size=\"13\">\n"
+            + "<g fill=\"currentColor\">\n"
+            + drawn(left: 0, width: Double(width), height: Double(height), palette: .page, hasTitle: false) + "</g></svg>\n"
+    }
+
     /// Side by side, one SVG file.
     package static func svg(_ charts: [LineChart], width: Int = 640, height: Int = 400) -> String {
         let total = width * charts.count
@@ -93,37 +115,47 @@ package struct LineChart: Sendable, Hashable {
 
             """
         for (index, chart) in charts.enumerated() {
-            text += chart.drawn(left: Double(index * width), width: Double(width), height: Double(height))
+            text += chart.drawn(
+                left: Double(index * width), width: Double(width), height: Double(height), palette: .paper)
         }
         return text + "</svg>\n"
     }
 
-    private func drawn(left: Double, width: Double, height: Double) -> String {
-        let legend = 22.0 * Double((series.count + 2) / 3)
-        let area = Area(left: left + 72, right: left + width - 24, top: 48 + legend, bottom: height - 56)
+    private func drawn(
+        left: Double, width: Double, height: Double, palette: Palette, hasTitle: Bool = true
+    ) -> String {
+        let top = hasTitle ? 48.0 : 14
+        let columns = width < 600 ? 2 : 3
+        let legend = 22.0 * Double((series.count + columns - 1) / columns)
+        let area = Area(left: left + 72, right: left + width - 24, top: top + legend, bottom: height - 56)
         let shown = series.map { series in
             series.points.map { Point(hasLogarithmicX ? ($0.x > 0 ? log10($0.x) : .nan) : $0.x, $0.y) }
         }
         let finite = shown.joined().filter { $0.x.isFinite && $0.y.isFinite }
-        let xAxis = Axis(finite.map(\.x), isTight: true, isWhole: hasWholeX, isLogarithmic: hasLogarithmicX)
-        let yAxis = Axis(finite.map(\.y), isTight: false, isWhole: false, isLogarithmic: false)
+        let unit = [0.0, 1.0]
+        let xAxis = Axis(
+            hasUnitAxes ? unit : finite.map(\.x), isTight: true, isWhole: hasWholeX, isLogarithmic: hasLogarithmicX)
+        let yAxis = Axis(hasUnitAxes ? unit : finite.map(\.y), isTight: false, isWhole: false, isLogarithmic: false)
         func x(_ value: Double) -> String { fixed(area.left + xAxis.part(value) * (area.right - area.left), 1) }
         func y(_ value: Double) -> String { fixed(area.bottom - yAxis.part(value) * (area.bottom - area.top), 1) }
         let (l, r, t, b) = (fixed(area.left, 1), fixed(area.right, 1), fixed(area.top, 1), fixed(area.bottom, 1))
         let middle = fixed((area.left + area.right) / 2, 1)
 
-        var text = "<text x=\"\(middle)\" y=\"28\" text-anchor=\"middle\" font-size=\"17\">\(escaped(title))</text>\n"
+        var text = ""
+        if hasTitle {
+            text = "<text x=\"\(middle)\" y=\"28\" text-anchor=\"middle\" font-size=\"17\">\(escaped(title))</text>\n"
+        }
         for tick in yAxis.ticks {
-            text += "<line x1=\"\(l)\" x2=\"\(r)\" y1=\"\(y(tick))\" y2=\"\(y(tick))\" stroke=\"#e3e3e3\"/>\n"
+            text += "<line x1=\"\(l)\" x2=\"\(r)\" y1=\"\(y(tick))\" y2=\"\(y(tick))\" stroke=\"\(palette.grid)\"/>\n"
             text += "<text x=\"\(fixed(area.left - 8, 1))\" y=\"\(y(tick))\" dy=\"0.35em\" text-anchor=\"end\">"
             text += "\(yAxis.label(tick))</text>\n"
         }
         for tick in xAxis.ticks {
             text += "<line x1=\"\(x(tick))\" x2=\"\(x(tick))\" y1=\"\(b)\" y2=\"\(fixed(area.bottom + 5, 1))\" "
-            text += "stroke=\"#333333\"/>\n<text x=\"\(x(tick))\" y=\"\(fixed(area.bottom + 20, 1))\" "
+            text += "stroke=\"\(palette.axis)\"/>\n<text x=\"\(x(tick))\" y=\"\(fixed(area.bottom + 20, 1))\" "
             text += "text-anchor=\"middle\">\(xAxis.label(tick))</text>\n"
         }
-        text += "<path d=\"M\(l) \(t)V\(b)H\(r)\" fill=\"none\" stroke=\"#333333\"/>\n"
+        text += "<path d=\"M\(l) \(t)V\(b)H\(r)\" fill=\"none\" stroke=\"\(palette.axis)\"/>\n"
         text +=
             "<text x=\"\(middle)\" y=\"\(fixed(height - 14, 1))\" text-anchor=\"middle\">\(escaped(xLabel))</text>\n"
         let (yLabelX, yLabelY) = (fixed(left + 20, 1), fixed((area.top + area.bottom) / 2, 1))
@@ -132,9 +164,9 @@ package struct LineChart: Sendable, Hashable {
         let place = mark.map { hasLogarithmicX ? log10($0.x) : $0.x } ?? .nan
         if let mark, xAxis.contains(place) {
             let isRight = xAxis.part(place) > 0.6
-            text += "<line x1=\"\(x(place))\" x2=\"\(x(place))\" y1=\"\(t)\" y2=\"\(b)\" stroke=\"#777777\" "
+            text += "<line x1=\"\(x(place))\" x2=\"\(x(place))\" y1=\"\(t)\" y2=\"\(b)\" stroke=\"\(palette.mark)\" "
             text += "stroke-dasharray=\"5 4\"/>\n<text x=\"\(x(place))\" y=\"\(fixed(area.top + 12, 1))\" "
-            text += "dx=\"\(isRight ? -6 : 6)\" text-anchor=\"\(isRight ? "end" : "start")\" fill=\"#555555\">"
+            text += "dx=\"\(isRight ? -6 : 6)\" text-anchor=\"\(isRight ? "end" : "start")\" fill=\"\(palette.mark)\">"
             text += "\(escaped(mark.text))</text>\n"
         }
         for (index, points) in shown.enumerated() {
@@ -146,12 +178,12 @@ package struct LineChart: Sendable, Hashable {
                 } else {
                     let path = line.map { "\(x($0.x)) \(y($0.y))" }.joined(separator: "L")
                     text += "<path d=\"M\(path)\" fill=\"none\" stroke=\"\(color)\" stroke-width=\"2\" "
-                    text += "stroke-linejoin=\"round\"/>\n"
+                    text += "stroke-linejoin=\"round\"\(series[index].isDashed ? " stroke-dasharray=\"5 4\"" : "")/>\n"
                 }
             }
-            let (column, row) = (index % 3, index / 3)
-            let entry = area.left + Double(column) * (area.right - area.left) / 3
-            let place = 50 + 22 * Double(row)
+            let (column, row) = (index % columns, index / columns)
+            let entry = area.left + Double(column) * (area.right - area.left) / Double(columns)
+            let place = top + 2 + 22 * Double(row)
             text += "<line x1=\"\(fixed(entry, 1))\" x2=\"\(fixed(entry + 24, 1))\" y1=\"\(fixed(place, 1))\" "
             text += "y2=\"\(fixed(place, 1))\" stroke=\"\(color)\" stroke-width=\"3\"/>\n"
             text += "<text x=\"\(fixed(entry + 31, 1))\" y=\"\(fixed(place, 1))\" dy=\"0.35em\">"
@@ -213,6 +245,8 @@ struct Axis {
     }
 }
 
-private func escaped(_ text: String) -> String {
+/// For the text of SVG and HTML, and for attributes in double quotes.
+func escaped(_ text: String) -> String {
     text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
+        .replacing("\"", with: "&quot;")
 }
