@@ -32,7 +32,9 @@ struct EvaluateCommand: ParsableCommand {
     var top = 5
     @OptionGroup var batch: BatchOptions
     @OptionGroup var compute: ComputeOptions
-    @Option(help: ArgumentHelp("Also as a page to look at: curves, confusions, the most wrong pictures.", valueName: "html"))
+    @Option(
+        help: ArgumentHelp("Also as a page to look at: curves, confusions, the most wrong pictures.", valueName: "html")
+    )
     var report: String?
     @Flag(help: "One JSON object: scores, classes, confusion.")
     var json = false

@@ -23,9 +23,12 @@ struct ExplainCommand: ParsableCommand {
     var out: String
     @Option(
         name: .customLong("class"),
-        help: ArgumentHelp("The class to explain, by name or index; otherwise the most probable one.", valueName: "class"))
+        help: ArgumentHelp(
+            "The class to explain, by name or index; otherwise the most probable one.", valueName: "class"))
     var asked: String?
-    @Option(help: ArgumentHelp("What each place of the last feature map adds to the logit, (height, width).", valueName: "npy"))
+    @Option(
+        help: ArgumentHelp(
+            "What each place of the last feature map adds to the logit, (height, width).", valueName: "npy"))
     var values: String?
     @Option(help: ArgumentHelp("How a picture becomes input, as in `classify`.", valueName: "name"))
     var transform: String?
@@ -42,7 +45,8 @@ struct ExplainCommand: ParsableCommand {
         var options = ClassifierOptions(threads: threads)
         options.transform = try transform.map(namedTransform)
         let classifier = try weights.load(options)
-        let explanation = try classifier.explain(.file(image), class: try asked.map { try index(of: $0, in: classifier) })
+        let explanation = try classifier.explain(
+            .file(image), class: try asked.map { try index(of: $0, in: classifier) })
         try explanation.heat.writePNG(to: out)
         let map = explanation.map
         if let values {

@@ -12,7 +12,8 @@ struct PictureOptions: ParsableArguments {
     var images: [String] = []
 
     @Option(
-        help: ArgumentHelp("A file with the paths of more pictures or folders, one a line; - is standard input.", valueName: "file"))
+        help: ArgumentHelp(
+            "A file with the paths of more pictures or folders, one a line; - is standard input.", valueName: "file"))
     var filesFrom: String?
 
     @Flag(
@@ -79,7 +80,8 @@ struct PictureOptions: ParsableArguments {
         guard let bytes else { throw ToolError("\(filesFrom): expected a list of files, found nothing to read") }
         let paths = bytes.split(separator: UInt8(ascii: null ? "\0" : "\n")).map { String(decoding: $0, as: UTF8.self) }
         guard !paths.isEmpty else {
-            throw ToolError("\(filesFrom == "-" ? "standard input" : filesFrom): expected paths of pictures, found none")
+            throw ToolError(
+                "\(filesFrom == "-" ? "standard input" : filesFrom): expected paths of pictures, found none")
         }
         return paths
     }

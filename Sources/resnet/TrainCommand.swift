@@ -97,7 +97,8 @@ struct TrainCommand: ParsableCommand {
         Interruption.watch()
         let trainer = try Trainer(
             backend: setup.backend, data: setup.data, settings: settings, metadata: setup.model.metadata,
-            callbacks: schedule.callbacks, report: report(to: console, isNew: !resumes), stopRequested: { Interruption.isRequested },
+            callbacks: schedule.callbacks, report: report(to: console, isNew: !resumes),
+            stopRequested: { Interruption.isRequested },
             processes: processes.group)
         let began = ProcessClock.now()
         let outcome: TrainingOutcome
