@@ -235,9 +235,10 @@ extension Graph {
         guard let node else { return false }
         return switch nodes[node].operation {
         case .relu, .sigmoid: true
-        case .maxPool, .averagePool, .globalAveragePool, .dropout, .concat, .flatten, .add:
+        case .clip(let low, _): low >= 0
+        case .maxPool, .averagePool, .blurPool, .globalAveragePool, .dropout, .concat, .flatten, .add, .gate:
             nodes[node].inputs.allSatisfy { isNeverNegative($0) }
-        case .input, .conv, .batchNorm, .linear: false
+        case .input, .conv, .batchNorm, .linear, .pad, .channelConv: false
         }
     }
 }
