@@ -26,8 +26,10 @@ rooms=$(sed -n 's/^@_exported import //p' Sources/ResNetSwift/ResNetSwift/ResNet
 mapfile -t shared < <(objects ResNetSwift $rooms CImageCodecs)
 mapfile -t interface < <(objects LibResNet CResNetHeader)
 mapfile -t tool < <(objects resnet ArgumentParser ArgumentParserToolInfo)
-libraries=("$core" -Xlinker -Bstatic -lturbojpeg -lpng -lz -Xlinker -Bdynamic -lm -Xlinker --as-needed
-    -Xlinker --gc-sections -L .build/core-python/static -Xclang-linker -static-libgcc)
+# Archives by their paths: swiftc does not keep the order of -l and -Bstatic.
+mapfile -t archives < <(for name in turbojpeg png z; do gcc -print-file-name="lib$name.a"; done)
+libraries=("$core" "${archives[@]}" -lm -Xlinker --as-needed -Xlinker --gc-sections
+    -L .build/core-python/static -Xclang-linker -static-libgcc)
 # A folder that has libstdc++ as an archive only: Swift asks for -lstdc++ by itself.
 mkdir -p "$folder" .build/core-python/static
 ln -sf "$(gcc -print-file-name=libstdc++.a)" .build/core-python/static/

@@ -68,7 +68,7 @@ class Running(unittest.TestCase):
         np.testing.assert_allclose(self.net.read(PICTURES), x, atol=1e-6)
 
     def test_what_the_weights_say(self):
-        self.assertEqual((self.net.mean.tolist(), self.net.std.tolist()), ([0.5], [0.5]))
+        np.testing.assert_allclose([self.net.mean, self.net.std], [[0.5], [0.5]], rtol=1e-6)
         self.assertEqual([s["step"] for s in self.net.transform["steps"]], ["resize", "toFloat", "normalize"])
         self.assertIsNone(self.net.thresholds)
         named = rs.load(DIGITS, class_names=[f"digit {i}" for i in range(10)], transform=self.net.transform)
@@ -301,7 +301,7 @@ def read_png(path):
         for x, value in enumerate(row[1:], 1):
             a, b, c = int(result[y, x - 1]), int(result[y - 1, x]), int(result[y - 1, x - 1])
             near = min((a, b, c), key=lambda v: (abs(a + b - c - v)))
-            result[y, x] = (value + [0, a, b, (a + b) // 2, near][row[0]]) % 256
+            result[y, x] = (int(value) + [0, a, b, (a + b) // 2, near][row[0]]) % 256
     return result[1:, 1:].astype(np.uint8)
 
 
