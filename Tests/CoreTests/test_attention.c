@@ -181,6 +181,13 @@ static void attention(const cr_attention *s, int out_h, int out_w, int is_channe
     check(forward(&d, in, out, allocate(sizes[0](&d))) == CK_OK, "%s", what);
     check_canvas(unblocked(out, s->n, s->c, seen), y, s->n * s->c, s->h, s->w, out_h, out_w, 24 * ROUNDOFF * range,
                  what);
+    /* Fewer images in the same workspace. */
+    for (ck_attention_desc fewer = d; --fewer.batch > 0;) {
+        float *part = poisoned(fewer.batch, s->c, seen);
+        check(forward(&fewer, in, part, allocate(sizes[0](&d))) == CK_OK, "%s, %d images", what, fewer.batch);
+        check_canvas(unblocked(part, fewer.batch, s->c, seen), y, fewer.batch * s->c, s->h, s->w, out_h, out_w,
+                     24 * ROUNDOFF * range, what);
+    }
     float *gradient = poisoned(s->n, 3 * s->c, plane);
     check(backward(&d, in, blocked(small, s->n, s->c, seen), gradient, allocate(sizes[1](&d))) == CK_OK, "%s", what);
     check_close(unblocked(gradient, s->n, 3 * s->c, plane), dqkv, inputs, NULL, 0,
@@ -189,10 +196,11 @@ static void attention(const cr_attention *s, int out_h, int out_w, int is_channe
 }
 
 void test_attention(void) {
-    static const cr_attention cases[] = {
-        {1, 32, 1, 7, 7, 7, 7, 0.176776695}, {2, 96, 3, 14, 14, 7, 7, 0.176776695}, {1, 64, 2, 9, 18, 9, 9, 0.1},
-        {1, 16, 1, 1, 1, 1, 1, 1},           {1, 48, 1, 6, 8, 3, 4, 0.25},          {3, 64, 4, 2, 6, 2, 3, 0.25},
-        {1, 160, 2, 4, 10, 4, 5, 0.125},     {1, 32, 2, 13, 17, 13, 17, 0.3},       {2, 32, 1, 1, 33, 1, 11, 0.2}};
+    static const cr_attention cases[] = {{1, 32, 1, 7, 7, 7, 7, 0.176776695}, {2, 96, 3, 14, 14, 7, 7, 0.176776695},
+                                         {1, 64, 2, 9, 18, 9, 9, 0.1},        {1, 16, 1, 1, 1, 1, 1, 1},
+                                         {1, 48, 1, 6, 8, 3, 4, 0.25},        {3, 64, 4, 2, 6, 2, 3, 0.25},
+                                         {3, 48, 3, 12, 24, 3, 4, 0.2},       {1, 160, 2, 4, 10, 4, 5, 0.125},
+                                         {1, 32, 2, 13, 17, 13, 17, 0.3},     {2, 32, 1, 1, 33, 1, 11, 0.2}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const cr_attention *s = &cases[i];
         attention(s, s->h, s->w, 0, (int)(i % 4));

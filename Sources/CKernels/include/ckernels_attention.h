@@ -65,7 +65,7 @@ typedef struct ck_attention_desc {
 
 /* Within each window and head, over its tokens: softmax_j(scale q_i k_j) v_j (Vaswani et al., arXiv:1706.03762; Liu et
  * al., arXiv:2103.14030). All tokens count, also those that y leaves out. workspace: as many bytes as the function
- * beside says, 64-byte aligned; 0 for a description that is not valid. */
+ * beside says, which are enough for fewer images too, 64-byte aligned; 0 for a description that is not valid. */
 CK_API size_t ck_window_attention_workspace_size(const ck_attention_desc *desc);
 CK_API ck_status ck_window_attention(const ck_attention_desc *desc, const float *qkv, float *y, void *workspace);
 CK_API size_t ck_window_attention_backward_workspace_size(const ck_attention_desc *desc);

@@ -42,13 +42,16 @@ static ck_status check(const ck_attention_desc *d, channels *c) {
 
 static size_t heads_of(const channels *c) { return (size_t)c->a.batch * c->a.heads; }
 
+/* No batch up to this one has more (image, head, stretch): fewer images have more stretches. */
+static size_t most_parts(const channels *c) { return heads_of(c) + 4 * (size_t)c->a.threads; }
+
 size_t ck_channel_attention_workspace_size(const ck_attention_desc *desc) {
     channels c;
-    return check(desc, &c) == CK_OK ? heads_of(&c) * c.stretches * c.matrix * sizeof(float) : 0;
+    return check(desc, &c) == CK_OK ? most_parts(&c) * c.matrix * sizeof(float) : 0;
 }
 size_t ck_channel_attention_backward_workspace_size(const ck_attention_desc *desc) {
     channels c;
-    return check(desc, &c) == CK_OK ? heads_of(&c) * (2 * c.stretches + 2) * c.matrix * sizeof(float) : 0;
+    return check(desc, &c) == CK_OK ? 2 * (most_parts(&c) + heads_of(&c)) * c.matrix * sizeof(float) : 0;
 }
 
 /* Pixels first...first + count of one head of one image. Parts are counted (image, head, stretch). */
