@@ -67,7 +67,7 @@ extension ConfusionMatrix {
     private func pixels() -> Picture {
         let sums = rowSums()
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(3 * counts.count)
+        bytes.reserveCapacity(3 * classCount * classCount)
         for actual in 0..<classCount {
             for predicted in 0..<classCount {
                 let part = self[actual, predicted] == 0 ? 0 : 0.15 + 0.85 * share(actual, predicted, of: sums[actual])
