@@ -178,10 +178,11 @@ private struct CalibrationPictures {
     }
 
     private static func files(_ path: String, _ loaded: Classifier, _ limit: Int) throws -> ([[UInt8]], failures: Int) {
-        let all = try PictureOptions.parse([path]).paths()
+        let found = try PictureOptions.parse([path]).find()
         var pictures: [[UInt8]] = []
-        var failures = 0
-        try loaded.read(chosen(all.count, limit).map { .file(all[$0]) }) { _, picture in
+        var failures = found.skipped.count
+        for file in found.skipped { Terminal.error("\(file.path): \(file.reason)") }
+        try loaded.read(chosen(found.pictures.count, limit).map { found.pictures[$0] }) { _, picture in
             switch picture {
             case .success(let picture): pictures.append(try PictureBatch([picture], for: loaded.transform).pixels)
             case .failure(let error):

@@ -36,12 +36,12 @@ final class ReportTests: XCTestCase {
         let confidences: [Float] = [0.05, 0.11, 0.15, 0.31, 0.35, 0.52, 0.58, 0.61, 0.77, 0.83, 0.91, 0.97, 1, 0]
         let isRight = [0, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 1, 1, 0].map { $0 == 1 }
         func error(_ bins: Int) -> Double {
-            Calibration(confidences: confidences, isRight: isRight, bins: bins).expectedError
+            Reliability(confidences: confidences, isRight: isRight, bins: bins).expectedError
         }
         XCTAssertEqual(error(15), 0.3457142857142857, accuracy: 1e-7)
         XCTAssertEqual(error(10), 0.20714285714285713, accuracy: 1e-7)
-        XCTAssertEqual(Calibration(confidences: [], isRight: []).expectedError, 0)
-        XCTAssertEqual(Calibration(confidences: [.nan, 1], isRight: [true, true]).expectedError, 0)
+        XCTAssertEqual(Reliability(confidences: [], isRight: []).expectedError, 0)
+        XCTAssertEqual(Reliability(confidences: [.nan, 1], isRight: [true, true]).expectedError, 0)
     }
 
     func testBase64() {

@@ -54,14 +54,14 @@ package struct EvaluationReport {
 
     // MARK: - Numbers
 
-    private var calibration: Calibration {
+    private var calibration: Reliability {
         let answers = evaluation.outcomes.answers
         guard evaluation.isMultiLabel else {
-            return Calibration(
+            return Reliability(
                 confidences: answers.map(\.confidence), isRight: answers.map { $0.actual == $0.predicted })
         }
         // Of each label, whether it is present.
-        return Calibration(
+        return Reliability(
             confidences: evaluation.outcomes.probabilities.map(Float.init), isRight: evaluation.outcomes.present)
     }
 

@@ -9,7 +9,7 @@
 // end; a confidence of 0 falls into the first.
 
 /// How far stated probabilities are from frequencies.
-package struct Calibration: Sendable, Hashable {
+package struct Reliability: Sendable, Hashable {
     /// Samples of similar confidence.
     package struct Bin: Sendable, Hashable {
         /// Samples.
