@@ -100,9 +100,18 @@ static int has_point(const ck_tile_phase *phase, int32_t point, int small) {
     return point >= phase->first + small && point < phase->first + phase->points;
 }
 
-static kinds kinds_at(const ck_tile_phase *down, const ck_tile_phase *along, int32_t row, int32_t column) {
+/* Whether the pictures have tiles of this kind at all. */
+static int exists(const ck_tiling *t, int32_t kind) {
+    const ck_tile_line *rows = &t->rows, *columns = &t->columns;
+    return (ck_kind_small_rows(kind) ? rows->bigs < rows->count : rows->bigs > 0) &&
+           (ck_kind_small_columns(kind) ? columns->bigs < columns->count : columns->bigs > 0);
+}
+
+static kinds kinds_at(const ck_tiling *t, const ck_tile_phase *down, const ck_tile_phase *along, int32_t row,
+                      int32_t column) {
     kinds k = {.first = CK_TILE_KINDS};
     for (int32_t kind = 0; kind < CK_TILE_KINDS; kind++) {
+        if (!exists(t, kind)) continue;
         if (!has_point(down, row, ck_kind_small_rows(kind)) || !has_point(along, column, ck_kind_small_columns(kind)))
             continue;
         if (kind < k.first) k.first = kind;
@@ -121,18 +130,21 @@ static void add_segment(const ck_tile_scheme *s, int32_t row, int32_t rp, int32_
     product->filter_step[i] = along->step;
 }
 
-/* Products of points column...column+points: pairs of phases that have the same tiles go together. The first pair has
- * all tiles that there are, so what comes after it adds. */
+/* Products of points column...column+points: pairs of phases that have the same kinds of tiles go together, whichever
+ * this block has: the order of the sums must not depend on it. The first pair has all tiles that there are, so what
+ * comes after it adds. */
 static int32_t add_products(const ck_tile_scheme *s, const ck_tile_block *block, int32_t row, int32_t column,
                             int32_t points, ck_tile_product *products) {
     int32_t count = 0;
+    kinds of[CK_TILE_PRODUCTS];
     for (int32_t pair = 0; pair < s->phases * s->phases; pair++) {
         const int32_t rp = pair / s->phases, cp = pair % s->phases;
-        const kinds k = kinds_at(&s->phase[rp], &s->phase[cp], row, column);
+        const kinds k = kinds_at(block->tiling, &s->phase[rp], &s->phase[cp], row, column);
         if (k.first >= k.end || block->start[k.first] == block->start[k.end]) continue;
         const int32_t tile = block->start[k.first], tiles = block->start[k.end] - tile;
         int32_t at = 0;
-        while (at < count && (products[at].tile != tile || products[at].tiles != tiles)) at++;
+        while (at < count && (of[at].first != k.first || of[at].end != k.end)) at++;
+        of[at] = k;
         if (at == count)
             products[count++] =
                 (ck_tile_product){.column = column, .points = points, .tile = tile, .tiles = tiles, .adds = at > 0};
