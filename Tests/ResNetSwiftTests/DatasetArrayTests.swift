@@ -173,8 +173,9 @@ final class DatasetArrayTests: XCTestCase {
         guard case .floats(let tensor) = dataset.source else { return XCTFail("no floats") }
         XCTAssertEqual(tensor.shape, [3, 3, 8, 6])
         // (sample 1, channel 2, row 3, column 4)
-        let value = tensor.values[((1 * 3 + 2) * 8 + 3) * 6 + 4]
-        XCTAssertEqual(value, Float(((1 * 8 + 3) * 6 + 4) * 3 + 2) * 0.01)
+        let place: Int = ((1 * 3 + 2) * 8 + 3) * 6 + 4
+        let stored: Int = ((1 * 8 + 3) * 6 + 4) * 3 + 2
+        XCTAssertEqual(tensor.values[place], Float(stored) * 0.01)
         XCTAssert(dataset.notes.contains { $0.contains("(N, H, W, C)") }, "\(dataset.notes)")
     }
 
@@ -182,8 +183,9 @@ final class DatasetArrayTests: XCTestCase {
         let dataset = try parts(["x": .bytes([3, 3, 8, 20]), "y": labels]).training
         guard case .pictures(let images) = dataset.source else { return XCTFail("no pictures") }
         XCTAssertEqual([images.height, images.width, images.channels], [8, 20, 3])
-        let index = ((1 * 8 + 3) * 20 + 4) * 3 + 2
-        XCTAssertEqual(images.pixels[index], UInt8(truncatingIfNeeded: ((1 * 3 + 2) * 8 + 3) * 20 + 4))
+        let place: Int = ((1 * 8 + 3) * 20 + 4) * 3 + 2
+        let stored: Int = ((1 * 3 + 2) * 8 + 3) * 20 + 4
+        XCTAssertEqual(images.pixels[place], UInt8(truncatingIfNeeded: stored))
     }
 
     func testLayoutsThatSizesDoNotTell() throws {

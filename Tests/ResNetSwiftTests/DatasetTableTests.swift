@@ -102,14 +102,20 @@ final class DatasetTableTests: XCTestCase {
 
     func testOtherSeparatorsAndEncodings() throws {
         let text = "path,label\n1.png,ä\n2.png,b\n"
-        let utf16 = Array(text.utf16)
-        for (name, bytes) in [
-            ("semicolons", Array(text.replacingOccurrences(of: ",", with: ";").utf8)),
-            ("tabs", Array(text.replacingOccurrences(of: ",", with: "\t").utf8)),
-            ("a mark", [0xef, 0xbb, 0xbf] + Array(text.utf8)),
-            ("UTF-16 LE", [0xff, 0xfe] + utf16.flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }),
-            ("UTF-16 BE", [0xfe, 0xff] + utf16.flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] }),
-        ] {
+        let semicolons = Array(text.replacingOccurrences(of: ",", with: ";").utf8)
+        let tabs = Array(text.replacingOccurrences(of: ",", with: "\t").utf8)
+        let marked: [UInt8] = [0xef, 0xbb, 0xbf] + Array(text.utf8)
+        var (littleEndian, bigEndian): ([UInt8], [UInt8]) = ([0xff, 0xfe], [0xfe, 0xff])
+        for unit in text.utf16 {
+            let (low, high) = (UInt8(unit & 255), UInt8(unit >> 8))
+            littleEndian += [low, high]
+            bigEndian += [high, low]
+        }
+        let cases: [(String, [UInt8])] = [
+            ("semicolons", semicolons), ("tabs", tabs), ("a mark", marked), ("UTF-16 LE", littleEndian),
+            ("UTF-16 BE", bigEndian),
+        ]
+        for (name, bytes) in cases {
             let dataset = try parts(bytes: bytes).training
             XCTAssertEqual(dataset.classNames, ["b", "ä"], name)
             XCTAssertEqual(dataset.labels, .classes([1, 0]), name)
