@@ -113,7 +113,12 @@ func fileKind(_ path: String) -> mode_t? {
 
 /// The file of a picture that comes through a pipe.
 private func readPipe(_ path: String) throws(PictureError) -> [UInt8] {
-    let descriptor = path.withFileName { open($0, O_RDONLY | O_CLOEXEC) }
+    // Opening a named pipe again waits for another writer: what is open already is used as it is.
+    let prefixes = ["/dev/fd/", "/proc/self/fd/"]
+    let number =
+        path == "/dev/stdin"
+        ? 0 : prefixes.lazy.compactMap { path.hasPrefix($0) ? Int32(path.dropFirst($0.count)) : nil }.first
+    let descriptor = number.map { dup($0) } ?? path.withFileName { open($0, O_RDONLY | O_CLOEXEC) }
     func failed() -> PictureError {
         PictureError(path: path, fault: .unreadable(String(cString: strerror(errno))))
     }

@@ -250,7 +250,7 @@ final class ToolTrainTests: XCTestCase {
         let folder = try ToolFolder()
         let data = "demo/digits.npz"
         try folder.assertFails("train", data, code: 64, naming: "--model", "--weights")
-        try folder.assertFails("train", "nowhere", "--model", "resnet18", naming: "nowhere", "No such file")
+        try folder.assertFails("train", "nowhere", "--model", "resnet18", naming: "nowhere", "no such file")
         try folder.assertFails("train", data, "--model", "resnet19", naming: "resnet19", "did you mean 'resnet18'")
         try folder.assertFails(
             "train", data, "--model", "cifar_resnet14", "--freeze", "upTo:layer9", naming: "layer9", "nearest")
