@@ -43,8 +43,7 @@ final class DatasetTests: XCTestCase {
             XCTAssertEqual(classes(dataset), [0, 1, 2, 2])
             XCTAssertEqual(
                 files(dataset), ["Zebra/1.jpg", "cat/more/9.jpeg", "dog/1.jpg", "dog/2.PNG"].map { "\(root)/\($0)" })
-            XCTAssertEqual(dataset.notes.count, 1)
-            XCTAssert(dataset.notes[0].contains("stray.png"))
+            XCTAssert(dataset.notes.contains { $0.contains("stray.png") }, "\(dataset.notes)")
         }
     }
 
@@ -129,7 +128,7 @@ final class DatasetTests: XCTestCase {
             XCTAssertEqual(dataset.labels, .multiLabel([[0, 16], [], [1, 3]]))
             XCTAssertEqual(dataset.classNames.count, 17)
             assertFails(
-                "line 2: expected label numbers in 0..<16, found '16'",
+                "line 2: expected label numbers in 0..<16, with spaces between, found '16'",
                 try Dataset.csv("\(root)/t.csv", labels: .multiLabel(count: 16)))
         }
     }

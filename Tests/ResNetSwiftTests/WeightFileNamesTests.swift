@@ -73,7 +73,7 @@ final class WeightFileNamesTests: XCTestCase {
             ])
         try assertIsTheNetwork(harmless, "criterion")
         let layer = try network.file(.npz, beside: [("layer3.0.se.fc1.weight", Tensor(shape: [4, 16, 1, 1], repeating: 1))])
-        XCTAssertTrue(fault(of: layer).contains("unknown to the model (1): layer3.0.se.fc1.weight"), fault(of: layer))
+        XCTAssertTrue(fault(of: layer).contains("squeeze and excitation of unknown widths"), fault(of: layer))
     }
 
     /// `nn.Sequential(*list(resnet.children())[:-2], ...)` and its relatives.

@@ -165,7 +165,6 @@ final class WeightFolderTests: XCTestCase {
                 Self.transformers(", \"hidden_act\": \"gelu\"").replacing("\"hidden_act\": \"relu\",", with: ""),
                 "hidden_act is gelu"
             ),
-            ("config.json", "{\"architecture\": \"resnetaa50\"}", "pools averages"),
             ("config.json", "{\"architecture\": \"resnet18\", \"model_args\": {\"act_layer\": \"silu\"}}", "act_layer"),
             ("config.json", "{\"architecture\": \"resnet18\", \"global_pool\": \"max\"}", "global_pool is max"),
         ] {
@@ -204,30 +203,6 @@ final class WeightFolderTests: XCTestCase {
         try opened.save(to: "\(folder.path)/mine.npz")
         XCTAssertEqual(try Model(from: try WeightFile.open("\(folder.path)/mine.npz")).graph, model.graph)
         XCTAssertThrowsError(try graph(bottleneck(true).replacing("}", with: ", \"downsample_in_first_stage\": true}")))
-    }
-
-    func testNetworksThatOnlyANameTellsApart() throws {
-        let tensors = network.tensors { $0 }
-        func fault(_ name: String, _ facts: [String: String] = [:]) throws -> String {
-            var pickle = BuiltPickle.emptyDict
-            for (key, text) in facts {
-                pickle += BuiltPickle.text(key) + BuiltPickle.text(text) + BuiltPickle.setItem
-            }
-            let state = BuiltState(tensors)
-            pickle += BuiltPickle.text("state_dict") + state.value() + BuiltPickle.setItem
-            let bytes = BuiltState.zip(BuiltPickle.proto + pickle + BuiltPickle.stop, state.storages())
-            do {
-                _ = try Model(from: try WeightFile.open(bytes: bytes, name: name))
-                return ""
-            } catch { return "\(error)" }
-        }
-        XCTAssertEqual(try fault("resnet18.pth"), "")
-        XCTAssertTrue(try fault("resnetblur18-1.pth").contains("blurs before it strides"))
-        XCTAssertTrue(try fault("x.pth", ["arch": "resnetaa50"]).contains("resnetaa50 (arch)"))
-        XCTAssertTrue(try fault("models--timm--resnetblur50.bt_in1k/snapshots/1/model.safetensors").contains("blurs"))
-        XCTAssertTrue(try fault("resnetblur18/model.safetensors").contains("blurs"))
-        XCTAssertEqual(try fault("about resnetblur18/mine.pth"), "")
-        XCTAssertEqual(try fault("x.pth", ["note": "better than resnetblur18"]), "")
     }
 
     /// transformers' name of a tensor.
