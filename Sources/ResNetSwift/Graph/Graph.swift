@@ -112,9 +112,13 @@ public struct PoolSpec: Sendable, Hashable {
 
 /// A frame around a map, in pixels.
 public struct PadSpec: Sendable, Hashable {
+    /// Rows above.
     public var top: Int
+    /// Columns to the left.
     public var left: Int
+    /// Rows below.
     public var bottom: Int
+    /// Columns to the right.
     public var right: Int
     /// What it is filled with.
     public var value: Float

@@ -18,15 +18,22 @@ public enum ModelName: String, CaseIterable, Sendable {
     case alexnet_mini, googlenet
     /// timm's: other depths, three convolutions in the stem (c, d, s, t), averaged shortcuts (d, t).
     case resnet10t, resnet14t, resnet18d, resnet26, resnet26d, resnet26t, resnet34d
+    /// timm's with other stems: ResNet-50 and 101.
     case resnet50c, resnet50d, resnet50s, resnet50t, resnet101c, resnet101d, resnet101s
+    /// timm's with other stems: ResNet-152 and 200.
     case resnet152c, resnet152d, resnet152s, resnet200, resnet200d
+    /// timm's ResNeXt.
     case resnext50d_32x4d, resnext101_32x4d, resnext101_32x16d, resnext101_32x32d
-    /// timm's with squeeze and excitation, or efficient channel attention.
+    /// timm's with squeeze and excitation.
     case seresnet18, seresnet34, seresnet50, seresnet50t, seresnet101, seresnet152, seresnet152d, seresnet200d,
         seresnet269d
+    /// timm's ResNeXt with squeeze and excitation.
     case seresnext26d_32x4d, seresnext26t_32x4d, seresnext50_32x4d, seresnext101_32x4d, seresnext101_32x8d
+    /// timm's wider ResNeXt with squeeze and excitation.
     case seresnext101_64x4d, seresnext101d_32x8d
+    /// timm's with efficient channel attention.
     case ecaresnet26t, ecaresnet50d, ecaresnet50t, ecaresnet101d, ecaresnet200d, ecaresnet269d, ecaresnetlight
+    /// timm's ResNeXt with efficient channel attention.
     case ecaresnext26t_32x4d, ecaresnext50t_32x4d
     /// timm's that average where a plain ResNet strides.
     case resnetaa34d, resnetaa50, resnetaa50d, resnetaa101d, seresnetaa50d, seresnextaa101d_32x8d, seresnextaa201d_32x8d
@@ -34,6 +41,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     case resnetblur18, resnetblur50, resnetblur50d, resnetblur101d
     /// timm's pre-activation ResNets.
     case resnetv2_18, resnetv2_18d, resnetv2_34, resnetv2_34d, resnetv2_50, resnetv2_50d, resnetv2_50t
+    /// timm's deeper pre-activation ResNets.
     case resnetv2_101, resnetv2_101d, resnetv2_152, resnetv2_152d
     /// ResNet-RS.
     case resnetrs50, resnetrs101, resnetrs152, resnetrs200, resnetrs270, resnetrs350, resnetrs420

@@ -2,7 +2,9 @@
 
 /// What is wrong, without the file's name.
 public enum ONNXFault: Error, Sendable, Hashable {
+    /// The file cannot be opened or read: the system's reason.
     case cannotRead(String)
+    /// The file cannot be written: the system's reason.
     case cannotWrite(String)
     /// The bytes are no protobuf message of ONNX.
     case malformed(part: String, problem: String)

@@ -8,9 +8,11 @@ public struct Launcher: Sendable, Hashable {
     public let name: String
     /// The variable that names the rank.
     public let rankVariable: String
+    /// Of this process, from 0.
     public let rank: Int
     /// The variable that names the number of processes.
     public let sizeVariable: String
+    /// The number of processes.
     public let size: Int
 
     /// Launchers by their variables, the first that is set decides.

@@ -6,7 +6,9 @@ import ResNetSupport
 /// The processes of one run, ranks 0..<size. Every process calls the same methods in the same order; a call returns when
 /// all have called it. One caller at a time.
 public protocol ProcessGroup: AnyObject {
+    /// Of this process, from 0.
     var rank: Int { get }
+    /// The number of processes.
     var size: Int { get }
     /// Every process's bytes, in the order of the ranks.
     /// - Throws: `TrainingError.processes` where they do not arrive.
@@ -25,6 +27,7 @@ public final class SingleProcess: ProcessGroup {
     public let rank = 0
     public let size = 1
 
+    /// Exchanges nothing.
     public init() {}
 
     public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
