@@ -1,4 +1,4 @@
-"""Writes Tests/CoreTests/pinned_training.h: what PyTorch's losses and optimizers give on small seeded data.
+"""Writes Tests/CoreTests/pinned_losses.h and pinned_optimizers.h: what PyTorch's losses and optimizers give on small seeded data.
 
     python3 scripts/make_training_op_fixtures.py
 
@@ -86,8 +86,8 @@ def optimizers(generator):
 
 
 KINDS = ["cross entropy", "soft cross entropy", "binary cross entropy"]
-TYPES = """\
-enum { PINNED_ROWS = %d, PINNED_CLASSES = %d, PINNED_COUNT = %d, PINNED_STEPS = %d };
+LOSS_TYPE = """\
+enum { PINNED_ROWS = %d, PINNED_CLASSES = %d };
 
 typedef struct {
     int kind; /* %s */
@@ -99,6 +99,9 @@ typedef struct {
     int weighted;
     float weights[PINNED_CLASSES];
 } pinned_loss;
+"""
+OPTIMIZER_TYPE = """\
+enum { PINNED_COUNT = %d, PINNED_STEPS = %d };
 
 typedef struct {
     const char *name;
@@ -138,24 +141,22 @@ def optimizer_text(item):
     return "    {" + ",\n     ".join(fields) + "}"
 
 
-def write(made_losses, made_optimizers):
-    kinds = ", ".join(f"{number}: {kind}" for number, kind in enumerate(KINDS))
-    body = "#include <stdint.h>\n\n#include \"ckernels.h\"\n\n" + TYPES % (ROWS, CLASSES, COUNT, STEPS, kinds)
-    for kind, items in (("loss", map(loss_text, made_losses)), ("optimizer", map(optimizer_text, made_optimizers))):
-        plural = "losses" if kind == "loss" else "optimizers"
-        body += f"\nstatic const pinned_{kind} pinned_{plural}[] = {{\n" + ",\n".join(items) + "};\n"
+def write(plural, kind, include, type_text, items, what):
+    body = f"{include}\n\n{type_text}\nstatic const pinned_{kind} pinned_{plural}[] = {{\n" + ",\n".join(items) + "};\n"
     c_tables.write_header(
-        "pinned_training.h",
-        f"What PyTorch {torch.__version__.split('+')[0]} gives on small seeded data: losses and their gradients in float64"
-        " from float32 inputs, and parameters after each step of an optimizer in float32. Written by"
+        f"pinned_{plural}.h",
+        f"What PyTorch {torch.__version__.split('+')[0]} gives on small seeded data: {what}. Written by"
         " scripts/make_training_op_fixtures.py.",
         body)
 
 
 def main():
     generator = torch.Generator().manual_seed(20)
-    made_losses = losses(generator)
-    write(made_losses, optimizers(generator))
+    kinds = ", ".join(f"{number}: {kind}" for number, kind in enumerate(KINDS))
+    write("losses", "loss", "#include <stdint.h>", LOSS_TYPE % (ROWS, CLASSES, kinds), map(loss_text, losses(generator)),
+          "losses and their gradients in float64 from float32 inputs")
+    write("optimizers", "optimizer", '#include "ckernels.h"', OPTIMIZER_TYPE % (COUNT, STEPS),
+          map(optimizer_text, optimizers(generator)), "parameters after each step of an optimizer in float32")
 
 
 if __name__ == "__main__":

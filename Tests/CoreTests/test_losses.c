@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "harness.h"
-#include "pinned_training.h"
+#include "pinned_losses.h"
 
 typedef struct {
     int kind; /* 0: cross entropy, 1: soft cross entropy, 2: binary cross entropy */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "harness.h"
-#include "pinned_training.h"
+#include "pinned_optimizers.h"
 
 /* Every step rounds a handful of times relative to the parameter and to the step taken; both are float on both sides.
  */

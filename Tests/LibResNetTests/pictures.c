@@ -4,30 +4,13 @@
  *     pictures WEIGHTS DIGITS ONNX      (the demo's digits: safetensors, the folder of their pictures; an ONNX file) */
 #include <math.h>
 #include <pthread.h>
-#include <resnet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int failures, checks;
-static resnet_error error;
-
-static void check(int passed, const char *what) {
-    checks++;
-    if (passed) return;
-    failures++;
-    printf("FAILED: %s (%s)\n", what, error.text);
-}
-
-static void expect(resnet_status wanted, resnet_status status, const char *word, const char *second) {
-    checks++;
-    printf("  %d %s\n", status, error.text);
-    if (status == wanted && strstr(error.text, word) && strstr(error.text, second)) return;
-    failures++;
-    printf("FAILED: expected status %d with '%s' and '%s', found %d\n", wanted, word, second, status);
-}
+#include "checks.h"
 
 static char *contents(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");

@@ -4,7 +4,6 @@
  *     refusals WEIGHTS FOLDER      (safetensors of a small network; an empty folder to write in) */
 #include <fcntl.h>
 #include <pthread.h>
-#include <resnet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,25 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int failures, checks;
+#include "checks.h"
+
 static const char *weights, *folder;
-static resnet_error error;
-
-static void check(int passed, const char *what) {
-    checks++;
-    if (passed) return;
-    failures++;
-    printf("FAILED: %s (%s)\n", what, error.text);
-}
-
-/* The status, and a sentence that has the two words in it. */
-static void expect(resnet_status wanted, resnet_status status, const char *word, const char *second) {
-    checks++;
-    printf("  %d %s\n", status, error.text);
-    if (status == wanted && strstr(error.text, word) && strstr(error.text, second)) return;
-    failures++;
-    printf("FAILED: expected status %d with '%s' and '%s', found %d\n", wanted, word, second, status);
-}
 
 static const char *in_folder(const char *name) {
     static char paths[4][4096];

@@ -58,7 +58,7 @@ final class ShardedTrainingTests: XCTestCase {
         (whole.frozen, sharded.frozen) = (norms, norms)
         let all = try XCTUnwrap(loader.batches(epoch: 0).nextBatch()?.batch)
         _ = try whole.train(all, StepSettings(step: 0, learningRates: [0], updates: false))
-        var tree = TreeSum(count: try sharded.contributionCount())
+        let tree = TreeSum(count: try sharded.contributionCount())
         let stream = parts.batches(epoch: 0)
         var (losses, count) = (0.0, 0)
         while let part = stream.nextBatch()?.batch {
@@ -92,7 +92,7 @@ final class ShardedTrainingTests: XCTestCase {
             _ = try alone.train(batch, StepSettings(step: 0, learningRates: [0]))
             means.append(try XCTUnwrap(alone.exportParameters()[name]).values)
         }
-        var tree = TreeSum(count: try backend.contributionCount())
+        let tree = TreeSum(count: try backend.contributionCount())
         for batch in batches { try tree.add { _ = try backend.contribute(batch, step: 0, weight: 2, to: $0) } }
         XCTAssertEqual(backend.exportParameters()[name]?.values, before, "a contribution changes nothing")
         try tree.finish {
@@ -214,7 +214,7 @@ private final class ThreadGroup: ProcessGroup, @unchecked Sendable {
 
     func sum(_ vector: UnsafeMutableBufferPointer<Float>) {
         let all = board.exchange(rank, Array(UnsafeRawBufferPointer(vector)))
-        var tree = TreeSum(count: vector.count)
+        let tree = TreeSum(count: vector.count)
         for bytes in all {
             tree.add { target in bytes.withUnsafeBytes { _ = $0.copyBytes(to: UnsafeMutableRawBufferPointer(target)) } }
         }

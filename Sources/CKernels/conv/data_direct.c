@@ -132,14 +132,8 @@ static ptrdiff_t phase_offset(const ck_conv_plan *plan, int32_t y, int32_t x) {
     return steps * plan->out_blocks * plan->block;
 }
 
-typedef struct packing {
-    const ck_conv_plan *plan;
-    ck_filter_view view;
-    float *packed;
-} packing;
-
 /* Phase (y, x) of the panel of output blocks first...first+count of group g. */
-static void pack_phase(const packing *p, int32_t y, int32_t x, int32_t g, int32_t first, int32_t count) {
+static void pack_phase(const ck_packing *p, int32_t y, int32_t x, int32_t g, int32_t first, int32_t count) {
     const ck_conv_plan *plan = p->plan;
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, width = count * v, channels = in_blocks(plan) * v;
@@ -159,7 +153,7 @@ static void pack_phase(const packing *p, int32_t y, int32_t x, int32_t g, int32_
 }
 
 static void pack_part(void *context, int64_t part, int32_t worker) {
-    const packing *p = context;
+    const ck_packing *p = context;
     const ck_conv_plan *plan = p->plan;
     const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks), g = (int32_t)(part / panels);
     int32_t first, count;
@@ -170,9 +164,8 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
 }
 
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
     const int32_t panels = ck_panel_count(out_blocks(plan), plan->panel_blocks);
-    ck_run_parts(plan->threads, (int64_t)panels * plan->groups, pack_part, &p);
+    ck_pack_parts(plan, oihw, scale, packed, (int64_t)panels * plan->groups, pack_part);
 }
 
 /* ---- running */

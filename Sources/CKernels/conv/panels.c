@@ -56,6 +56,12 @@ void ck_pack_outputs(const ck_filter_view *view, ck_filter_place at, int32_t wid
     for (int32_t i = real; i < width; i++) dst[i] = 0;
 }
 
+void ck_pack_parts(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed, int64_t parts,
+                   ck_part pack_part) {
+    ck_packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
+    ck_run_parts(plan->threads, parts, pack_part, &p);
+}
+
 /* Two FMA and two loads a cycle, and a latency of four: at least eight FMA in flight. */
 static double tile_cycles(int32_t pixels, int32_t width) {
     return fmax(fmax(pixels * width, (pixels + width) * 1.05), 8) / 2;
@@ -99,14 +105,8 @@ static void pack_panel(const ck_conv_plan *plan, const ck_filter_view *view, int
                     ck_pack_outputs(view, (ck_filter_place){g, first * v, c, y, x}, width, dst);
 }
 
-typedef struct packing {
-    const ck_conv_plan *plan;
-    ck_filter_view view;
-    float *packed;
-} packing;
-
 static void pack_part(void *context, int64_t part, int32_t worker) {
-    const packing *p = context;
+    const ck_packing *p = context;
     const ck_conv_plan *plan = p->plan;
     const int32_t blocks = plan->out_blocks / plan->groups, panels = ck_panel_count(blocks, plan->panel_blocks);
     const ptrdiff_t steps =
@@ -119,9 +119,8 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
 }
 
 void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
-    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
-    ck_run_parts(plan->threads, (int64_t)panels * plan->groups, pack_part, &p);
+    ck_pack_parts(plan, oihw, scale, packed, (int64_t)panels * plan->groups, pack_part);
 }
 
 ck_grid ck_choose_grid(int32_t threads, int64_t items, int32_t panels, size_t weight_bytes) {

@@ -102,6 +102,16 @@ float ck_filter_at(const ck_filter_view *view, ck_filter_place at);
 /* Those of output channels at.k ... at.k + width - 1, side by side: the inner loop of every packing. */
 void ck_pack_outputs(const ck_filter_view *view, ck_filter_place at, int32_t width, float *dst);
 
+/* What a part of packing gets as its context. */
+typedef struct ck_packing {
+    const ck_conv_plan *plan;
+    ck_filter_view view;
+    float *packed;
+} ck_packing;
+/* Packs in parts 0...parts-1, by the plan's threads; pack_part's context is a ck_packing. */
+void ck_pack_parts(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed, int64_t parts,
+                   ck_part pack_part);
+
 /* Panels: `blocks` output blocks in panels of `width`, the rest in panels of falling powers of two. */
 static inline int32_t ck_panel_count(int32_t blocks, int32_t width) {
     return blocks / width + __builtin_popcount((unsigned)(blocks % width));

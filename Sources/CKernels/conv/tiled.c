@@ -241,15 +241,9 @@ static void pack_taps(const ck_conv_plan *plan, const ck_filter_view *view, int3
                 ck_pack_outputs(view, (ck_filter_place){0, k, c, tap / 3, tap % 3}, v, dst);
 }
 
-typedef struct packing {
-    const ck_conv_plan *plan;
-    ck_filter_view view;
-    float *packed;
-} packing;
-
 /* One input block of one panel. */
 static void pack_part(void *context, int64_t part, int32_t worker) {
-    const packing *p = context;
+    const ck_packing *p = context;
     const ck_conv_plan *plan = p->plan;
     const ck_tile_scheme *s = own(plan)->scheme;
     int32_t first, blocks;
@@ -278,9 +272,8 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
 }
 
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
-    ck_run_parts(plan->threads, (int64_t)panels * plan->in_blocks, pack_part, &p);
+    ck_pack_parts(plan, oihw, scale, packed, (int64_t)panels * plan->in_blocks, pack_part);
 }
 
 static int32_t packing_order(const ck_conv_plan *plan) { return own(plan)->on_the_fly; }
@@ -291,51 +284,17 @@ static void describe(const ck_conv_plan *plan, char *text, size_t size) {
              own(plan)->on_the_fly ? "on the fly" : "stored");
 }
 
-const ck_conv_algorithm ck_conv_winograd43 = {.id = CK_WINOGRAD_4_3,
-                                              .name = "winograd f4x4 f3x3",
-                                              .rounds = 1,
-                                              .applicable = applicable1,
-                                              .choose = choose43,
-                                              .cost = cost,
-                                              .packed_size = packed_size,
-                                              .workspace_size = workspace_size,
-                                              .pack = pack,
-                                              .packing_order = packing_order,
-                                              .run = ck_tiled_run,
-                                              .describe = describe};
-const ck_conv_algorithm ck_conv_winograd54 = {.id = CK_WINOGRAD_5_4,
-                                              .name = "winograd f5x5 f4x4",
-                                              .rounds = 1,
-                                              .applicable = applicable1,
-                                              .choose = choose54,
-                                              .cost = cost,
-                                              .packed_size = packed_size,
-                                              .workspace_size = workspace_size,
-                                              .pack = pack,
-                                              .packing_order = packing_order,
-                                              .run = ck_tiled_run,
-                                              .describe = describe};
-const ck_conv_algorithm ck_conv_winograd_stride2 = {.id = CK_WINOGRAD_STRIDE_2,
-                                                    .name = "winograd stride 2",
-                                                    .rounds = 1,
-                                                    .applicable = applicable2,
-                                                    .choose = choose_phases,
-                                                    .cost = cost,
-                                                    .packed_size = packed_size,
-                                                    .workspace_size = workspace_size,
-                                                    .pack = pack,
-                                                    .packing_order = packing_order,
-                                                    .run = ck_tiled_run,
-                                                    .describe = describe};
-const ck_conv_algorithm ck_conv_data_stride2 = {.id = CK_WINOGRAD_STRIDE_2,
-                                                .name = "winograd stride 2",
-                                                .rounds = 1,
-                                                .applicable = applicable2,
-                                                .choose = choose_transposed,
-                                                .cost = cost,
-                                                .packed_size = packed_size,
-                                                .workspace_size = workspace_size,
-                                                .pack = pack,
-                                                .packing_order = packing_order,
-                                                .run = ck_tiled_run,
-                                                .describe = describe};
+/* The four differ in their number, name, shapes and scheme. */
+#define CK_TILED(number, title, takes, choose_scheme)                                                                  \
+    {                                                                                                                  \
+        .id = number, .name = title, .rounds = 1, .applicable = takes, .choose = choose_scheme, .cost = cost,          \
+        .packed_size = packed_size, .workspace_size = workspace_size, .pack = pack, .packing_order = packing_order,    \
+        .run = ck_tiled_run, .describe = describe                                                                      \
+    }
+const ck_conv_algorithm ck_conv_winograd43 = CK_TILED(CK_WINOGRAD_4_3, "winograd f4x4 f3x3", applicable1, choose43);
+const ck_conv_algorithm ck_conv_winograd54 = CK_TILED(CK_WINOGRAD_5_4, "winograd f5x5 f4x4", applicable1, choose54);
+const ck_conv_algorithm ck_conv_winograd_stride2 =
+    CK_TILED(CK_WINOGRAD_STRIDE_2, "winograd stride 2", applicable2, choose_phases);
+const ck_conv_algorithm ck_conv_data_stride2 =
+    CK_TILED(CK_WINOGRAD_STRIDE_2, "winograd stride 2", applicable2, choose_transposed);
+#undef CK_TILED

@@ -1,13 +1,6 @@
 /* Winograd with tiles of two sizes: transforms and products of a block of tiles, and how a team shares them. */
+#include "conv/prefetch.h"
 #include "conv/tiled.h"
-
-/* Activations come from the L3 cache or from another core's: they are asked for one step before they are needed. */
-static void fetch_read(const float *p, ptrdiff_t floats) {
-    for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 0, 2);
-}
-static void fetch_write(const float *p, ptrdiff_t floats) {
-    for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 1, 2);
-}
 
 /* ---- input */
 
@@ -66,7 +59,7 @@ static void fetch_rows(const ck_conv_plan *plan, const float *picture, const ck_
     const int32_t right = values_at(s, 0, ck_tile_start(columns, run->column + run->count), d->pad_width).first + 2;
     const int32_t left = x < 0 ? 0 : x, width = (right < d->in_width ? right : d->in_width) - left;
     for (int32_t row = y < 0 ? 0 : y; row < bottom && row < d->in_height; row++)
-        fetch_read(picture + ((ptrdiff_t)row * d->in_width + left) * plan->block, (ptrdiff_t)width * plan->block);
+        ck_fetch_read(picture + ((ptrdiff_t)row * d->in_width + left) * plan->block, (ptrdiff_t)width * plan->block);
 }
 
 void ck_tiled_input(const ck_conv_plan *plan, const ck_conv_args *args, int32_t b, const ck_tile_block *block,
@@ -193,8 +186,8 @@ static void fetch_output(const ck_conv_plan *plan, const ck_conv_args *args, int
             for (int32_t row = y; row < bottom && row < plan->out_height; row++) {
                 const ptrdiff_t plane = (ptrdiff_t)run.image * plan->out_blocks + first + b;
                 const ptrdiff_t at = (plane * plan->out_height + row) * row_floats + (ptrdiff_t)x * v;
-                fetch_write(args->dst + at, floats);
-                if (args->residual) fetch_read(args->residual + at, floats);
+                ck_fetch_write(args->dst + at, floats);
+                if (args->residual) ck_fetch_read(args->residual + at, floats);
             }
         tile += run.count;
     }
@@ -260,18 +253,6 @@ static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int
 
 /* ---- a block of tiles through panels */
 
-/* Taps to fetch into L2 beside the products, a part with every row of points: without it they would come at the speed
- * of one miss after another. */
-typedef struct stream {
-    const char *at;
-    ptrdiff_t step;
-} stream;
-
-static void fetch(stream *s) {
-    for (ptrdiff_t i = 0; i < s->step; i += 64) __builtin_prefetch(s->at + i, 0, 2);
-    s->at += s->step;
-}
-
 typedef struct products {
     int32_t count[9];
     ck_tile_product list[9][CK_TILE_PRODUCTS];
@@ -326,8 +307,8 @@ static void panel_on_the_fly(const ck_conv_plan *plan, const products *all, cons
                       depth = left < own(plan)->chunk_blocks ? left : own(plan)->chunk_blocks;
         f.src = taps + from * block_floats;
         f.count = (ptrdiff_t)depth * plan->block * width;
-        stream next = {(const char *)(f.src + depth * block_floats),
-                       (depth * block_floats * 4 / s->groups + 63) / 64 * 64};
+        ck_stream next = {(const char *)(f.src + depth * block_floats),
+                          (depth * block_floats * 4 / s->groups + 63) / 64 * 64};
         for (int32_t i = 0; i < s->groups; i++) {
             /* The row of odd pixels' tap comes first, because other rows are used with it. */
             f.group = s->phases == 1 ? i : (i + s->groups - 1) % s->groups;
@@ -337,7 +318,7 @@ static void panel_on_the_fly(const ck_conv_plan *plan, const products *all, cons
             const filters u = {u_buffer, odd, first, point};
             f.dst = is_odd ? odd : u_buffer;
             plan->kernels->tile_filter(&f);
-            fetch(&next);
+            ck_fetch(&next);
             for (int32_t row = first; row < end; row++) multiply_row(plan, all, row, v, from, depth, width, &u, m);
         }
     }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "conv/algorithms.h"
+#include "conv/prefetch.h"
 #include "conv/tiles.h"
 #include "conv/weights.h"
 
@@ -95,7 +96,7 @@ static void take_rows(const float *plane, int32_t y, int32_t count, int32_t heig
 /* Asks for the next block's rows while this one's are transformed. */
 static void fetch_rows(const float *const *rows, int32_t count, ptrdiff_t plane, ptrdiff_t from, ptrdiff_t floats) {
     for (int32_t r = 0; r < count; r++)
-        for (ptrdiff_t i = 0; rows[r] && i < floats; i += 16) __builtin_prefetch(rows[r] + plane + from + i, 0, 2);
+        if (rows[r]) ck_fetch_read(rows[r] + plane + from, floats);
 }
 
 /* What a part computes: tiles, panels, input blocks. */

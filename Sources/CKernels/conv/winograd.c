@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "conv/algorithms.h"
+#include "conv/prefetch.h"
 #include "conv/tiles.h"
 
 typedef struct params {
@@ -170,15 +171,9 @@ static void filter_transform(const ck_conv_plan *plan, const ck_winograd_filter 
     (own(plan)->tile == 4 ? plan->kernels->winograd4_filter : plan->kernels->winograd2_filter)(f);
 }
 
-typedef struct packing {
-    const ck_conv_plan *plan;
-    ck_filter_view view;
-    float *packed;
-} packing;
-
 /* One input block of one panel. */
 static void pack_part(void *context, int64_t part, int32_t worker) {
-    const packing *p = context;
+    const ck_packing *p = context;
     const ck_conv_plan *plan = p->plan;
     int32_t first, blocks;
     (void)worker;
@@ -204,26 +199,17 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
 }
 
 static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
-    packing p = {plan, ck_view_filter(plan, oihw, scale), packed};
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
-    ck_run_parts(plan->threads, (int64_t)panels * plan->in_blocks, pack_part, &p);
+    ck_pack_parts(plan, oihw, scale, packed, (int64_t)panels * plan->in_blocks, pack_part);
 }
 
 /* ---- running */
-
-/* Activations come from the L3 cache or from another core's: they are asked for one step before they are needed. */
-static void fetch_read(const float *p, ptrdiff_t floats) {
-    for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 0, 2);
-}
-static void fetch_write(const float *p, ptrdiff_t floats) {
-    for (ptrdiff_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, 1, 2);
-}
 
 /* The same pixels of the next channel block, `plane` floats on. */
 static void fetch_rows(const ck_winograd_input *in, int32_t m, int32_t columns, ptrdiff_t plane, int32_t v) {
     const int32_t left = in->x0 < 0 ? 0 : in->x0, right = in->x0 + columns < in->width ? in->x0 + columns : in->width;
     for (int32_t r = 0; r < m + 2; r++)
-        if (in->rows[r]) fetch_read(in->rows[r] + plane + (ptrdiff_t)left * v, (ptrdiff_t)(right - left) * v);
+        if (in->rows[r]) ck_fetch_read(in->rows[r] + plane + (ptrdiff_t)left * v, (ptrdiff_t)(right - left) * v);
 }
 
 /* A block of transformed tiles: (point, in block, tile from `origin` on, V). */
@@ -269,8 +255,8 @@ static void fetch_output(const ck_conv_plan *plan, const ck_conv_args *args, int
             for (int32_t r = 0; r < rows; r++) {
                 const ptrdiff_t plane = (ptrdiff_t)s.image * plan->out_blocks + first + b;
                 const ptrdiff_t at = (plane * plan->out_height + s.row * m + r) * row_floats + (ptrdiff_t)column * v;
-                fetch_write(args->dst + at, (ptrdiff_t)columns * v);
-                if (args->residual) fetch_read(args->residual + at, (ptrdiff_t)columns * v);
+                ck_fetch_write(args->dst + at, (ptrdiff_t)columns * v);
+                if (args->residual) ck_fetch_read(args->residual + at, (ptrdiff_t)columns * v);
             }
         tile += s.count;
     }
@@ -305,18 +291,6 @@ static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int
     }
 }
 
-/* Memory that a product fetches into L2 beside its own work, a part with every point: the taps that are transformed
- * next. Without it they would come at the speed of one miss after another. */
-typedef struct stream {
-    const char *at;
-    ptrdiff_t step;
-} stream;
-
-static void fetch(stream *s) {
-    for (ptrdiff_t i = 0; i < s->step; i += 64) __builtin_prefetch(s->at + i, 0, 2);
-    s->at += s->step;
-}
-
 /* Tiles begin...end of a block of transformed tiles, panels panel...panel_end. */
 typedef struct cell {
     transformed from;
@@ -333,7 +307,7 @@ typedef struct filters {
 } filters;
 
 /* M (point, out block, tile, V) = or, after the first input blocks, += V x U for the tiles of a cell. */
-static void multiply(const ck_conv_plan *plan, const cell *c, const filters *f, float *m_buffer, stream *next) {
+static void multiply(const ck_conv_plan *plan, const cell *c, const filters *f, float *m_buffer, ck_stream *next) {
     const int32_t v = plan->block;
     const ptrdiff_t plane = (ptrdiff_t)own(plan)->tiles_a_block * v;
     ck_panel p = {.outer = {f->depth, 1, 1},
@@ -348,7 +322,7 @@ static void multiply(const ck_conv_plan *plan, const cell *c, const filters *f, 
         p.src = c->from.v + (f->first + e) * v_point(plan) + f->from * plane + (c->begin - c->from.origin) * v;
         p.weights = f->u + e * f->stride;
         p.dst = m_buffer + (f->first + e) * m_point(plan);
-        if (next) fetch(next);
+        if (next) ck_fetch(next);
         plan->kernels->panel(&p);
     }
 }
@@ -419,7 +393,7 @@ static void run_on_the_fly(const ck_conv_plan *plan, const ck_conv_args *args, c
         for (; f.from < plan->in_blocks; f.from += chunk) {
             f.depth = f.from + chunk < plan->in_blocks ? chunk : plan->in_blocks - f.from;
             const ptrdiff_t chunk_floats = (ptrdiff_t)f.depth * v * 9 * width;
-            stream next = {(const char *)(src + chunk_floats), (chunk_floats * 4 / points(plan) + 63) / 64 * 64};
+            ck_stream next = {(const char *)(src + chunk_floats), (chunk_floats * 4 / points(plan) + 63) / 64 * 64};
             for (int32_t group = 0; group < groups(plan); group++) {
                 const ck_winograd_filter transform = {.group = group,
                                                       .src = src,

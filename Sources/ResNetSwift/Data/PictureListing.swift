@@ -52,9 +52,4 @@ extension String {
         guard let dot = name.utf8.lastIndex(of: UInt8(ascii: ".")) else { return "" }
         return name[dot...].dropFirst().lowercased()
     }
-
-    /// `c.jpg` of `a/b/c.jpg`.
-    var lastPathComponent: String {
-        utf8.lastIndex(of: UInt8(ascii: "/")).map { String(self[index(after: $0)...]) } ?? self
-    }
 }

@@ -108,7 +108,8 @@ extension Trainer {
                 throw notFinite("\(name) is not finite", epoch: last.0, batch: last.1 - 1, rate: rate)
             }
         }
-        let evaluated = average?.parameters ?? exported.parameters
+        let checkpoint = checkpoint(of: exported)
+        let evaluated = checkpoint.parameters
         if isBest {
             if let bestPath, let best = state.best {
                 let words = "epoch \(best.epoch + 1), \(settings.monitor) \(fixed(best.value, 6))"
@@ -122,12 +123,16 @@ extension Trainer {
         }
         guard let folder = settings.folder, let lastPath else { return }
         if state.batch == 0 { try history.write(to: folder, title: settings.title) }
-        state.averageUpdates = average?.updates ?? 0
-        let checkpoint = TrainingCheckpoint(
-            parameters: evaluated, raw: average == nil ? nil : exported.parameters, optimizer: exported.optimizer,
-            state: state, settings: settingsInWords)
         try checkpoint.write(to: lastPath, order: parameterOrder, metadata: metadata)
         hasCheckpoint = true
+    }
+
+    /// The run as it stands, with the backend's state.
+    func checkpoint(of exported: TrainingState) -> TrainingCheckpoint {
+        state.averageUpdates = average?.updates ?? 0
+        return TrainingCheckpoint(
+            parameters: average?.parameters ?? exported.parameters, raw: average == nil ? nil : exported.parameters,
+            optimizer: exported.optimizer, state: state, settings: settingsInWords)
     }
 
     /// The parameters of the best epoch.

@@ -40,6 +40,8 @@ public final class Trainer {
     var bestParameters: [String: Tensor]?
     /// Written by this run.
     var hasCheckpoint = false
+    /// Of the shards of an update.
+    var shardSum: TreeSum?
     /// Of the folder, while a run goes on.
     var lock: RunLock?
 

@@ -36,14 +36,6 @@ package struct ByteCursor {
         return value
     }
 
-    /// The next `count` bytes as strict UTF-8.
-    mutating func takeText(_ count: Int) throws(WeightFault) -> String {
-        guard let text = String(validating: try take(count), as: UTF8.self) else {
-            throw .malformed(part: part, problem: "text that is not UTF-8")
-        }
-        return text
-    }
-
     /// The next `count` bytes as UTF-8 where they are, otherwise as Latin-1: names that old programs wrote.
     mutating func takeOldText(_ count: Int) throws(WeightFault) -> String {
         let bytes = try take(count)

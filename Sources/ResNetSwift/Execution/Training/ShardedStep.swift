@@ -79,10 +79,11 @@ extension TrainingPlan: ShardedBackend {
 }
 
 /// Adds vectors in the order of a binary tree, as few of them in memory as the tree is deep.
-public struct TreeSum: ~Copyable {
+public final class TreeSum {
     private var stack: [(level: Int, values: UnsafeMutableBufferPointer<Float>)] = []
     private var spare: [UnsafeMutableBufferPointer<Float>] = []
-    private let count: Int
+    /// Floats of a vector.
+    public let count: Int
 
     /// - Parameter count: Floats of a vector.
     public init(count: Int) { self.count = count }
@@ -92,8 +93,13 @@ public struct TreeSum: ~Copyable {
         for values in spare { values.deallocate() }
     }
 
+    /// Forgets what was added.
+    public func reset() {
+        while let entry = stack.popLast() { spare.append(entry.values) }
+    }
+
     /// Adds the next vector, which `body` writes. A vector that is missing counts as zeros and has to be written as such.
-    public mutating func add(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
+    public func add(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
         let values = spare.popLast() ?? .allocate(capacity: count)
         stack.append((0, values))
         try body(values)
@@ -104,7 +110,7 @@ public struct TreeSum: ~Copyable {
     }
 
     /// The sum of all; zeros where nothing was added. Empties the tree.
-    public mutating func finish(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
+    public func finish(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
         if stack.isEmpty { add { $0.update(repeating: 0) } }
         while stack.count > 1 { fold() }
         let values = stack.removeLast().values
@@ -112,7 +118,7 @@ public struct TreeSum: ~Copyable {
         try body(values)
     }
 
-    private mutating func fold() {
+    private func fold() {
         let last = stack.removeLast().values
         let status = ck_accumulate(last.baseAddress, stack[stack.count - 1].values.baseAddress, count, 1, 1)
         precondition(status == CK_OK, "adding \(count) floats fails")

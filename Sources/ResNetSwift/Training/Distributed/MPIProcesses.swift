@@ -83,7 +83,7 @@ public final class MPIProcesses: ProcessGroup {
         try check(library.scatter(vector.baseAddress!, lengths, received.baseAddress!), "exchanging gradients")
         let own = Int(lengths[rank])
         let first = vector.count * rank / size
-        var tree = TreeSum(count: own)
+        let tree = TreeSum(count: own)
         for process in 0..<size {
             tree.add { $0.baseAddress?.update(from: received.baseAddress! + process * own, count: own) }
         }

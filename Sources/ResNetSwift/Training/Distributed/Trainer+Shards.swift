@@ -69,7 +69,7 @@ extension Trainer {
     private func updateFromShards(_ loaded: [LoadedBatch?], update: Int, rate: Double) throws -> Bool {
         guard let backend = backend as? any ShardedBackend else { preconditionFailure("checked in init") }
         let step = state.epoch * trainingLoader.batchesPerEpoch
-        var tree = TreeSum(count: try backend.contributionCount())
+        let tree = shardSum(of: try backend.contributionCount())
         var own: [ScoredBatch] = []
         for shard in loaded {
             var scored = ScoredBatch(index: shard?.index ?? -1, scores: RunningScores(k: topK))
@@ -111,6 +111,17 @@ extension Trainer {
         return try isStopRequested()
     }
 
+    /// The memory of sums, of a large network a hundred megabytes: kept from update to update.
+    private func shardSum(of count: Int) -> TreeSum {
+        if let kept = shardSum, kept.count == count {
+            kept.reset()
+            return kept
+        }
+        let made = TreeSum(count: count)
+        shardSum = made
+        return made
+    }
+
     /// Whether somebody has asked any process to stop.
     private func isStopRequested() throws(TrainingError) -> Bool {
         try processes.size == 1
@@ -125,11 +136,7 @@ extension Trainer {
         try compareSettings()
         var draft: [UInt8] = []
         if processes.rank == 0 {
-            let checkpoint = TrainingCheckpoint(
-                parameters: try evaluatedParameters(),
-                raw: average == nil ? nil : try backend.exportParameters(),
-                optimizer: try backend.exportState().optimizer, state: state, settings: settingsInWords)
-            draft = try checkpoint.bytes(order: parameterOrder, metadata: metadata)
+            draft = try checkpoint(of: backend.exportState()).bytes(order: parameterOrder, metadata: metadata)
         }
         let bytes = try processes.broadcast(draft)
         try processes.agree {
