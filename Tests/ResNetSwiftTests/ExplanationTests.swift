@@ -71,7 +71,8 @@ final class ExplanationTests: XCTestCase {
             func logit(_ f: [Double]) -> Double {
                 var x = f
                 if isPooled {
-                    x = (0..<f.count / places).map { k in f[k * places..<(k + 1) * places].reduce(0, +) / Double(places) }
+                    x = (0..<f.count / places).map { k in f[k * places..<(k + 1) * places].reduce(0, +) / Double(places)
+                    }
                 }
                 let layers = isPooled ? ["head.2", "head.5"] : ["fc1", "fc2", "fc3"]
                 for layer in layers {

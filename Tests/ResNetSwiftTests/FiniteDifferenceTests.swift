@@ -126,7 +126,7 @@ final class FiniteDifferenceTests: XCTestCase {
         try check(
             model { graph, x in
                 let mean = graph.add("mean", .globalAveragePool, x)
-                let gate = graph.add("sigmoid", .sigmoid, graph.add("fc", conv(20, kernel: 1, bias: true), mean))
+                let gate = graph.add("sigmoid", .sigmoid, graph.add("gates", conv(20, kernel: 1, bias: true), mean))
                 return graph.apply("op", .gate, [graph.add("conv", conv(20, kernel: 3), x), gate])
             })
         try check(

@@ -3,13 +3,13 @@
 import Foundation
 import XCTest
 
-#if canImport(FoundationXML)
-    import FoundationXML
-#endif
-
 @testable import ResNetData
 @testable import ResNetGraph
 @testable import ResNetTraining
+
+#if canImport(FoundationXML)
+    import FoundationXML
+#endif
 
 final class ReportTests: XCTestCase {
     /// Made with sklearn.metrics 1.9: roc_auc_score, average_precision_score, roc_curve.
@@ -45,7 +45,8 @@ final class ReportTests: XCTestCase {
     }
 
     func testBase64() {
-        XCTAssertEqual([[], [0, 255, 1], [0, 255, 1, 7], [0, 255, 1, 7, 200]].map(base64), ["", "AP8B", "AP8BBw==", "AP8BB8g="])
+        XCTAssertEqual(
+            [[], [0, 255, 1], [0, 255, 1, 7], [0, 255, 1, 7, 200]].map(base64), ["", "AP8B", "AP8BBw==", "AP8BB8g="])
         let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0 * $0 >> 3) }
         XCTAssertEqual(base64(bytes), Data(bytes).base64EncodedString())
     }
@@ -78,7 +79,8 @@ final class ReportTests: XCTestCase {
         for (sample, answer) in answers.enumerated() {
             var logits = [Float](repeating: 0, count: classes)
             logits[answer.predicted] = answer.logit
-            outcomes.add([sample], logits: Tensor(shape: [1, classes], values: logits), labels: .classes([Int32(answer.actual)]))
+            outcomes.add(
+                [sample], logits: Tensor(shape: [1, classes], values: logits), labels: .classes([Int32(answer.actual)]))
             confusion.add(actual: answer.actual, predicted: answer.predicted)
         }
         let evaluation = Evaluation(
@@ -115,14 +117,18 @@ final class ReportTests: XCTestCase {
         XCTAssertEqual(try document.nodes(forXPath: "//h1").first?.stringValue, "a <b> & \"c\"")
         XCTAssertEqual(
             try document.nodes(forXPath: "//h2").compactMap(\.stringValue),
-            ["Training", "Confusions", "Scores by class", "Calibration", "Most wrong", "Least sure", "Settings", "How to repeat it"])
+            [
+                "Training", "Confusions", "Scores by class", "Calibration", "Most wrong", "Least sure", "Settings",
+                "How to repeat it",
+            ])
         let captions = try document.nodes(forXPath: "//section[h2='Most wrong']//figcaption").compactMap(\.stringValue)
         XCTAssertEqual(captions.count, 2)
         XCTAssertTrue(captions[0].hasPrefix("dog & co 99.98 %is <cat>, 0.01 %"), captions[0])
         XCTAssertTrue(captions[1].hasPrefix("dog & co"), captions[1])
         let unsure = try document.nodes(forXPath: "//section[h2='Least sure']//figcaption").compactMap(\.stringValue)
         XCTAssertTrue(unsure[0].hasPrefix("owl"), unsure[0])
-        XCTAssertEqual(try document.nodes(forXPath: "//svg").count, 5, "loss, accuracy, learning rate, matrix, calibration")
+        XCTAssertEqual(
+            try document.nodes(forXPath: "//svg").count, 5, "loss, accuracy, learning rate, matrix, calibration")
         for part in ["<script", "http://", "https://"] { XCTAssertFalse(html.contains(part), part) }
     }
 

@@ -15,11 +15,12 @@ final class TensorBoardTests: XCTestCase {
 
     /// What tensorboard 2.21 writes for Event(wall_time=1.5, step=3, file_version="brain.Event:2").
     func testARecordIsTensorBoardsOwn() {
-        let event = TensorBoardLog.event(seconds: 1.5, step: 3) { $0.string(3, "brain.Event:2") }
+        let event = TensorBoardLog.event(seconds: 1.5, step: 3) { $0.text(3, "brain.Event:2") }
         XCTAssertEqual(
             TensorBoardLog.record(event),
             [
-                26, 0, 0, 0, 0, 0, 0, 0, 18, 155, 216, 45, 9, 0, 0, 0, 0, 0, 0, 248, 63, 16, 3, 26, 13, 98, 114, 97, 105, 110,
+                26, 0, 0, 0, 0, 0, 0, 0, 18, 155, 216, 45, 9, 0, 0, 0, 0, 0, 0, 248, 63, 16, 3, 26, 13, 98, 114, 97,
+                105, 110,
                 46, 69, 118, 101, 110, 116, 58, 50, 227, 192, 185, 92,
             ])
     }
@@ -63,7 +64,9 @@ final class TensorBoardTests: XCTestCase {
     private func read(_ bytes: [UInt8]) throws -> [Event] {
         var events: [Event] = []
         var place = 0
-        func word(_ count: Int, at place: Int) -> Int { (0..<count).reduce(0) { $0 | Int(bytes[place + $1]) << (8 * $1) } }
+        func word(_ count: Int, at place: Int) -> Int {
+            (0..<count).reduce(0) { $0 | Int(bytes[place + $1]) << (8 * $1) }
+        }
         while place < bytes.count {
             let length = word(8, at: place)
             for (from, to) in [(place, place + 8), (place + 12, place + 12 + length)] {

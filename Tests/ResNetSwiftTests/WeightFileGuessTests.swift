@@ -48,7 +48,8 @@ final class WeightFileGuessTests: XCTestCase {
 
     func testNoResNetIsAnError() throws {
         XCTAssertThrowsError(try WeightFile.open(WeightFixtures.path("types.pth")).guessModel()) {
-            XCTAssertTrue("\($0)".contains("types.pth: unsupported: the weights are of no network that is known here"), "\($0)")
+            XCTAssertTrue(
+                "\($0)".contains("types.pth: unsupported: the weights are of no network that is known here"), "\($0)")
         }
         for shape in [[], [0], [64, 3, 7, 7]] {
             let odd = ["conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv3.weight", "fc.weight"].map {

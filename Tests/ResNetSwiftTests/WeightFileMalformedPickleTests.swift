@@ -96,8 +96,10 @@ final class WeightFileMalformedPickleTests: XCTestCase {
             .init(
                 "nested-rebuild",
                 zip(
-                    (0..<1000).flatMap { _ in P.global("torch._tensor", "_rebuild_from_type_v2") + P.mark + P.text("f") }
-                        + P.emptyTuple + (0..<1000).flatMap { _ in P.tuple + P.reduce }), "unsupported", "w: it is made by"),
+                    (0..<1000).flatMap { _ in P.global("torch._tensor", "_rebuild_from_type_v2") + P.mark + P.text("f")
+                    }
+                        + P.emptyTuple + (0..<1000).flatMap { _ in P.tuple + P.reduce }), "unsupported",
+                "w: it is made by"),
         ])
     }
 
@@ -159,7 +161,8 @@ final class WeightFileMalformedPickleTests: XCTestCase {
             .init("objects", raw([UInt8](repeating: 0x5d, count: 1_000_000)), "exceedsLimit", "600000 objects"),
             .init("stack", raw([UInt8](repeating: 0x4e, count: 1_100_000)), "exceedsLimit", "1000000 values"),
             .init(
-                "steps", raw([UInt8](repeating: 0x4e, count: 4_200_000).enumerated().map { $0.0 % 2 == 0 ? 0x4e : 0x30 }),
+                "steps",
+                raw([UInt8](repeating: 0x4e, count: 4_200_000).enumerated().map { $0.0 % 2 == 0 ? 0x4e : 0x30 }),
                 "exceedsLimit", "4000000 steps"),
             .init("nest", raw(nest + P.stop), "notWeights", "holds a list"),
             .init("self-reference", raw(selfReference), "notWeights", "without named tensors"),

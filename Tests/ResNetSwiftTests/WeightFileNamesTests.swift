@@ -32,7 +32,8 @@ final class WeightFileNamesTests: XCTestCase {
 
     func testAnyKeyAboveTheStateDict() throws {
         for path in [
-            ["model_state_dict"], ["net"], ["ema"], ["ema_state_dict"], ["weights"], ["params"], ["network"], ["module"],
+            ["model_state_dict"], ["net"], ["ema"], ["ema_state_dict"], ["weights"], ["params"], ["network"],
+            ["module"],
             ["generator"], ["a.b", "c"], ["x", "y", "z"],
         ] {
             let file = try network.file(.torchZip, under: path)
@@ -56,9 +57,10 @@ final class WeightFileNamesTests: XCTestCase {
 
     /// Beside the network lies what a LightningModule keeps.
     func testTensorsOutsideThePrefixAreLeft() throws {
-        let others = [("criterion.weight", [3]), ("train_acc.tp", [2]), ("queue", [4, 8]), ("projector.0.bias", [7])].map {
-            (key: $0.0, tensor: Tensor(shape: $0.1, repeating: 1))
-        }
+        let others = [("criterion.weight", [3]), ("train_acc.tp", [2]), ("queue", [4, 8]), ("projector.0.bias", [7])]
+            .map {
+                (key: $0.0, tensor: Tensor(shape: $0.1, repeating: 1))
+            }
         for container in Self.containers {
             let file = try network.file(container, beside: others) { "model.\($0)" }
             try assertIsTheNetwork(file, "\(container)")
@@ -72,7 +74,8 @@ final class WeightFileNamesTests: XCTestCase {
                 ("criterion.weight", Tensor(shape: [3], repeating: 1)), ("n_averaged", Tensor(shape: [], repeating: 1)),
             ])
         try assertIsTheNetwork(harmless, "criterion")
-        let layer = try network.file(.npz, beside: [("layer3.0.se.fc1.weight", Tensor(shape: [4, 16, 1, 1], repeating: 1))])
+        let layer = try network.file(
+            .npz, beside: [("layer3.0.se.fc1.weight", Tensor(shape: [4, 16, 1, 1], repeating: 1))])
         XCTAssertTrue(fault(of: layer).contains("squeeze and excitation of unknown widths"), fault(of: layer))
     }
 
@@ -112,7 +115,8 @@ final class WeightFileNamesTests: XCTestCase {
     func testOtherNamesOfParts() throws {
         for container in Self.containers {
             let stem = try network.file(container) {
-                $0.hasPrefix("conv1.") ? "layer0.0" + $0.dropFirst(5) : $0.hasPrefix("bn1.") ? "layer0.1" + $0.dropFirst(3) : $0
+                $0.hasPrefix("conv1.")
+                    ? "layer0.0" + $0.dropFirst(5) : $0.hasPrefix("bn1.") ? "layer0.1" + $0.dropFirst(3) : $0
             }
             try assertIsTheNetwork(stem, "layer0")
             let shortcut = try network.file(container) {
@@ -134,7 +138,8 @@ final class WeightFileNamesTests: XCTestCase {
     func testAHiddenHead() throws {
         let head = HeadKind.hidden(5, dropout: 0.5)
         let model = try network.model.replacingHead(with: head, classes: 4, seed: 2)
-        for (first, second) in [("head.2", "head.5"), ("10", "13"), ("fc.0", "fc.3"), ("classifier.1", "classifier.3")] {
+        for (first, second) in [("head.2", "head.5"), ("10", "13"), ("fc.0", "fc.3"), ("classifier.1", "classifier.3")]
+        {
             for container in Self.containers {
                 let tensors = model.graph.parameters.map { spec in
                     var name = spec.name
@@ -156,7 +161,8 @@ final class WeightFileNamesTests: XCTestCase {
             return fault(
                 of: try WildNetwork.file(.npz, network.tensors { $0 }.filter { !$0.key.hasPrefix("fc.") } + tensors))
         }
-        XCTAssertTrue(try refused([("fc.0.weight", [5, 16]), ("fc.1.weight", [4, 5])]).contains("a head of 2 linear layers"))
+        XCTAssertTrue(
+            try refused([("fc.0.weight", [5, 16]), ("fc.1.weight", [4, 5])]).contains("a head of 2 linear layers"))
         XCTAssertTrue(try refused([("embed.weight", [16, 16]), ("fc2.weight", [4, 16])]).contains("several heads"))
         let norm = try refused(
             [("fc.0.weight", [5, 16]), ("fc.1.weight", [5]), ("fc.1.running_mean", [5]), ("fc.3.weight", [4, 5])])
@@ -211,7 +217,9 @@ final class WeightFileNamesTests: XCTestCase {
             return BuiltState.zip(BuiltPickle.proto + pickle + BuiltPickle.stop, storages)
         }
         let own = network.tensors { $0 }
-        let zeros = other.tensors { "module.\($0)" }.map { (key: $0.key, tensor: Tensor(shape: $0.tensor.shape, repeating: 0)) }
+        let zeros = other.tensors { "module.\($0)" }.map {
+            (key: $0.key, tensor: Tensor(shape: $0.tensor.shape, repeating: 0))
+        }
         for average in ["model_ema", "ema_state_dict", "state_dict_ema", "swa_model", "averaged_model"] {
             for order in [[("model", own), (average, zeros)], [(average, zeros), ("model", own)]] {
                 let bytes = try zip(order.map { (key: $0.0, tensors: $0.1) })
@@ -226,7 +234,8 @@ final class WeightFileNamesTests: XCTestCase {
         // Two that nothing tells apart.
         let two = try zip([("student", own), ("teacher", zeros)])
         let file = try WeightFile.open(bytes: two, name: "two.pth")
-        XCTAssertTrue(fault(of: file).contains("several networks; choose one by its key or prefix: key student, or key teacher"))
+        XCTAssertTrue(
+            fault(of: file).contains("several networks; choose one by its key or prefix: key student, or key teacher"))
         XCTAssertFalse(file.report(for: network.model.graph).isComplete)
         XCTAssertThrowsError(try Model(graph: network.model.graph, from: file))
         try assertIsTheNetwork(try WeightFile.open(bytes: two, name: "two.pth", key: "student"), "student")
@@ -239,7 +248,9 @@ final class WeightFileNamesTests: XCTestCase {
         let flat = try network.file(.npz, beside: network.tensors { "b.\($0)" }) { "a.\($0)" }
         XCTAssertTrue(fault(of: flat).contains("prefix a., or prefix b."), fault(of: flat))
         // MoCo's key encoder is the average of its query encoder.
-        let moco = try network.file(.npz, beside: network.tensors { "module.encoder_k.\($0)" }) { "module.encoder_q.\($0)" }
+        let moco = try network.file(.npz, beside: network.tensors { "module.encoder_k.\($0)" }) {
+            "module.encoder_q.\($0)"
+        }
         try assertIsTheNetwork(moco, "MoCo")
         XCTAssertEqual(moco.prefix, "module.encoder_q.")
     }
@@ -248,7 +259,8 @@ final class WeightFileNamesTests: XCTestCase {
     func testAliases() throws {
         let state = BuiltState(network.tensors { $0 })
         let value = state.value()
-        let pickle = BuiltPickle.proto + BuiltPickle.emptyDict + BuiltPickle.text("model") + value + BuiltPickle.setItem
+        let pickle =
+            BuiltPickle.proto + BuiltPickle.emptyDict + BuiltPickle.text("model") + value + BuiltPickle.setItem
             + BuiltPickle.text("state_dict") + value + BuiltPickle.setItem + BuiltPickle.stop
         try assertIsTheNetwork(
             try WeightFile.open(bytes: BuiltState.zip(pickle, state.storages()), name: "twice.pth"), "twice")

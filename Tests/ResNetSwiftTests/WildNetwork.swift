@@ -3,6 +3,7 @@
 
 import ResNetSupport
 import ResNetSwift
+
 @testable import ResNetWeights
 
 struct WildNetwork {

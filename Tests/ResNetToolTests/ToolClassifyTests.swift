@@ -107,7 +107,8 @@ final class ToolClassifyTests: XCTestCase {
             objects.filter { $0["error"] == nil }.map { $0["path"]?.stringValue },
             ["demo/digits/six_1.png", "demo/digits/one_2.png"])
         XCTAssertEqual(
-            Set(objects.filter { $0["error"] != nil }.map { $0["path"]?.stringValue }), ["cut.png", "text.png", "gone.png"])
+            Set(objects.filter { $0["error"] != nil }.map { $0["path"]?.stringValue }),
+            ["cut.png", "text.png", "gone.png"])
         XCTAssertTrue(result.error.contains("resnet: error: cut.png: the picture is cut off"), result.error)
         XCTAssertTrue(
             result.error.contains("resnet: error: text.png: is not a JPEG, PNG, WebP, GIF, BMP or TIFF picture"),

@@ -34,7 +34,9 @@ final class ToolTrainTests: XCTestCase {
             "evaluate", "demo/digits.npz", "--weights", "run/best.safetensors", "--json", "--report", "page.html")
         XCTAssertEqual(try evaluated.objects()[0]["top1"]?.doubleValue, top1)
 
-        for (path, part) in [("run/report.html", "<h2>Training</h2>"), ("page.html", "resnet evaluate demo/digits.npz")] {
+        for (path, part) in [
+            ("run/report.html", "<h2>Training</h2>"), ("page.html", "resnet evaluate demo/digits.npz"),
+        ] {
             let page = try String(contentsOfFile: "\(folder.path)/\(path)", encoding: .utf8)
             XCTAssertTrue(page.contains(part) && page.hasSuffix("</html>\n"), path)
         }

@@ -360,8 +360,8 @@ CK_API ck_status ck_max_pool(const ck_pool_desc *desc, const float *src, float *
 CK_API ck_status ck_average_pool(const ck_pool_desc *desc, const float *src, float *dst);
 /* The same with a divisor that counts no padding. */
 CK_API ck_status ck_average_pool_inside(const ck_pool_desc *desc, const float *src, float *dst);
-/* Each channel blurred with (1, 2, 1)^T (1, 2, 1) / 16, the map reflected at its edges, at every `stride`th pixel both ways:
- * (N, C/c, H, W, c) -> (N, C/c, OH, OW, c) with OH = (H - 1) / stride + 1. H and W at least 2. */
+/* Each channel blurred with (1, 2, 1)^T (1, 2, 1) / 16, the map reflected at its edges, at every `stride`th pixel both
+ * ways: (N, C/c, H, W, c) -> (N, C/c, OH, OW, c) with OH = (H - 1) / stride + 1. H and W at least 2. */
 CK_API ck_status ck_blur_pool(const float *src, int32_t n, int32_t c, int32_t h, int32_t w, int32_t stride, float *dst,
                               int32_t threads);
 /* A frame of so many pixels around maps of height x width. */

@@ -107,11 +107,3 @@ extension Dataset {
         return Dataset(classNames: names, labels: labels, source: .stacks(stacks), notes: table.notes)
     }
 }
-
-extension String {
-    /// `a/b` of `a/b/c.csv`, `.` of `c.csv`.
-    package var parentFolder: String {
-        guard let slash = utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-        return slash == startIndex ? "/" : String(self[..<slash])
-    }
-}

@@ -99,18 +99,10 @@ public enum PictureFiles {
 
     /// The names in a folder, but for hidden ones and leftovers.
     static func names(in folder: String) throws(PictureError) -> [String] {
-        guard let handle = folder.withFileName({ opendir($0) }) else {
+        guard let names = folder.namesInFolder() else {
             throw PictureError(path: folder, fault: .unreadable(errorText(errno)))
         }
-        defer { closedir(handle) }
-        var names: [String] = []
-        while let entry = readdir(handle) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(fileName: $0) }
-            }
-            if !name.hasPrefix("."), !leftovers.contains(name.lowercased()) { names.append(name) }
-        }
-        return names
+        return names.filter { !$0.hasPrefix(".") && !leftovers.contains($0.lowercased()) }
     }
 
     private static func hasPictureContent(_ path: String) -> Bool {

@@ -9,33 +9,36 @@ extension ModelName {
         guard let classes = graph.classCount, let channels = graph.inputChannels, 1...1_000_000 ~= classes else {
             return nil
         }
+        let layers = graph.withoutDropout
         for name in allCases {
             let known =
                 name.graph(head: head.head(classes: classes), inputChannels: channels)
                 ?? (try? name.graph(classes: classes, inputChannels: channels))
-            if let known, known.computesSame(as: graph) { return (name, known) }
+            if let known, known.computes(layers) { return (name, known) }
         }
         return nil
     }
 }
 
 extension Graph {
-    /// True where both compute the same from parameters of the same keys. Names of nodes without parameters and dropout,
-    /// which does nothing in inference, do not count.
-    fileprivate func computesSame(as other: Graph) -> Bool {
-        let (a, b) = (withoutDropout, other.withoutDropout)
-        guard a.count == b.count else { return false }
-        return zip(a, b).allSatisfy { x, y in
+    /// True where the graph computes what these layers do from parameters of the same keys. Names of nodes without
+    /// parameters and dropout, which does nothing in inference, do not count.
+    fileprivate func computes(_ layers: [Layer]) -> Bool {
+        let own = withoutDropout
+        guard own.count == layers.count else { return false }
+        return zip(own, layers).allSatisfy { x, y in
             guard x.operation == y.operation, x.module == y.module else { return false }
             if case .add = x.operation { return Set(x.inputs) == Set(y.inputs) }
             return x.inputs == y.inputs
         }
     }
 
+    fileprivate typealias Layer = (operation: Operation, module: String, inputs: [Int])
+
     /// What each node does, in order; `module` is empty where it has no parameters.
-    private var withoutDropout: [(operation: Operation, module: String, inputs: [Int])] {
+    fileprivate var withoutDropout: [Layer] {
         var places: [Int] = []
-        var layers: [(operation: Operation, module: String, inputs: [Int])] = []
+        var layers: [Layer] = []
         for node in nodes {
             if case .dropout = node.operation {
                 places.append(places[node.inputs[0]])

@@ -9,12 +9,10 @@ extension Model {
     /// layers and their names are those of a model of this library, the model is that one (`MetadataKey.model` says it).
     /// - Throws: `ONNXError`: damage, or the first node that no network here can contain, by its name.
     public init(onnx path: String) throws(ONNXError) {
-        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         do throws(ONNXFault) {
             let mapped: MappedFile
             do throws(FileFault) { mapped = try MappedFile(path: path) } catch { throw .cannotRead("\(error)") }
-            self = try Self.read(mapped.bytes, folder: folder)
+            self = try Self.read(mapped.bytes, folder: path.parentFolder)
             withExtendedLifetime(mapped) {}
         } catch { throw ONNXError(path: path, fault: error) }
     }

@@ -72,9 +72,7 @@ package final class AtomicFile {
         guard renamed == 0 else { throw .cannotWrite(errorText(errno)) }
         committed = true
         // The rename itself is durable only once the folder is; some file systems refuse this, which harms nothing.
-        let slash = target.utf8.lastIndex(of: UInt8(ascii: "/"))
-        let parent = slash.map { String(target[...$0]) } ?? "."
-        let folder = parent.withFileName { Glibc.open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        let folder = target.parentFolder.withFileName { Glibc.open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         if folder >= 0 {
             fsync(folder)
             close(folder)

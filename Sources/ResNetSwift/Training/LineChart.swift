@@ -102,7 +102,8 @@ package struct LineChart: Sendable, Hashable {
     package func element(width: Int = 460, height: Int = 300) -> String {
         "<svg viewBox=\"0 0 \(width) \(height)\" role=\"img\" aria-label=\"\(escaped(title))\" font-size=\"13\">\n"
             + "<g fill=\"currentColor\">\n"
-            + drawn(left: 0, width: Double(width), height: Double(height), palette: .page, hasTitle: false) + "</g></svg>\n"
+            + drawn(left: 0, width: Double(width), height: Double(height), palette: .page, hasTitle: false)
+            + "</g></svg>\n"
     }
 
     /// Side by side, one SVG file.

@@ -30,23 +30,18 @@ public final class TensorBoardLog {
     init(folder: String, name: String) throws(WeightFileError) {
         let path = "\(folder)/\(name)"
         self.path = path
-        mkdir(folder, 0o777)
-        descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
+        try naming(folder) { () throws(FileFault) in try folder.makeFolder() }
+        descriptor = path.withFileName { open($0, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666) }
         guard descriptor >= 0 else { throw Self.failure(path, errno) }
-        try append(Self.event(seconds: Self.now(), step: 0) { $0.string(3, "brain.Event:2") })
+        try append(Self.event(seconds: Self.now(), step: 0) { $0.text(3, "brain.Event:2") })
     }
 
     /// Removes the event files of earlier runs.
     /// - Throws: `WeightFileError` where one cannot be removed.
     public static func removeAll(in folder: String) throws(WeightFileError) {
-        guard let listing = opendir(folder) else { return }
-        defer { closedir(listing) }
-        while let entry = readdir(listing) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            guard name.hasPrefix("events.out.tfevents.") else { continue }
-            guard unlink("\(folder)/\(name)") == 0 else { throw failure("\(folder)/\(name)", errno) }
+        for name in folder.namesInFolder() ?? [] where name.hasPrefix("events.out.tfevents.") {
+            let path = "\(folder)/\(name)"
+            guard path.withFileName({ unlink($0) }) == 0 else { throw failure(path, errno) }
         }
     }
 
@@ -64,24 +59,25 @@ public final class TensorBoardLog {
             if let f1 = scores.macroF1 { values.append(("f1/\(part)", f1)) }
         }
         values += [("learning_rate", record.learningRate), ("seconds", record.seconds)]
-        let summary = values.map { value in
-            ProtocolBuffer {
-                $0.string(1, value.tag)
-                $0.float(2, Float(value.value))
-            }
-        }
         try append(
             Self.event(seconds: Self.now(), step: record.epoch + 1) { event in
-                event.message(5, ProtocolBuffer { for value in summary { $0.message(1, value) } })
+                event.message(5) { summary in
+                    for value in values {
+                        summary.message(1) {
+                            $0.text(1, value.tag)
+                            $0.float(2, Float(value.value))
+                        }
+                    }
+                }
             })
     }
 
-    static func event(seconds: Double, step: Int, _ fill: (inout ProtocolBuffer) -> Void) -> [UInt8] {
-        ProtocolBuffer {
-            $0.double(1, seconds)
-            $0.integer(2, step)
-            fill(&$0)
-        }.bytes
+    static func event(seconds: Double, step: Int, _ fill: (inout ProtobufWriter) -> Void) -> [UInt8] {
+        var event = ProtobufWriter()
+        event.double(1, seconds)
+        event.integer(2, step)
+        fill(&event)
+        return event.bytes
     }
 
     private func append(_ event: [UInt8]) throws(WeightFileError) {
@@ -92,12 +88,8 @@ public final class TensorBoardLog {
     }
 
     static func record(_ event: [UInt8]) -> [UInt8] {
-        let length = littleEndian(UInt64(event.count))
-        return length + littleEndian(maskedChecksum(length)) + event + littleEndian(maskedChecksum(event))
-    }
-
-    private static func littleEndian<Word: FixedWidthInteger>(_ word: Word) -> [UInt8] {
-        withUnsafeBytes(of: word.littleEndian, Array.init)
+        let length = littleEndianBytes(UInt64(event.count))
+        return length + littleEndianBytes(maskedChecksum(length)) + event + littleEndianBytes(maskedChecksum(event))
     }
 
     /// CRC-32C, turned and shifted, because the checksum of data that hold their own checksum is weak.
@@ -121,46 +113,5 @@ public final class TensorBoardLog {
 
     private static func failure(_ path: String, _ code: Int32) -> WeightFileError {
         WeightFileError(path: path, fault: .cannotWrite(errorText(code)))
-    }
-}
-
-/// A message being written, field by field: https://protobuf.dev/programming-guides/encoding.
-struct ProtocolBuffer {
-    private(set) var bytes: [UInt8] = []
-
-    init(_ fill: (inout ProtocolBuffer) -> Void) { fill(&self) }
-
-    mutating func integer(_ field: Int, _ value: Int) {
-        varint(UInt64(field) << 3)
-        varint(UInt64(bitPattern: Int64(value)))
-    }
-
-    mutating func double(_ field: Int, _ value: Double) {
-        varint(UInt64(field) << 3 | 1)
-        bytes += withUnsafeBytes(of: value.bitPattern.littleEndian, Array.init)
-    }
-
-    mutating func float(_ field: Int, _ value: Float) {
-        varint(UInt64(field) << 3 | 5)
-        bytes += withUnsafeBytes(of: value.bitPattern.littleEndian, Array.init)
-    }
-
-    mutating func string(_ field: Int, _ value: String) { lengthDelimited(field, Array(value.utf8)) }
-
-    mutating func message(_ field: Int, _ value: ProtocolBuffer) { lengthDelimited(field, value.bytes) }
-
-    private mutating func lengthDelimited(_ field: Int, _ content: [UInt8]) {
-        varint(UInt64(field) << 3 | 2)
-        varint(UInt64(content.count))
-        bytes += content
-    }
-
-    private mutating func varint(_ value: UInt64) {
-        var rest = value
-        while rest > 127 {
-            bytes.append(UInt8(rest & 127) | 128)
-            rest >>= 7
-        }
-        bytes.append(UInt8(rest))
     }
 }

@@ -37,7 +37,9 @@ extension Trainer {
                     path: path, expected: "a folder without a run in it, or to resume it or replace it",
                     found: "an earlier run")
             }
-            try makeFolder(folder)
+            do throws(FileFault) { try folder.makeFolder() } catch {
+                throw TrainingError.settings(field: "folder", expected: "\(folder) to be made", found: "\(error)")
+            }
             lock = try RunLock(folder)
         }
         average = try settings.averageDecay.map {
@@ -188,31 +190,12 @@ extension Trainer {
 
 /// Removes files that processes which are no more had begun to write (`AtomicFile` names them with the process).
 private func removeDrafts(in folder: String) {
-    guard let handle = folder.withFileName({ opendir($0) }) else { return }
-    defer { closedir(handle) }
-    while let entry = readdir(handle) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(fileName: $0) }
-        }
+    for name in folder.namesInFolder() ?? [] {
         let parts = name.split(separator: "-")
         guard name.hasPrefix("."), parts.count >= 3, parts[parts.count - 3].hasSuffix(".tmp"),
             let process = pid_t(parts[parts.count - 2]), process > 0, kill(process, 0) != 0, errno == ESRCH
         else { continue }
         _ = "\(folder)/\(name)".withFileName { unlink($0) }
-    }
-}
-
-/// Makes a folder and those above it, if they are not there.
-func makeFolder(_ path: String) throws(TrainingError) {
-    var made = path.hasPrefix("/") ? "/" : ""
-    for part in path.split(separator: "/") {
-        made += (made.isEmpty || made.hasSuffix("/") ? "" : "/") + part
-        if made.withFileName({ mkdir($0, 0o777) }) != 0 && errno != EEXIST {
-            throw .settings(field: "folder", expected: "\(path) to be made", found: errorText(errno))
-        }
-    }
-    guard let about = path.fileStatus, about.st_mode & S_IFMT == S_IFDIR else {
-        throw .settings(field: "folder", expected: "\(path) to be a folder", found: "a file")
     }
 }
 

@@ -93,9 +93,10 @@ public struct TrainingHistory: Sendable, Hashable {
         }
     }
 
-    /// Writes the three files.
-    /// - Throws: `WeightFileError` where a file cannot be written.
+    /// Writes the three files; the folder is made if it is not there.
+    /// - Throws: `WeightFileError` where the folder or a file cannot be written.
     public func write(to folder: String, title: String) throws(WeightFileError) {
+        try naming(folder) { () throws(FileFault) in try folder.makeFolder() }
         try writeText(csv, to: "\(folder)/history.csv")
         try writeText(jsonLines, to: "\(folder)/history.jsonl")
         if !records.isEmpty { try writeText(LineChart.svg(charts(title: title)), to: "\(folder)/history.svg") }

@@ -39,7 +39,8 @@ struct HeadSearch {
 
         var title: String {
             let layers = modules.map { "\($0.shape.dropFirst().first ?? 0) to \($0.shape.first ?? 0)" }
-            return "\(path.isEmpty ? modules.map(\.path).joined(separator: ", ") : path) (\(layers.joined(separator: ", ")))"
+            return
+                "\(path.isEmpty ? modules.map(\.path).joined(separator: ", ") : path) (\(layers.joined(separator: ", ")))"
         }
     }
 
@@ -52,7 +53,9 @@ struct HeadSearch {
         let within = Self.groups(inside, prefix: prefix)
         let groups = within.isEmpty ? Self.groups(outside, prefix: "") : within
         let reading = groups.filter { $0.modules.first?.shape.last == features }
-        let usual = reading.filter { Self.usualNames.contains($0.path) || Self.usualNames.contains($0.path.lastComponent) }
+        let usual = reading.filter {
+            Self.usualNames.contains($0.path) || Self.usualNames.contains($0.path.lastComponent)
+        }
         guard let chosen = reading.count == 1 ? reading.first : usual.count == 1 ? usual.first : nil else {
             if reading.count > 1 {
                 head = .unclear("several heads read the features: \(reading.map(\.title).joined(separator: "; "))")

@@ -36,8 +36,9 @@ struct ModelConfig: Sendable {
 
     /// The configuration in a folder; nil where there is none, or one that is not about a network.
     init?(folder: String) throws(WeightFault) {
-        guard let config = try Self.json(folder, Self.fileName), config["architecture"] != nil
-            || config["pretrained_cfg"] != nil || config["model_type"] != nil || config["id2label"] != nil
+        guard let config = try Self.json(folder, Self.fileName),
+            config["architecture"] != nil
+                || config["pretrained_cfg"] != nil || config["model_type"] != nil || config["id2label"] != nil
         else { return nil }
         try readTimm(config)
         try readTransformers(config)

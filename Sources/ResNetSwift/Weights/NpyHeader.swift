@@ -171,7 +171,9 @@ private struct PythonLiteral {
         while !accept(")") {
             skipSpaces()
             // A dtype of arrays: ('<f4', (2,)).
-            if next == UInt8(ascii: "'") || next == UInt8(ascii: "\"") { throw .unsupported("\(part) is a structured array") }
+            if next == UInt8(ascii: "'") || next == UInt8(ascii: "\"") {
+                throw .unsupported("\(part) is a structured array")
+            }
             let start = offset
             while let byte = next, byte == UInt8(ascii: "-") || (0x30...0x39).contains(byte) { offset += 1 }
             guard let size = Int(String(decoding: text[start..<offset], as: UTF8.self)) else {

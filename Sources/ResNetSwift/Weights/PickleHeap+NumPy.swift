@@ -64,7 +64,8 @@ extension PickleHeap {
             let size = checkedProduct([geometry.count, type.size])
         else { return .failure("its shape is \(shape)") }
         // Text takes one or two bytes for each of the array's.
-        let isWhole = bytes.encoding == .latin1Text
+        let isWhole =
+            bytes.encoding == .latin1Text
             ? bytes.range.count >= size && bytes.range.count / 2 <= size : bytes.range.count == size
         guard isWhole else { return .failure("its shape \(shape) takes \(size) bytes, \(bytes.range.count) are there") }
         return .success(PickleArray(type: type, bigEndian: order == ">", geometry: geometry, bytes: bytes))

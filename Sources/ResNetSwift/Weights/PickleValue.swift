@@ -349,7 +349,8 @@ extension PickleHeap {
     private func noun(ofInstance instance: PickleInstance) -> String {
         var callable = instance.callable
         // copyreg's helpers take the class as an argument.
-        if let known = known(callable), known == .reconstructor || known == .newObject, let items = tuple(instance.arguments),
+        if let known = known(callable), known == .reconstructor || known == .newObject,
+            let items = tuple(instance.arguments),
             let type = items.first
         {
             callable = type

@@ -227,7 +227,8 @@ extension TensorSearch {
                 let inner = heap.instance(value), let attributes = self.attributes(of: inner)
             else { continue }
             try add(
-                module: inner, attributes, at: prefix.isEmpty ? key : "\(prefix).\(key)", depth: depth + 1, to: &mapping)
+                module: inner, attributes, at: prefix.isEmpty ? key : "\(prefix).\(key)", depth: depth + 1, to: &mapping
+            )
         }
     }
 

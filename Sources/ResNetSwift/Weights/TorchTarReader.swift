@@ -124,7 +124,8 @@ enum TorchTar {
             let offset = Int(try machine.takeInteger(Int64.self))
             let geometry = try TensorGeometry.strided(
                 shape: shape, strides: strides, offset: offset, storageCount: storage.count, key: String(key))
-            guard result.updateValue(PickleTensor(storage: storage, type: type, geometry: geometry), forKey: key) == nil else {
+            guard result.updateValue(PickleTensor(storage: storage, type: type, geometry: geometry), forKey: key) == nil
+            else {
                 throw .duplicateKey("tensor \(key)")
             }
         }

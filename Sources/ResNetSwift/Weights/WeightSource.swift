@@ -66,16 +66,8 @@ struct WeightSource {
 
     /// The name of the weights in a folder.
     private static func file(in folder: String) throws(WeightFault) -> String {
-        guard let directory = folder.withFileName({ opendir($0) }) else {
+        guard let found = folder.namesInFolder().map({ Set($0) }) else {
             throw .cannotRead(String(cString: strerror(errno)))
-        }
-        defer { closedir(directory) }
-        var found: Set<String> = []
-        while let entry = readdir(directory) {
-            found.insert(
-                withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                    String(fileName: bytes.prefix { $0 != 0 })
-                })
         }
         if let known = names.first(where: found.contains) { return known }
         let weights = found.filter { name in endings.contains { name.hasSuffix($0) } }.sorted()

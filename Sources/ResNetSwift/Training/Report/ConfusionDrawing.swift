@@ -36,7 +36,8 @@ extension ConfusionMatrix {
         text += "aria-label=\"confusion matrix\" font-size=\"\(font)\"><g fill=\"currentColor\">\n"
         for (index, name) in names.enumerated() {
             let middle = margin + cell * index + cell / 2
-            text += "<text x=\"\(margin - 8)\" y=\"\(middle)\" dy=\"0.35em\" text-anchor=\"end\">\(escaped(name))</text>"
+            text +=
+                "<text x=\"\(margin - 8)\" y=\"\(middle)\" dy=\"0.35em\" text-anchor=\"end\">\(escaped(name))</text>"
             text += "<text transform=\"translate(\(middle) \(margin - 8)) rotate(-90)\" dy=\"0.35em\">"
             text += "\(escaped(name))</text>\n"
         }

@@ -120,7 +120,9 @@ package struct EvaluationReport {
         if let drawing = confusion.drawing() {
             parts.append(("Rows are what the pictures show, columns what they were taken for.", drawing))
         }
-        if !pairs.isEmpty { parts.append(("Most frequent", ReportPage.table(["class", "taken for", "pictures"], pairs))) }
+        if !pairs.isEmpty {
+            parts.append(("Most frequent", ReportPage.table(["class", "taken for", "pictures"], pairs)))
+        }
         page.section("Confusions", ReportPage.row(parts))
     }
 

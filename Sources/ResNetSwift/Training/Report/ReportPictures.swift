@@ -24,7 +24,9 @@ struct ReportPictures {
 
     /// Where the two best classes are nearest to each other.
     var leastSure: [SampleOutcomes.Answer] {
-        let sorted = outcomes.answers.sorted { ($0.confidence - $0.second, $0.sample) < ($1.confidence - $1.second, $1.sample) }
+        let sorted = outcomes.answers.sorted {
+            ($0.confidence - $0.second, $0.sample) < ($1.confidence - $1.second, $1.sample)
+        }
         return Array(sorted.prefix(Self.count))
     }
 
@@ -56,7 +58,8 @@ struct ReportPictures {
             picture = resized
         }
         // Of stacked stains the first three are shown, or the first one.
-        let shown = picture.channels == 1 || picture.channels == 3 ? picture : picture.first(picture.channels < 3 ? 1 : 3)
+        let shown =
+            picture.channels == 1 || picture.channels == 3 ? picture : picture.first(picture.channels < 3 ? 1 : 3)
         guard let bytes = try? shown.pngBytes() else { return nil }
         return ("data:image/png;base64,\(base64(bytes))", longest < 96)
     }

@@ -1,31 +1,39 @@
-// Protobuf's wire format, written: fields are appended one after another, nested messages as bytes.
+// Protobuf's wire format, written: fields are appended one after another, nested messages as bytes
+// (https://protobuf.dev/programming-guides/encoding).
 
-struct ProtobufWriter {
-    private(set) var bytes: [UInt8] = []
+package struct ProtobufWriter {
+    package private(set) var bytes: [UInt8] = []
 
-    mutating func integer(_ field: Int, _ value: Int) {
+    package init() {}
+
+    package mutating func integer(_ field: Int, _ value: Int) {
         varint(UInt64(field) << 3)
         varint(UInt64(bitPattern: Int64(value)))
     }
 
-    mutating func float(_ field: Int, _ value: Float) {
+    package mutating func float(_ field: Int, _ value: Float) {
         varint(UInt64(field) << 3 | 5)
         withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
-    mutating func text(_ field: Int, _ value: String) {
+    package mutating func double(_ field: Int, _ value: Double) {
+        varint(UInt64(field) << 3 | 1)
+        withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
+    }
+
+    package mutating func text(_ field: Int, _ value: String) {
         varint(UInt64(field) << 3 | 2)
         varint(UInt64(value.utf8.count))
         bytes.append(contentsOf: value.utf8)
     }
 
-    mutating func raw(_ field: Int, _ value: UnsafeRawBufferPointer) {
+    package mutating func raw(_ field: Int, _ value: UnsafeRawBufferPointer) {
         varint(UInt64(field) << 3 | 2)
         varint(UInt64(value.count))
         bytes.append(contentsOf: value)
     }
 
-    mutating func message(_ field: Int, _ write: (inout ProtobufWriter) -> Void) {
+    package mutating func message(_ field: Int, _ write: (inout ProtobufWriter) -> Void) {
         var nested = ProtobufWriter()
         write(&nested)
         nested.bytes.withUnsafeBytes { raw(field, $0) }
