@@ -1,5 +1,5 @@
-"""Writes Tests/Fixtures/parity/outputs.npz: what PyTorch and torchvision compute, in float32, for networks and pictures
-that both sides make from a formula (scripts/counter_random.py).
+"""Writes Tests/Fixtures/parity/outputs.npz: what PyTorch, torchvision and timm compute, in float32 (timm's networks in
+float64), for networks and pictures that both sides make from a formula (scripts/counter_random.py).
 
     python3 scripts/make_parity_fixtures.py [MODEL...]
 
@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 import numpy as np
+import timm
 import torch
 import torchvision
 
@@ -27,6 +28,10 @@ def cases():
         yield name, getattr(torchvision.models, name)(), SIZES
     yield "cifar_resnet20", torch_models.CIFARResNet(), [(32, 32, 3), (45, 33, 2)]
     yield "alexnet_mini", torch_models.AlexNetMini(), [(280, 280, 2)]
+    yield "davit_tiny", timm.create_model("davit_tiny"), [(224, 224, 1), (376, 227, 1), (280, 280, 1)]
+    keras = timm.create_model(
+        "davit_tiny", num_classes=1, window_size=9, head_norm_first=True, drop_rate=0.3)
+    yield "davit_tiny_keras", keras, [(280, 280, 2)]
     yield "googlenet", torch_models.GoogLeNet(), [(280, 280, 1), (97, 75, 3)]
 
 
@@ -49,10 +54,12 @@ def main():
         counter_random.fill(model)
         for height, width, images in sizes:
             pictures = torch.from_numpy(counter_random.pictures(images, 3, height, width))
+            if name.startswith("davit"):
+                model, pictures = model.double(), pictures.double()
             with torch.no_grad():
                 logits, h = features(model, pictures)
             key = f"{name}_{height}x{width}_{images}"
-            arrays[f"{key}.logits"], arrays[f"{key}.features"] = logits.numpy(), h.numpy()
+            arrays[f"{key}.logits"], arrays[f"{key}.features"] = logits.float().numpy(), h.float().numpy()
             print(f"{key}: logits up to {logits.abs().max():.3g}, h up to {h.abs().max():.3g}")
     FILE.parent.mkdir(parents=True, exist_ok=True)
     np.savez(FILE, **arrays)

@@ -18,7 +18,7 @@ struct StartOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What to freeze: none, allButHead, upTo:layer2, firstLayers:3, or names and globs separated by commas.",
+            "What to freeze: none, allButHead, upTo:layer2, firstLayers:3, keras:80, or names and globs separated by commas.",
             valueName: "policy"))
     var freeze = "none"
 
@@ -70,10 +70,10 @@ struct StartOptions: ParsableArguments {
             let made = try known.model(
                 classes: classes.count, inputChannels: channels, inputSize: size, seed: seed,
                 zeroInitResidual: zeroInitResidual)
-            guard let head, head != .linear else { return (try freezing(made), known.rawValue, notes) }
+            guard let head, head != .linear else { return (try freezing(made, size), known.rawValue, notes) }
             let headed = try made.replacingHead(
                 with: head, classes: classes.count, seed: seed, scheme: known.initialization)
-            return (try freezing(headed), known.rawValue, notes)
+            return (try freezing(headed, size), known.rawValue, notes)
         }
         var fitted = loaded.model
         fitted.labelThresholds = nil
@@ -91,11 +91,11 @@ struct StartOptions: ParsableArguments {
             let why = loaded.classCount == classes.count && names == classes ? "as asked for" : "for other classes"
             notes.append("the last layer of \(loaded.origin) is replaced, \(why): \(Self.list(classes))")
         }
-        return (try freezing(fitted), loaded.name, notes)
+        return (try freezing(fitted, size), loaded.name, notes)
     }
 
-    private func freezing(_ model: Model) throws -> Model {
-        try model.freezing(policy, updatesStatistics: updateStatistics)
+    private func freezing(_ model: Model, _ size: Size2) throws -> Model {
+        try model.freezing(policy, updatesStatistics: updateStatistics, input: size)
     }
 
     /// `10, zero, one, two...`

@@ -114,6 +114,8 @@ final class FiniteDifferenceTests: XCTestCase {
         try check(model { $0.add("op", .sigmoid, $1) })
         try check(model { $0.add("op", .clip(low: -0.5, high: 0.75), $1) })
         try check(model { $0.add("op", .dropout(probability: 0.4), $1) })
+        try check(model { $0.add("op", .dropPath(probability: 0.4), $1) })
+        try check(model { $0.add("op", .gelu, $1) })
         try check(
             model { graph, x in
                 let y = graph.add("other", norm, graph.add("conv", conv(20, kernel: 3), x))
@@ -135,6 +137,44 @@ final class FiniteDifferenceTests: XCTestCase {
                 let mean = graph.add("mean", .globalAveragePool, y)
                 let gate = graph.add("sigmoid", .sigmoid, graph.add("op", .channelConv(kernel: 5), mean))
                 return graph.apply("gate", .gate, [y, gate])
+            })
+    }
+
+    func testLayerNorms() throws {
+        let norm = ResNetSwift.Operation.layerNorm(channels: Self.channels, eps: 1e-5)
+        try check(model { $0.add("op", norm, $1) })
+        var frozen = try model { $0.add("op", norm, $1) }
+        frozen.frozen = ["op.weight"]
+        try check(frozen)
+        frozen.frozen = ["op.weight", "op.bias"]
+        try check(frozen)
+    }
+
+    func testLayerScales() throws {
+        func scaled(_ graph: inout Graph, _ x: Node) -> Node {
+            let y = graph.add("op", .layerScale(channels: Self.channels), graph.add("conv", conv(20, kernel: 3), x))
+            return graph.apply("sum", .add, [y, x])
+        }
+        var frozen = try model(scaled)
+        try check(frozen)
+        frozen.frozen = ["op.gamma"]
+        try check(frozen)
+    }
+
+    func testAttention() throws {
+        for window in [Size2(3, 3), Size2(7, 2), Size2(4, 6)] {
+            try check(
+                model { graph, x in
+                    let padded = graph.apply("pad", .padToMultiple(window), [x])
+                    let qkv = graph.add("qkv", .conv(.linear(Self.channels, 96)), padded)
+                    let y = graph.apply("attention", .windowAttention(heads: 2, window: window), [qkv])
+                    return graph.apply("crop", .crop, [y, x])
+                })
+        }
+        try check(
+            model { graph, x in
+                let qkv = graph.add("qkv", .conv(.linear(Self.channels, 96)), x)
+                return graph.apply("attention", .channelAttention(heads: 1), [qkv])
             })
     }
 

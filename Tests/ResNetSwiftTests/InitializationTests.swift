@@ -48,6 +48,7 @@ final class InitializationTests: XCTestCase {
             case .bias: XCTAssertLessThanOrEqual(Statistics(tensor).largest, 1.0 / 8)
             case .normWeight, .runningVar: XCTAssertEqual(Set(tensor.values), [1], spec.name)
             case .normBias, .runningMean: XCTAssertEqual(Set(tensor.values), [0], spec.name)
+            case .layerScale: XCTFail("\(spec.name): a ResNet has no layer scale")
             }
         }
     }
@@ -75,6 +76,10 @@ final class InitializationTests: XCTestCase {
         check(keras["conv.weight"], std: (2.0 / (120 + 32 * 15)).squareRoot(), kurtosis: 1.8, "conv")
         check(keras["fc.weight"], std: (2.0 / 332).squareRoot(), kurtosis: 1.8, "fc")
         XCTAssertEqual(Set(keras["conv.bias"].values + keras["fc.bias"].values), [0])
+        let transformer = Model.initialized(graph, seed: 1, scheme: .transformer)
+        check(transformer["conv.weight"], std: 1 / (3.0 * 120).squareRoot(), kurtosis: 1.8, "conv")
+        check(transformer["fc.weight"], std: 0.02, kurtosis: 3, "fc")
+        XCTAssertEqual(Set(transformer["fc.bias"].values), [0])
     }
 
     func testTheSeedDecidesEveryBit() throws {

@@ -32,7 +32,7 @@ struct ReferenceNetwork {
         let channels = Int32(map.channels)
         switch node.operation {
         case .input: return pictures
-        case .dropout, .flatten: return x
+        case .dropout, .dropPath, .flatten: return x
         case .conv(let spec):
             var geometry = cr_conv(
                 n: n, c: Int32(spec.inChannels), h: Int32(map.height), w: Int32(map.width), k: Int32(spec.outChannels),
@@ -74,6 +74,19 @@ struct ReferenceNetwork {
         case .averagePool(let spec):
             var pool = pooling(spec, map, images)
             (spec.countsPadding ? cr_average_pool : cr_average_pool_inside)(&pool, x, &y)
+        case .layerNorm(_, let eps):
+            cr_layer_norm(x, n, channels, plane, parameter(node, "weight"), parameter(node, "bias"), eps, &y)
+        case .gelu: cr_gelu(x, x.count, &y)
+        case .windowAttention(let heads, let window):
+            var size = attention(map, images, heads, window)
+            cr_window_attention(&size, x, &y)
+        case .channelAttention(let heads):
+            var size = attention(map, images, heads, Size2(map.height, map.width))
+            cr_channel_attention(&size, x, &y)
+        case .padToMultiple, .crop: return canvas(x, map, to: shape, images)
+        case .layerScale:
+            let gamma = parameter(node, "gamma")
+            return x.indices.map { x[$0] * gamma[$0 / plane % gamma.count] }
         case .globalAveragePool: cr_global_average_pool(x.map(Double.init), n * channels, plane, &y)
         case .linear(let inFeatures, let outFeatures, let bias):
             let b = bias ? parameter(node, "bias") : [Float](repeating: 0, count: outFeatures)
@@ -96,6 +109,30 @@ struct ReferenceNetwork {
         let (row, column) = (index / width % height - spec.top, index % width - spec.left)
         guard 0..<map.height ~= row, 0..<map.width ~= column else { return nil }
         return (index / (height * width) * map.height + row) * map.width + column
+    }
+
+    /// Of a map of queries, keys and values.
+    func attention(_ map: ImageShape, _ images: Int, _ heads: Int, _ window: Size2) -> cr_attention {
+        let channels = map.channels / 3
+        return cr_attention(
+            n: Int32(images), c: Int32(channels), heads: Int32(heads), h: Int32(map.height), w: Int32(map.width),
+            window_h: Int32(window.height), window_w: Int32(window.width),
+            scale: 1 / Double(channels / heads).squareRoot())
+    }
+
+    /// The upper left of `x`, with zeros where the result is larger.
+    func canvas(_ x: [Float], _ map: ImageShape, to shape: NodeShape, _ images: Int) -> [Float] {
+        guard case .map(let result) = shape else { preconditionFailure("padding makes maps") }
+        var y: [Float] = []
+        for plane in 0..<images * map.channels {
+            for row in 0..<result.height {
+                for column in 0..<result.width {
+                    let isInside = row < map.height && column < map.width
+                    y.append(isInside ? x[(plane * map.height + row) * map.width + column] : 0)
+                }
+            }
+        }
+        return y
     }
 
     private func pooling(_ spec: PoolSpec, _ map: ImageShape, _ images: Int) -> cr_pool {
@@ -129,7 +166,7 @@ extension Model {
             let fanIn = spec.shape.dropFirst().reduce(1, *)
             let bound = (6 / Float(fanIn)).squareRoot()
             return (-bound, bound)
-        case .bias, .normBias, .runningMean: return (-0.2, 0.2)
+        case .bias, .normBias, .runningMean, .layerScale: return (-0.2, 0.2)
         case .normWeight: return (0.4, 0.8)
         case .runningVar: return (0.5, 1.5)
         }

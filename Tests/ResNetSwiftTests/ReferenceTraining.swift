@@ -112,7 +112,7 @@ struct ReferenceTraining {
         }
         switch node.operation {
         case .input: return []
-        case .dropout, .flatten: return [dy.map(Double.init)]
+        case .dropout, .dropPath, .flatten: return [dy.map(Double.init)]
         case .conv(let spec):
             var geometry = cr_conv(
                 n: n, c: Int32(spec.inChannels), h: Int32(source.height), w: Int32(source.width),
@@ -146,6 +146,33 @@ struct ReferenceTraining {
             }
             keep("weight", dgamma)
             keep("bias", dbeta)
+        case .layerNorm(let channels, let eps):
+            var (dgamma, dbeta) = ([Double](repeating: 0, count: channels), [Double](repeating: 0, count: channels))
+            cr_layer_norm_backward(
+                x, dy, n, Int32(channels), source.height * source.width, parameter(node, "weight"), eps, &dx, &dgamma,
+                &dbeta)
+            keep("weight", dgamma)
+            keep("bias", dbeta)
+        case .layerScale(let channels):
+            let (gamma, plane) = (parameter(node, "gamma"), source.height * source.width)
+            var dgamma = [Double](repeating: 0, count: channels)
+            for index in x.indices {
+                let channel = index / plane % channels
+                dx[index] = Double(dy[index]) * Double(gamma[channel])
+                dgamma[channel] += Double(dy[index]) * Double(x[index])
+            }
+            keep("gamma", dgamma)
+        case .gelu: cr_gelu_backward(x, dy, dy.count, &dx)
+        case .windowAttention(let heads, let window):
+            var size = ReferenceNetwork(model: model).attention(source, images, heads, window)
+            cr_window_attention_backward(&size, x, dy, &dx)
+        case .channelAttention(let heads):
+            let whole = Size2(source.height, source.width)
+            var size = ReferenceNetwork(model: model).attention(source, images, heads, whole)
+            cr_channel_attention_backward(&size, x, dy, &dx)
+        case .padToMultiple, .crop:
+            let passed = ReferenceNetwork(model: model).canvas(dy, map(shape), to: before[0], images)
+            return [passed.map(Double.init)]
         case .relu: cr_relu_backward(y, dy, dy.count, &dx)
         case .sigmoid: cr_sigmoid_backward(y, dy, dy.count, &dx)
         case .add: return [dy.map(Double.init), dy.map(Double.init)]

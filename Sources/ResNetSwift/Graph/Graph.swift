@@ -43,10 +43,28 @@ public enum Operation: Sendable, Hashable {
     case channelConv(kernel: Int)
     /// Active in training only.
     case dropout(probability: Double)
+    /// Over the channels of each pixel, affine: (x - mean) / sqrt(variance + eps) * weight + bias.
+    case layerNorm(channels: Int, eps: Double)
+    /// x times the normal distribution's value at x: the exact form, not that with tanh.
+    case gelu
+    /// Attention of the pixels of each window, (N, 3 C, H, W) -> (N, C, H, W). The channels are the queries, then the keys,
+    /// then the values, each of `heads` equal parts. Windows divide the map.
+    case windowAttention(heads: Int, window: Size2)
+    /// Attention between the channels of each part over all pixels, shaped as `windowAttention`: the softmax of keys times
+    /// values weighs the queries (DaViT, arXiv:2204.03645).
+    case channelAttention(heads: Int)
+    /// Zeros below and to the right, up to the next multiple of these sizes.
+    case padToMultiple(Size2)
+    /// The upper left part of the first input, of the height and width of the second.
+    case crop
+    /// A factor `gamma` for each channel (CaiT, arXiv:2103.17239).
+    case layerScale(channels: Int)
+    /// Active in training only: leaves out whole images, and scales the others by 1 / (1 - p) (stochastic depth).
+    case dropPath(probability: Double)
 
     package var hasParameters: Bool {
         switch self {
-        case .conv, .batchNorm, .linear, .channelConv: true
+        case .conv, .batchNorm, .linear, .channelConv, .layerNorm, .layerScale: true
         default: false
         }
     }
@@ -70,6 +88,15 @@ public struct ConvSpec: Sendable, Hashable {
     public var groups: Int
     /// A parameter `bias` (K) is added; not usual before a batch norm.
     public var bias: Bool
+    /// It is torch.nn.Linear over the channels of each pixel: a 1x1 convolution that prints so and whose weight is (K, C).
+    public var isLinear = false
+
+    /// torch.nn.Linear over the channels of each pixel.
+    public static func linear(_ inChannels: Int, _ outChannels: Int, bias: Bool = true) -> ConvSpec {
+        var spec = ConvSpec(inChannels, outChannels, kernel: 1, bias: bias)
+        spec.isLinear = true
+        return spec
+    }
 
     public init(
         _ inChannels: Int, _ outChannels: Int, kernel: Size2, stride: Size2 = 1, padding: Size2 = 0,
@@ -207,6 +234,15 @@ public struct Graph: Sendable, Hashable {
             !operation.hasParameters || nameUses[module] == nil, "two layers with parameters are called \(module)")
         define(module)
         return append(name: module, module: module, operation, inputs)
+    }
+
+    /// Appends a node that owns parameters of a container, as PyTorch's modules may: they are called `container.parameter`, and
+    /// the node does not print.
+    @discardableResult
+    public mutating func add(_ name: String, ownedBy container: String, _ operation: Operation, _ inputs: [Node])
+        -> Node
+    {
+        append(name: name, module: container, operation, inputs)
     }
 
     /// Appends a node that is no module: it has a name, but neither parameters nor a line in the printed tree.

@@ -55,7 +55,7 @@ extension Model: CustomStringConvertible {
 extension GraphNode {
     fileprivate var printsAsModule: Bool {
         switch operation {
-        case .input, .add, .gate, .concat: false
+        case .input, .add, .gate, .concat, .padToMultiple, .crop, .layerScale: false
         default: !module.isEmpty
         }
     }
@@ -65,7 +65,9 @@ extension Operation {
     /// As PyTorch prints the module: `ReLU(inplace=True)`.
     fileprivate var moduleText: String {
         switch self {
-        case .input, .add, .gate, .concat: ""
+        case .input, .add, .gate, .concat, .padToMultiple, .crop, .layerScale: ""
+        case .conv(let c) where c.isLinear:
+            "Linear(in_features=\(c.inChannels), out_features=\(c.outChannels), bias=\(c.bias ? "True" : "False"))"
         case .conv(let c):
             "Conv2d(\(c.inChannels), \(c.outChannels), kernel_size=\(c.kernel.tuple), stride=\(c.stride.tuple)"
                 + (c.padding == 0 ? "" : ", padding=\(c.padding.tuple)")
@@ -92,6 +94,11 @@ extension Operation {
         case .linear(let inFeatures, let outFeatures, let bias):
             "Linear(in_features=\(inFeatures), out_features=\(outFeatures), bias=\(bias ? "True" : "False"))"
         case .dropout(let probability): "Dropout(p=\(probability), inplace=False)"
+        case .layerNorm(let channels, let eps): "LayerNorm((\(channels),), eps=\(eps), elementwise_affine=True)"
+        case .gelu: "GELU()"
+        case .windowAttention(let heads, let window): "WindowAttention(heads=\(heads), window_size=\(window.tuple))"
+        case .channelAttention(let heads): "ChannelAttention(heads=\(heads))"
+        case .dropPath(let probability): "DropPath(drop_prob=\(probability))"
         }
     }
 }

@@ -90,13 +90,17 @@ extension Graph {
         }
     }
 
-    /// Multiplications with accumulation for one picture, by node index: convolutions and linear layers; the rest is 0.
+    /// Multiplications with accumulation for one picture, by node index: convolutions, linear layers and attention; the rest is 0.
     public func macs(shapes: [NodeShape]) -> [Int] {
         nodes.indices.map { index in
             switch nodes[index].operation {
             case .conv(let c): shapes[index].count * (c.inChannels / c.groups) * c.kernel.height * c.kernel.width
             case .linear(let inFeatures, let outFeatures, _): inFeatures * outFeatures
             case .channelConv(let kernel): shapes[index].count * kernel
+            // Two products each: of queries and keys, and of that with the values.
+            case .windowAttention(_, let window): 2 * shapes[index].count * window.height * window.width
+            case .channelAttention(let heads):
+                if case .map(let map) = shapes[index] { 2 * map.count * (map.channels / heads) } else { 0 }
             default: 0
             }
         }
@@ -128,7 +132,6 @@ private struct ShapeInference {
                 return .vector(features)
             }
             return .map(try map(channels: channels))
-        case .relu, .sigmoid: return try operand()
         case .clip(let low, let high):
             guard low <= high else { throw misfit("a lower bound below the upper one", "\(low) to \(high)") }
             return try operand()
@@ -150,7 +153,19 @@ private struct ShapeInference {
                 ImageShape(
                     channels: source.channels, height: source.height + spec.top + spec.bottom,
                     width: source.width + spec.left + spec.right))
-        case .dropout(let probability):
+        case .layerNorm(let channels, _), .layerScale(let channels): return .map(try map(channels: channels))
+        case .windowAttention(let heads, let window): return .map(try attended(heads, window))
+        case .channelAttention(let heads): return .map(try attended(heads, nil))
+        case .padToMultiple(let size):
+            guard size.isPositive else { throw misfit("positive sizes", "\(size)") }
+            let map = try map()
+            return .map(
+                ImageShape(
+                    channels: map.channels, height: (map.height + size.height - 1) / size.height * size.height,
+                    width: (map.width + size.width - 1) / size.width * size.width))
+        case .crop: return .map(try cropped())
+        case .relu, .sigmoid, .gelu: return try operand()
+        case .dropout(let probability), .dropPath(let probability):
             guard probability >= 0, probability < 1 else { throw misfit("a probability in 0..<1", "\(probability)") }
             return try operand()
         case .add:
@@ -203,6 +218,31 @@ private struct ShapeInference {
         let shape = try map()
         guard shape.channels == channels else { throw misfit("\(channels) channels", "\(shape.channels)") }
         return shape
+    }
+
+    /// Kernels read and write whole channel blocks, of at most 16 channels.
+    private func attended(_ heads: Int, _ window: Size2?) throws(GraphError) -> ImageShape {
+        var shape = try map()
+        guard heads > 0, shape.channels % 3 == 0, shape.channels / 3 % heads == 0, shape.channels / 3 / heads % 16 == 0
+        else {
+            throw misfit(
+                "queries, keys and values of \(heads) heads, of a multiple of 16 channels each",
+                "\(shape.channels) channels")
+        }
+        if let window {
+            guard window.isPositive, shape.height % window.height == 0, shape.width % window.width == 0 else {
+                throw misfit("a map of whole windows of \(window)", "\(Size2(shape.height, shape.width))")
+            }
+        }
+        shape.channels /= 3
+        return shape
+    }
+
+    private func cropped() throws(GraphError) -> ImageShape {
+        guard inputs.count == 2, case .map(let source) = inputs[0], case .map(let wanted) = inputs[1],
+            wanted.height <= source.height, wanted.width <= source.width
+        else { throw misfit("a map, and one that is no larger", "\(inputs)") }
+        return ImageShape(channels: source.channels, height: wanted.height, width: wanted.width)
     }
 
     private func convolved(_ spec: ConvSpec) throws(GraphError) -> NodeShape {

@@ -49,6 +49,10 @@ extension Operation {
     public var kindText: String {
         switch self {
         case .input: "Input"
+        case .conv(let c) where c.isLinear: "Linear"
+        case .conv(let c) where c.groups > 1 && c.groups == c.inChannels && c.groups == c.outChannels:
+            "Conv2d \(c.kernel)" + (c.stride == 1 ? "" : "/\(c.stride.brief)") + " depthwise"
+                + (c.dilation == 1 ? "" : " d\(c.dilation.brief)")
         case .conv(let c):
             "Conv2d \(c.kernel)" + (c.stride == 1 ? "" : "/\(c.stride.brief)") + (c.groups == 1 ? "" : " g\(c.groups)")
                 + (c.dilation == 1 ? "" : " d\(c.dilation.brief)")
@@ -68,6 +72,14 @@ extension Operation {
         case .linear: "Linear"
         case .concat: "Concat"
         case .dropout(let probability): "Dropout \(probability)"
+        case .layerNorm: "LayerNorm"
+        case .gelu: "GELU"
+        case .windowAttention(_, let window): "Attention \(window)"
+        case .channelAttention: "ChannelAttention"
+        case .padToMultiple(let size): "Pad to \(size)"
+        case .crop: "Crop"
+        case .layerScale: "LayerScale"
+        case .dropPath(let probability): "DropPath \(probability)"
         }
     }
 }

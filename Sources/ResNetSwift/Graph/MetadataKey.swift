@@ -21,6 +21,8 @@ public enum MetadataKey {
     package static let quantization = "quantization"
     /// What follows the key of weights in signed bytes, for their scales.
     package static let scaleSuffix = "_scale"
+    /// The windows of a DaViT's attention in pixels, `HEIGHTxWIDTH`, where they are not 7x7: the weights do not show them.
+    public static let window = "window"
     /// Where the weights come from in words, e.g. `epoch 7, val_loss 0.0312`.
     public static let trained = "trained"
     /// Where a training run is, for the trainer that goes on with it. Tensors whose keys begin with `training.` belong to
@@ -32,7 +34,7 @@ public enum MetadataKey {
     package static let marker = "resnetswift"
     /// The words that mean something here.
     package static let own: Set<String> = [
-        model, head, classes, transform, thresholds, trained, training, variant, quantization,
+        model, head, classes, transform, thresholds, trained, training, variant, quantization, window,
     ]
     /// `pt` in safetensors: torchvision's names, OIHW. Other libraries ask for it; it says nothing about the model.
     package static let format = "format"

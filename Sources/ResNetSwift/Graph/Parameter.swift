@@ -4,8 +4,10 @@
 public enum ParameterRole: Sendable, Hashable {
     /// What the gradient is taken of, in convolutions and linear layers.
     case convWeight, linearWeight, bias
-    /// A batch norm's gamma, beta, and the statistics it has gathered.
+    /// A norm's gamma, beta, and the statistics a batch norm has gathered.
     case normWeight, normBias, runningMean, runningVar
+    /// The factors of a layer scale.
+    case layerScale
 
     /// Running statistics are buffers: they are saved, but no gradient changes them.
     public var isBuffer: Bool { self == .runningMean || self == .runningVar }
@@ -38,13 +40,17 @@ extension Graph {
         }
         switch node.operation {
         case .conv(let c):
-            let shape = [c.outChannels, c.inChannels / c.groups, c.kernel.height, c.kernel.width]
+            let kernel = c.isLinear ? [] : [c.kernel.height, c.kernel.width]
+            let shape = [c.outChannels, c.inChannels / c.groups] + kernel
             return [spec("weight", shape, .convWeight)] + (c.bias ? [spec("bias", [c.outChannels], .bias)] : [])
         case .batchNorm(let channels, _, _):
             return [
                 spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias),
                 spec("running_mean", [channels], .runningMean), spec("running_var", [channels], .runningVar),
             ]
+        case .layerNorm(let channels, _):
+            return [spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias)]
+        case .layerScale(let channels): return [spec("gamma", [channels], .layerScale)]
         case .linear(let input, let output, let bias):
             return [spec("weight", [output, input], .linearWeight)] + (bias ? [spec("bias", [output], .bias)] : [])
         case .channelConv(let kernel): return [spec("weight", [1, 1, kernel], .convWeight)]

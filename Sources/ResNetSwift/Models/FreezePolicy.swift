@@ -22,6 +22,9 @@ public enum FreezePolicy: Sendable, Hashable {
     case upTo(String)
     /// The first layers with parameters, in definition order; a batch norm is a layer of its own.
     case firstLayers(Int)
+    /// `model.layers[:n]` of the same network in Keras, which counts every operation; known for DaViT. It depends on the
+    /// pictures' size.
+    case kerasLayers(Int)
     /// What any of these globs selects. `*` stands for any characters, dots included, `?` for one. A glob selects a key
     /// (`layer1.0.bn1.weight`, `*.bias`) or a module with all that is in it (`layer1`, `*.bn?`).
     case matching([String])
@@ -54,7 +57,7 @@ extension FreezePolicy {
         }
     }
 
-    /// Reads `none`, `allButHead`, `upTo:layer2`, `firstLayers:3`, or globs with commas between: `conv1,layer1,*.bias`.
+    /// Reads `none`, `allButHead`, `upTo:layer2`, `firstLayers:3`, `keras:80`, or globs with commas between: `conv1,layer1,*.bias`.
     /// - Throws: `ModelError.selection`.
     public init(parsing text: String) throws(ModelError) {
         let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
@@ -62,16 +65,16 @@ extension FreezePolicy {
         case ("none", 1): self = .none
         case ("allButHead", 1): self = .allButHead
         case ("upTo", 2): self = .upTo(parts[1])
-        case ("firstLayers", 2):
+        case ("firstLayers", 2), ("keras", 2):
             guard let count = Int(parts[1]) else {
                 throw .selection(pattern: text, expected: "a number of layers", found: parts[1])
             }
-            self = .firstLayers(count)
+            self = parts[0] == "keras" ? .kerasLayers(count) : .firstLayers(count)
         case (_, 1):
             self = .matching(text.split(separator: ",").map { String($0.drop { $0 == " " }) })
         default:
             throw .selection(
-                pattern: text, expected: "none, allButHead, upTo:MODULE, firstLayers:N, or names and globs",
+                pattern: text, expected: "none, allButHead, upTo:MODULE, firstLayers:N, keras:N, or names and globs",
                 found: "'\(text)'")
         }
     }
@@ -83,10 +86,13 @@ extension Model {
     ///   - policy: what is frozen; whatever was frozen before is not, unless it selects it too.
     ///   - updatesStatistics: the batch norms among it run in training mode and keep on updating their running
     ///     statistics; otherwise a frozen batch norm runs in inference mode and nothing of it changes.
+    ///   - input: the pictures' size, which `kerasLayers` needs.
     /// - Throws: `ModelError.selection` if the policy names what the model does not have.
-    public func freezing(_ policy: FreezePolicy, updatesStatistics: Bool = false) throws(ModelError) -> Model {
+    public func freezing(
+        _ policy: FreezePolicy, updatesStatistics: Bool = false, input: Size2? = nil
+    ) throws(ModelError) -> Model {
         var model = self
-        model.frozen = try graph.selection(of: policy)
+        model.frozen = try graph.selection(of: policy, input: input)
         if updatesStatistics {
             model.frozen.subtract(graph.parameters.filter { $0.role.isBuffer }.map(\.name))
         }
@@ -96,8 +102,9 @@ extension Model {
 
 extension Graph {
     /// Keys of the parameters and buffers that a policy freezes.
+    /// - Parameter input: the pictures' size, which `kerasLayers` needs.
     /// - Throws: `ModelError.selection` for a name or glob that selects nothing, with the nearest name there is.
-    public func selection(of policy: FreezePolicy) throws(ModelError) -> Set<String> {
+    public func selection(of policy: FreezePolicy, input: Size2? = nil) throws(ModelError) -> Set<String> {
         let specs = parameters
         switch policy {
         case .none: return []
@@ -120,6 +127,17 @@ extension Graph {
                     pattern: "firstLayers:\(count)", expected: "0 to \(layers.count) layers", found: "\(count)")
             }
             let first = Set(layers[..<count])
+            return Set(specs.filter { first.contains($0.node) }.map(\.name))
+        case .kerasLayers(let count):
+            guard let input else {
+                throw .selection(pattern: "keras:\(count)", expected: "the pictures' size", found: "none")
+            }
+            let layers = try kerasLayers(input: input)
+            guard 0...layers.count ~= count else {
+                throw .selection(
+                    pattern: "keras:\(count)", expected: "0 to \(layers.count) layers", found: "\(count)")
+            }
+            let first = Set(layers[..<count].compactMap { $0 })
             return Set(specs.filter { first.contains($0.node) }.map(\.name))
         case .matching(let globs): return try select(globs, specs, matchesGlob)
         case .names(let names): return try select(names, specs) { $0 == $1 }

@@ -33,6 +33,7 @@ public struct GraphBuilder: Sendable {
         case .conv(let spec): spec.outChannels
         case .linear(_, let outFeatures, _): outFeatures
         case .concat: inputs.reduce(0, +)
+        case .windowAttention, .channelAttention: inputs[0] / 3
         default: inputs[0]
         }
     }
@@ -121,7 +122,59 @@ public struct GraphBuilder: Sendable {
         return record(graph.add(name, operation, x))
     }
 
+    /// torch.nn.Linear over the channels of each pixel of a map.
+    public mutating func pixelLinear(_ x: Node, _ name: String, _ outChannels: Int, bias: Bool = true) -> Node {
+        record(graph.add(name, .conv(.linear(channelCount(of: x), outChannels, bias: bias)), x))
+    }
+
+    /// A convolution of each channel by itself, padded to keep the size, with a bias.
+    public mutating func depthwise(_ x: Node, _ name: String, kernel: Int) -> Node {
+        let channels = channelCount(of: x)
+        return conv(
+            x, name, channels, kernel: Size2(kernel, kernel), padding: Size2(kernel / 2, kernel / 2), groups: channels,
+            bias: true)
+    }
+
+    /// Over the channels of each pixel.
+    public mutating func layerNorm(_ x: Node, _ name: String, eps: Double = 1e-5) -> Node {
+        record(graph.add(name, .layerNorm(channels: channelCount(of: x), eps: eps), x))
+    }
+
+    /// x times the normal distribution's value at x.
+    public mutating func gelu(_ x: Node, _ name: String) -> Node { record(graph.add(name, .gelu, x)) }
+
+    /// Attention of the pixels of each window; `qkv` has three times the channels of the result, and whole windows.
+    public mutating func windowAttention(_ qkv: Node, _ name: String, heads: Int, window: Size2) -> Node {
+        record(graph.apply(name, .windowAttention(heads: heads, window: window), [qkv]))
+    }
+
+    /// Attention between the channels of each head; `qkv` has three times the channels of the result.
+    public mutating func channelAttention(_ qkv: Node, _ name: String, heads: Int) -> Node {
+        record(graph.apply(name, .channelAttention(heads: heads), [qkv]))
+    }
+
+    /// Leaves out whole images with that probability and scales the others by 1 / (1 - p); in training only.
+    public mutating func dropPath(_ x: Node, _ name: String, _ probability: Double) -> Node {
+        record(graph.add(name, .dropPath(probability: probability), x))
+    }
+
     // MARK: functions
+
+    /// Zeros below and to the right, up to a multiple of `size`.
+    public mutating func padToMultiple(_ x: Node, of size: Size2, _ name: String) -> Node {
+        record(graph.apply(name, .padToMultiple(size), [x]))
+    }
+
+    /// The upper left part of `x`, as large as `other`.
+    public mutating func crop(_ x: Node, like other: Node, _ name: String) -> Node {
+        record(graph.apply(name, .crop, [x, other]))
+    }
+
+    /// A factor for each channel, the parameter `module.gamma`.
+    public mutating func layerScale(_ x: Node, _ module: String) -> Node {
+        let operation = Operation.layerScale(channels: channelCount(of: x))
+        return record(graph.add("\(module).gamma", ownedBy: module, operation, [x]))
+    }
 
     /// x + shortcut, of one shape: a function, not a module, so that it does not print.
     public mutating func add(_ x: Node, _ shortcut: Node, _ name: String) -> Node {

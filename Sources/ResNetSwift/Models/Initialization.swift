@@ -13,6 +13,8 @@ public enum InitializationScheme: Sendable, Hashable {
     case torch
     /// Keras' layers: weights uniform in +-sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010), biases 0.
     case keras
+    /// Vision transformers: linear layers normal with a standard deviation of 0.02 and biases 0; convolutions as in `.torch`.
+    case transformer
 }
 
 extension Model {
@@ -56,22 +58,34 @@ extension Graph {
                     random.fillUniform($0, low: -Float(bound), high: Float(bound))
                 })
         }
+        func normal(_ std: Double) -> Tensor {
+            let storage = FloatStorage(count: spec.count) { random.fillNormal($0, std: Float(std)) }
+            return Tensor(shape: spec.shape, storage: storage)
+        }
         let fanIn = fanIn(ofNode: spec.node)
         switch spec.role {
+        case .layerScale: return Tensor(shape: spec.shape, repeating: 1e-6)
         case .normWeight, .runningVar: return Tensor(shape: spec.shape, repeating: 1)
         case .normBias, .runningMean: return Tensor(shape: spec.shape, repeating: 0)
+        case .bias where scheme == .transformer && isLinear(spec.node): return Tensor(shape: spec.shape, repeating: 0)
         case .bias: return scheme == .keras ? Tensor(shape: spec.shape, repeating: 0) : uniform(1 / fanIn.squareRoot())
         case .convWeight, .linearWeight:
             // Of all outputs, grouped or not, as PyTorch counts it.
             let fanOut = Double(spec.shape[0] * spec.shape.dropFirst(2).reduce(1, *))
             switch scheme {
-            case .resNet where spec.role == .convWeight:
-                let std = Float((2 / fanOut).squareRoot())
-                return Tensor(
-                    shape: spec.shape, storage: FloatStorage(count: spec.count) { random.fillNormal($0, std: std) })
-            case .resNet, .torch: return uniform(1 / fanIn.squareRoot())
+            case .resNet where spec.role == .convWeight: return normal((2 / fanOut).squareRoot())
+            case .transformer where isLinear(spec.node): return normal(0.02)
+            case .resNet, .torch, .transformer: return uniform(1 / fanIn.squareRoot())
             case .keras: return uniform((6 / (fanIn + fanOut)).squareRoot())
             }
+        }
+    }
+
+    private func isLinear(_ node: Int) -> Bool {
+        switch nodes[node].operation {
+        case .conv(let spec): spec.isLinear
+        case .linear: true
+        default: false
         }
     }
 

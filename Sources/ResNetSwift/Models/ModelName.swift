@@ -45,6 +45,10 @@ public enum ModelName: String, CaseIterable, Sendable {
     case resnetv2_101, resnetv2_101d, resnetv2_152, resnetv2_152d
     /// ResNet-RS.
     case resnetrs50, resnetrs101, resnetrs152, resnetrs200, resnetrs270, resnetrs350, resnetrs420
+    /// Attention to pixels and channels, as timm has them.
+    case davit_tiny, davit_small, davit_base
+    /// As keras_cv_attention_models has it: windows by the size of the pictures, and dropout before one sigmoid output.
+    case davit_tiny_keras
 
     /// The model of that name; case, hyphens and underscores do not matter.
     /// - Throws: `ModelError.unknownModel` with the known names and the nearest.
@@ -64,7 +68,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     /// Width of the logits where nobody says.
     public var defaultClasses: Int {
         switch self {
-        case .alexnet_mini, .googlenet: 1
+        case .alexnet_mini, .googlenet, .davit_tiny_keras: 1
         case _ where cifar != nil: 10
         default: 1000
         }
@@ -73,7 +77,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     /// The pictures' usual size.
     public var defaultInputSize: Size2 {
         switch self {
-        case .alexnet_mini, .googlenet: 280
+        case .alexnet_mini, .googlenet, .davit_tiny_keras: 280
         case _ where cifar != nil: 32
         default: 224
         }
@@ -83,6 +87,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     public var initialization: InitializationScheme {
         switch self {
         case .alexnet_mini, .googlenet: .keras
+        case .davit_tiny, .davit_small, .davit_base, .davit_tiny_keras: .transformer
         default: .resNet
         }
     }
@@ -91,7 +96,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     /// - Parameters:
     ///   - classes: width of the logits, 1 to 1,000,000.
     ///   - inputChannels: of the pictures, 1 to 4096.
-    ///   - inputSize: matters to models whose linear layers depend on it (alexnet_mini).
+    ///   - inputSize: matters to models whose linear layers (alexnet_mini) or windows (davit_tiny_keras) depend on it.
     /// - Throws: `ModelError.configuration` for counts out of range and pictures that are too small.
     public func graph(
         classes: Int? = nil, inputChannels: Int = 3, inputSize: Size2? = nil
@@ -109,6 +114,9 @@ public enum ModelName: String, CaseIterable, Sendable {
         if let config = resNet { return config.graph(classes: classes, inputChannels: inputChannels) }
         if let config = resNetV2 { return config.graph(head: .linear(classes: classes), inputChannels: inputChannels) }
         if let config = cifar { return config.graph(classes: classes, inputChannels: inputChannels) }
+        if let config = daViT(inputSize ?? defaultInputSize) {
+            return config.graph(classes: classes, inputChannels: inputChannels)
+        }
         if self == .googlenet {
             return GoogLeNet.graph(classes: classes, inputChannels: inputChannels, sigmoid: classes == 1)
         }
@@ -144,7 +152,24 @@ public enum ModelName: String, CaseIterable, Sendable {
         var model = Model.initialized(
             graph, seed: seed, scheme: initialization, zeroInitResidual: zeroInitResidual)
         model.metadata[MetadataKey.model] = rawValue
+        if let window = daViT(inputSize ?? defaultInputSize)?.window, window != 7 {
+            model.metadata[MetadataKey.window] = "\(window)"
+        }
         return model
+    }
+
+    /// - Parameter input: the size of the pictures, which the windows of Keras follow.
+    package func daViT(_ input: Size2) -> DaViTConfig? {
+        switch self {
+        case .davit_tiny: return .tiny
+        case .davit_small: return .small
+        case .davit_base: return .base
+        case .davit_tiny_keras:
+            var config = DaViTConfig.tiny.asInKeras(input: input)
+            config.dropout = 0.3
+            return config
+        default: return nil
+        }
     }
 
     /// The configuration of a ResNet; nil for the others.

@@ -1,5 +1,6 @@
-// ONNX out: every operation of a graph has its operator, so that any model can leave. Initializers are called as the checkpoint's
-// keys, so that names survive; metadata (class names, transform) travels in metadata_props.
+// ONNX out: every operation of a convolutional network has its operator; attention and what comes with it are refused.
+// Initializers are called as the checkpoint's keys, so that names survive; metadata (class names, transform) travels in
+// metadata_props.
 //
 // Source of field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
@@ -12,7 +13,7 @@ extension Model {
     /// - Parameters:
     ///   - path: replaced as a whole, or left as it was.
     ///   - inputSize: fixed height and width; nil leaves them open, which every network without flattened maps can take.
-    /// - Throws: `ONNXError` where the file cannot be written.
+    /// - Throws: `ONNXError` where the file cannot be written, and for layer norm, GELU, attention and their companions.
     public func writeONNX(to path: String, inputSize: Size2? = nil) throws(ONNXError) {
         do throws(ONNXFault) {
             var exporter = ONNXExporter(self, inputSize: inputSize)
@@ -159,6 +160,9 @@ struct ONNXExporter {
                 // A window that hangs over the end counts what is there, which runtimes agree on without padding only.
                 $0.integer("count_include_pad", spec.padding == 0 || !spec.countsPadding ? 0 : 1)
             }
+        case .layerNorm, .gelu, .windowAttention, .channelAttention, .padToMultiple, .crop, .layerScale, .dropPath:
+            throw .unsupported(
+                node: node.name, expected: "a layer of a convolutional network", found: node.operation.kindText)
         }
     }
 

@@ -71,6 +71,10 @@ extension WeightFile {
             return (try graph(of: known), known.rawValue)
         }
         if let found = try preActivated() { return found }
+        if let config = DaViTConfig(entries) {
+            if let known = config.publishedName { return (try graph(of: known), known.rawValue) }
+            return (try graph(of: config, default: 1000), "DaViT")
+        }
         do throws(WeightFault) {
             let guess = try ModelGuess(entries)
             if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
@@ -113,12 +117,48 @@ extension WeightFile {
             {
                 return graph
             }
+            if let config = name.daViT(name.defaultInputSize) {
+                return try graph(of: config, default: name.defaultClasses)
+            }
             let classifier = plain.parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
             let own = try name.graph(classes: classifier?.shape.first, inputChannels: channels)
             if name == .googlenet, hasNoClassifier(plain) { return try own.replacingHead(with: .features).graph }
             guard let kind = try noteOfHead() else { return own }
             return try own.replacingHead(with: kind.head(classes: try classCount(of: kind))).graph
         } catch let fault as WeightFault { throw fault } catch { throw .unsupported("\(error)") }
+    }
+
+    /// A DaViT as the file's names and notes have it.
+    private func graph(of config: DaViTConfig, default classes: Int) throws(WeightFault) -> Graph {
+        var config = config
+        if entry(named: "norm_pre.weight") != nil {
+            config.normalizesMap = true
+        } else if entry(named: "head.norm.weight") != nil {
+            config.normalizesMap = false
+        }
+        if let text = facts[MetadataKey.window] {
+            let sides = text.split(separator: "x").compactMap { Int($0) }
+            guard sides.count == 2, sides.allSatisfy({ 1...4096 ~= $0 }) else {
+                throw .unsupported("windows of '\(text)'")
+            }
+            config.window = Size2(sides[0], sides[1])
+        }
+        let found = entry(named: "head.fc.weight")?.shape.first ?? classes
+        let channels = entry(named: "stem.conv.weight").flatMap { $0.shape.count == 4 ? $0.shape[1] : nil } ?? 3
+        guard 1...1_000_000 ~= found else { throw .unsupported("\(found) classes") }
+        guard 1...4096 ~= channels else { throw .unsupported("\(channels) input channels") }
+        let own = config.graph(classes: found, inputChannels: channels)
+        let head: Head
+        if let kind = try noteOfHead() {
+            head = kind.head(classes: try classCount(of: kind))
+        } else if hasNoClassifier(own) {
+            head = entry(named: "fc.weight") == nil ? .features : .linear(classes: try classCount(of: .linear))
+        } else {
+            return own
+        }
+        do throws(ModelError) { return try own.replacingHead(with: head).graph } catch {
+            throw .unsupported("\(error)")
+        }
     }
 
     // MARK: - Heads

@@ -12,6 +12,8 @@
 struct NetworkRoot: Sendable {
     enum Naming: Sendable, Hashable {
         case torchvision, huggingFace
+        /// A DaViT's, of timm or of its authors.
+        case daViT
         /// By order and shape.
         case order
     }
@@ -80,6 +82,7 @@ enum NetworkSearch {
             roots.append(finish(root, sketches, list))
         }
         return roots + prefixes(before: "stages.0.blocks.0.norm1.weight").map { preActivatedRoot(sketches, $0) }
+            + daViTRoots(sketches, prefixes)
     }
 
     /// timm's pre-activation ResNets: the model's names, but for the classifier's.
@@ -96,6 +99,22 @@ enum NetworkSearch {
             }
         }
         return root
+    }
+
+    /// All that lies under the prefix is the network's.
+    private static func daViTRoots(
+        _ sketches: [TensorSketch], _ prefixes: (_ ending: String) -> [String]
+    ) -> [NetworkRoot] {
+        [DaViTNames.sign, DaViTNames.authorsSign].flatMap { sign in
+            prefixes(sign).map { prefix in
+                var root = NetworkRoot(prefix: prefix, naming: .daViT)
+                for (index, sketch) in sketches.enumerated() where sketch.key.hasPrefix(prefix) {
+                    let key = sketch.key.dropFirst(prefix.count)
+                    root.names[index] = sign == DaViTNames.sign ? String(key) : DaViTNames.name(ofAuthors: key)
+                }
+                return root
+            }
+        }
     }
 
     /// torchvision's name of what belongs to stem and stages; nil for everything else.

@@ -33,7 +33,7 @@ enum OwnFacts {
         case MetadataKey.classes: return value?.arrayValue?.allSatisfy { $0.stringValue != nil } ?? false
         case MetadataKey.thresholds: return value?.arrayValue?.allSatisfy { $0.numberValue != nil } ?? false
         case MetadataKey.transform: return value?["channels"]?.integerValue != nil && value?["steps"]?.arrayValue != nil
-        case MetadataKey.variant, MetadataKey.quantization: return false
+        case MetadataKey.variant, MetadataKey.quantization, MetadataKey.window: return false
         case MetadataKey.training: if case .object? = value { return true } else { return false }
         default: return true
         }

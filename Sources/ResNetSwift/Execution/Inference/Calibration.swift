@@ -238,7 +238,10 @@ extension Graph {
         case .clip(let low, _): low >= 0
         case .maxPool, .averagePool, .blurPool, .globalAveragePool, .dropout, .concat, .flatten, .add, .gate:
             nodes[node].inputs.allSatisfy { isNeverNegative($0) }
-        case .input, .conv, .batchNorm, .linear, .pad, .channelConv: false
+        case .padToMultiple, .crop, .dropPath: isNeverNegative(nodes[node].inputs[0])
+        case .input, .conv, .batchNorm, .linear, .pad, .channelConv, .layerNorm, .gelu, .windowAttention,
+            .channelAttention, .layerScale:
+            false
         }
     }
 }

@@ -21,18 +21,20 @@ struct DataFlow: Sendable {
 
     /// - Parameters:
     ///   - outputs: Nodes whose values somebody outside wants.
-    ///   - skipsDropout: Dropout does nothing.
+    ///   - skipsDropout: Dropout does nothing. Padding and cropping that change no size never do.
     ///   - isGiven: Whether the value of a node comes from elsewhere.
     init(graph: Graph, shapes: [NodeShape], outputs: [Int], skipsDropout: Bool, isGiven: (Int) -> Bool) {
         self.graph = graph
         self.shapes = shapes
         var source: [Int] = []
         for (index, node) in graph.nodes.enumerated() {
-            if skipsDropout, case .dropout = node.operation {
-                source.append(source[node.inputs[0]])
-            } else {
-                source.append(index)
-            }
+            let passes =
+                switch node.operation {
+                case .dropout, .dropPath: skipsDropout
+                case .padToMultiple, .crop: shapes[index] == shapes[node.inputs[0]]
+                default: false
+                }
+            source.append(passes ? source[node.inputs[0]] : index)
         }
         var readers: [[Int]] = Array(repeating: [], count: graph.nodes.count)
         for output in outputs { readers[source[output]].append(Self.outside) }
@@ -44,7 +46,7 @@ struct DataFlow: Sendable {
                 continue
             }
             live.append(index)
-            for input in graph.nodes[index].inputs { readers[source[input]].append(index) }
+            for input in graph.nodes[index].readInputs { readers[source[input]].append(index) }
         }
         self.source = source
         self.readers = readers.map { $0.reversed() }
@@ -54,7 +56,11 @@ struct DataFlow: Sendable {
 
     func operation(_ node: Int) -> Operation { graph.nodes[node].operation }
     func name(_ node: Int) -> String { graph.nodes[node].name }
-    func operands(_ node: Int) -> [Int] { graph.nodes[node].inputs.map { source[$0] } }
+    func operands(_ node: Int) -> [Int] { graph.nodes[node].readInputs.map { source[$0] } }
+
+    func isPadding(_ node: Int) -> Bool {
+        if case .padToMultiple = operation(node) { true } else { false }
+    }
 
     func isVector(_ node: Int) -> Bool {
         if case .vector = shapes[node] { true } else { false }
@@ -93,4 +99,9 @@ struct DataFlow: Sendable {
         }
         return additions
     }
+}
+
+extension GraphNode {
+    /// Those whose values count: of the second input of a crop only the size does.
+    fileprivate var readInputs: ArraySlice<Int> { operation == .crop ? inputs.prefix(1) : inputs[...] }
 }

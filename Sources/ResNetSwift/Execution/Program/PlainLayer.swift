@@ -27,6 +27,11 @@ extension Operation {
         case .blurPool(let stride):
             PlainLayer(forward: BlurPool(stride: stride), gradient: BlurPool(stride: stride, isGradient: true))
         case .pad(let spec): PlainLayer(forward: Pad(spec: spec), gradient: Pad(spec: spec, isGradient: true))
+        case .gelu: PlainLayer(forward: Gelu(), gradient: GeluGradient(), gradientReads: [.input])
+        case .windowAttention(let heads, let window): .attention(AttentionShape(heads: heads, window: window))
+        case .channelAttention(let heads): .attention(AttentionShape(heads: heads, window: nil))
+        case .padToMultiple: PlainLayer(forward: Canvas(text: "pad"), gradient: Canvas(text: "pad dx"))
+        case .crop: PlainLayer(forward: Canvas(text: "crop"), gradient: Canvas(text: "crop dx"))
         case .maxPool(let spec):
             PlainLayer(
                 forward: MaxPool(spec: spec), gradient: MaxPoolGradient(spec: spec), gradientReads: [.saved],
@@ -35,7 +40,16 @@ extension Operation {
             PlainLayer(forward: AveragePool(spec: spec), gradient: AveragePool(spec: spec, isGradient: true))
         case .globalAveragePool:
             PlainLayer(forward: GlobalAveragePool(), gradient: GlobalAveragePool(isGradient: true))
-        case .input, .conv, .batchNorm, .add, .gate, .channelConv, .flatten, .linear, .concat, .dropout: nil
+        case .input, .conv, .batchNorm, .add, .gate, .channelConv, .flatten, .linear, .concat, .dropout, .layerNorm,
+            .layerScale, .dropPath:
+            nil
         }
+    }
+}
+
+extension PlainLayer {
+    fileprivate static func attention(_ shape: AttentionShape) -> PlainLayer {
+        PlainLayer(
+            forward: Attention(shape: shape), gradient: AttentionGradient(shape: shape), gradientReads: [.input])
     }
 }

@@ -116,6 +116,9 @@ extension Differentiator {
             }
             pass(layer, plain.gradient, read + [dy])
         case .dropout(let probability): pass(layer, Dropout(node: layer.node, probability: probability), [dy])
+        case .dropPath(let probability): pass(layer, DropPath(node: layer.node, probability: probability), [dy])
+        case .layerNorm(let eps): layerNorm(layer, eps, dy)
+        case .layerScale: layerScale(layer, dy)
         case .flatten: pass(layer, ToBlocked(text: "flatten dx"), [dy])
         case .concat:
             var offset = 0
@@ -207,6 +210,29 @@ extension Differentiator {
         gradients[input] = dx
     }
 
+    private mutating func layerNorm(_ layer: TrainingLayer, _ eps: Double, _ dy: Int) {
+        let node = layer.node
+        let input = source(layer.inputs[0])
+        let operation = LayerNormGradient(
+            channels: flow.map(input).channels, eps: eps, scaleTrains: scope.trains(node, "weight"),
+            shiftTrains: scope.trains(node, "bias"))
+        var updates: [Int] = []
+        if operation.scaleTrains { updates.append(gradient(node, "weight")) }
+        if operation.shiftTrains { updates.append(gradient(node, "bias")) }
+        let x = value(input)
+        let outputs = scope.needsGradient[input] ? [newGradient(input)] : []
+        emit(operation, [x, dy, channelParameter(node, "weight")], to: outputs, updating: updates, for: node)
+        if let dx = outputs.first { add(dx, to: input) }
+    }
+
+    /// dgamma is the sum of x dy, dx is gamma dy: as of a batch norm whose statistics are constants.
+    private mutating func layerScale(_ layer: TrainingLayer, _ dy: Int) {
+        let gradient = NormGradient(
+            shape: NormShape(map: flow.map(layer.node)), usesBatch: false, relu: false, masksInPlace: false,
+            scaleTrains: scope.trains(layer.node, "gamma"), shiftTrains: false, scaleName: "gamma")
+        pass(layer, gradient, dy, addsResidual: false)
+    }
+
     // MARK: - Batch norm, backward
 
     private mutating func norm(_ layer: TrainingLayer, _ relu: Bool, _ addsResidual: Bool, _ dy: Int) {
@@ -214,6 +240,10 @@ extension Differentiator {
             shape: normShape(layer.node), usesBatch: scope.usesBatchStatistics(layer.node), relu: relu,
             masksInPlace: relu && addsResidual, scaleTrains: scope.trains(layer.node, "weight"),
             shiftTrains: scope.trains(layer.node, "bias"))
+        pass(layer, gradient, dy, addsResidual: addsResidual)
+    }
+
+    private mutating func pass(_ layer: TrainingLayer, _ gradient: NormGradient, _ dy: Int, addsResidual: Bool) {
         var sums: Int?
         if gradient.hasSums {
             let value = newWhole(layer.node)
@@ -252,7 +282,7 @@ extension Differentiator {
     private mutating func finish(_ gradient: NormGradient, _ node: Int, updating sums: Int?) -> Int {
         let coefficients = sums ?? newWhole(node)
         var updates = sums.map { [$0] } ?? []
-        if gradient.scaleTrains { updates.append(self.gradient(node, "weight")) }
+        if gradient.scaleTrains { updates.append(self.gradient(node, gradient.scaleName)) }
         if gradient.shiftTrains { updates.append(self.gradient(node, "bias")) }
         emit(
             NormGradientFinish(gradient: gradient), operands(gradient, node), to: sums == nil ? [coefficients] : [],

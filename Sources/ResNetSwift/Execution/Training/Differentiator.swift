@@ -8,6 +8,7 @@
 //
 //     kept      what convolutions yield, sums of residual blocks, pools
 //     again     batch norm (+ ReLU) without residual, from the kept convolution: one pass over memory to save a buffer;
+//               layer norm and GELU for the same reason;
 //               1x1 convolutions that widen (the last of a bottleneck), and every second sum behind such a one;
 //               with checkpoints all that lies between two of them
 
@@ -47,8 +48,8 @@ struct Differentiator {
     /// By batch norm: the sums of its forward pass, and its mean and deviations.
     private var sums: [Int: Int] = [:]
     private var statistics: [Int: Int] = [:]
-    /// By convolution: its bias, if that does not train, up to whole vectors.
-    private var fixedBiases: [Int: Int] = [:]
+    /// By key: a parameter for each channel that does not train, up to whole vectors.
+    private var fixedParameters: [String: Int] = [:]
     /// By picture: its planes, and their blocked form.
     private var planes: [Int: Int] = [:]
     private var blocked: [Int: Int] = [:]
@@ -115,7 +116,8 @@ struct Differentiator {
         var kept: Set<Int> = []
         for layer in layers {
             switch layer.kind {
-            case .norm(_, addsResidual: false): continue
+            case .norm(_, addsResidual: false), .layerNorm: continue
+            case .plain(let plain) where plain.forward is Gelu: continue
             case _ where checkpointing != .none:
                 guard let readers = readers[layer.tail], readers.allSatisfy({ $0 == part(layer) }) else { break }
                 continue
@@ -190,7 +192,7 @@ struct Differentiator {
         case .flatten:
             if case .map(let map) = scope.shapes[layer.inputs[0]], map.height * map.width > 1 { return node }
             return source(layer.inputs[0])
-        case .dropout: return mode == .inference ? source(layer.inputs[0]) : node
+        case .dropout, .dropPath: return mode == .inference ? source(layer.inputs[0]) : node
         default: return node
         }
     }
@@ -265,6 +267,11 @@ struct Differentiator {
             mapped(layer, ChannelConvolution(kernel: kernel), [parameter(layer.node, "weight")])
         case .plain(let plain): mapped(layer, plain.forward, saving: plain.saves)
         case .dropout(let probability): mapped(layer, Dropout(node: layer.node, probability: probability))
+        case .dropPath(let probability): mapped(layer, DropPath(node: layer.node, probability: probability))
+        case .layerNorm(let eps):
+            let operation = LayerNorm(channels: flow.map(layer.tail).channels, eps: eps)
+            mapped(layer, operation, ["weight", "bias"].map { channelParameter(layer.node, $0) })
+        case .layerScale: mapped(layer, LayerScale(), [channelParameter(layer.node, "gamma")])
         case .concat: mapped(layer, Concat())
         case .flatten:
             let x = value(layer.inputs[0])
@@ -274,12 +281,12 @@ struct Differentiator {
         }
     }
 
-    /// A layer of one step; rows stay rows.
+    /// A layer of one step, which may read parameters; rows stay rows.
     private mutating func mapped(
         _ layer: TrainingLayer, _ operation: any StepOperation, _ parameters: [Int] = [],
         saving element: ValueElement? = nil
     ) {
-        let inputs = layer.inputs.map { value($0) } + parameters
+        let inputs = layer.inputs.map { value($0) }
         var outputs = [newValue(layer.tail, storage(layer.tail, like: inputs[0]))]
         set(layer, outputs[0])
         if let element, mode == .training, scope.needsGradient[layer.tail] {
@@ -287,7 +294,7 @@ struct Differentiator {
             outputs.append(extra)
             saved[layer.tail] = extra
         }
-        emit(operation, inputs, to: outputs, for: layer.node)
+        emit(operation, inputs + parameters, to: outputs, for: layer.node)
     }
 
     private mutating func multiply(_ layer: TrainingLayer, _ relu: Bool) {
@@ -313,7 +320,7 @@ struct Differentiator {
         let y = newValue(layer.tail, .blocked)
         let operation = Convolution(
             spec: spec, input: flow.map(layer.inputs[0]), relu: relu, source: program.values[x].storage)
-        let bias = spec.bias ? [convolutionBias(layer.node)] : []
+        let bias = spec.bias ? [channelParameter(layer.node, "bias")] : []
         emit(operation, [x, packed] + bias, to: [y], for: layer.node, weightBytes: filterBytes(layer.node))
         set(layer, y)
         // The sums of the batch norms that follow are taken while the values are in the cache.
@@ -331,16 +338,17 @@ struct Differentiator {
 
     func filterBytes(_ node: Int) -> Int { scope.parameter(node, "weight").count * 4 }
 
-    /// As kernels read it: up to whole vectors, zeros at the end. One that trains lies so already.
-    private mutating func convolutionBias(_ node: Int) -> Int {
-        let bias = parameter(node, "bias")
-        guard !scope.trains(node, "bias") else { return bias }
-        if let known = fixedBiases[node] { return known }
-        let count = scope.parameter(node, "bias").count
+    /// One for each channel as kernels read it: up to whole vectors, zeros at the end. One that trains lies so already.
+    mutating func channelParameter(_ node: Int, _ name: String) -> Int {
+        let value = parameter(node, name)
+        guard !scope.trains(node, name) else { return value }
+        let spec = scope.parameter(node, name)
+        if let known = fixedParameters[spec.name] { return known }
+        let count = spec.count
         let copy = program.constant(flow.name(node), count: NormShape.padded(count))
         program.setup.append(
-            Step(operation: CopyParameter(count: count), nodes: [node], inputs: [bias], outputs: [copy]))
-        fixedBiases[node] = copy
+            Step(operation: CopyParameter(count: count), nodes: [node], inputs: [value], outputs: [copy]))
+        fixedParameters[spec.name] = copy
         return copy
     }
 
@@ -371,8 +379,14 @@ struct Differentiator {
         return value
     }
 
-    /// gamma, beta
-    mutating func affine(_ norm: Int) -> [Int] { [parameter(norm, "weight"), parameter(norm, "bias")] }
+    /// gamma, beta; of a layer scale, which is passed back as a batch norm of mean 0 and deviation 1, gamma and zeros.
+    mutating func affine(_ norm: Int) -> [Int] {
+        guard case .layerScale(let channels) = flow.operation(norm) else {
+            return [parameter(norm, "weight"), parameter(norm, "bias")]
+        }
+        let zeros = [Float](repeating: 0, count: NormShape.padded(channels))
+        return [channelParameter(norm, "gamma"), program.constant(zeros, flow.name(norm))]
+    }
 
     /// Finishes the sums, and gives the value that holds the coefficients.
     private mutating func finishSums(_ norm: Int, _ x: Int) -> Int {

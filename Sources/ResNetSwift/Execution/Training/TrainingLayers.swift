@@ -21,6 +21,9 @@ struct TrainingLayer {
         case flatten
         case concat
         case dropout(Double)
+        case dropPath(Double)
+        case layerNorm(eps: Double)
+        case layerScale
     }
 
     let kind: Kind
@@ -73,6 +76,9 @@ extension DataFlow {
         case .concat: kind = .concat
         case .flatten: kind = .flatten
         case .dropout(let probability): kind = .dropout(probability)
+        case .dropPath(let probability): kind = .dropPath(probability)
+        case .layerNorm(_, let eps): kind = .layerNorm(eps: eps)
+        case .layerScale: kind = .layerScale
         default:
             guard let plain = operation(index).plainLayer else { preconditionFailure("pictures are given") }
             kind = .plain(plain)

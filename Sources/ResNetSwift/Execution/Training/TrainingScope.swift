@@ -35,7 +35,10 @@ struct TrainingScope: Sendable {
         var isFrozen: [Bool] = []
         for (index, node) in graph.nodes.enumerated() {
             var isOwnFrozen = graph.parameters(of: index).allSatisfy { frozen.contains($0.name) }
-            if case .dropout = node.operation { isOwnFrozen = false }
+            switch node.operation {
+            case .dropout, .dropPath: isOwnFrozen = false
+            default: break
+            }
             isFrozen.append(isOwnFrozen && node.inputs.allSatisfy { isFrozen[$0] })
         }
         self.isFrozen = isFrozen
@@ -61,7 +64,7 @@ struct TrainingScope: Sendable {
         var needsGradient = Array(repeating: false, count: graph.nodes.count)
         for index in flow.live {
             let trains = graph.parameters(of: index).contains { !$0.role.isBuffer && !frozen.contains($0.name) }
-            needsGradient[index] = trains || graph.nodes[index].inputs.contains { needsGradient[$0] }
+            needsGradient[index] = trains || flow.operands(index).contains { needsGradient[$0] }
         }
         self.needsGradient = needsGradient
     }

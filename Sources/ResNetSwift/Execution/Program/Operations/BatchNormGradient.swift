@@ -16,6 +16,8 @@ struct NormGradient: Sendable, Hashable {
     let scaleTrains: Bool
     let shiftTrains: Bool
     var isBias = false
+    /// Of the parameter whose gradient the scale's is.
+    var scaleName = "weight"
 
     var hasSums: Bool { usesBatch || scaleTrains || shiftTrains || masksInPlace }
     /// The part reads x besides the gradient.

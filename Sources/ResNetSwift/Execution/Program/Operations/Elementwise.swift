@@ -87,6 +87,20 @@ struct SigmoidGradient: StepOperation {
     func compile(_ step: StepContext) -> Kernel { elementwise(step) { ck_sigmoid_backward($0, $1, $2, $3, $4) } }
 }
 
+/// x -> y
+struct Gelu: StepOperation {
+    var text: String { "gelu" }
+    var overwritable: [Int] { [0] }
+    func compile(_ step: StepContext) -> Kernel { elementwise(step) { ck_gelu($0, $1, $2, $3) } }
+}
+
+/// x, dy -> dx
+struct GeluGradient: StepOperation {
+    var text: String { "gelu dx" }
+    var overwritable: [Int] { [1, 0] }
+    func compile(_ step: StepContext) -> Kernel { elementwise(step) { ck_gelu_backward($0, $1, $2, $3, $4) } }
+}
+
 /// a, b -> a + b
 struct Add: StepOperation {
     let relu: Bool
@@ -114,6 +128,24 @@ struct Dropout: StepOperation {
             ck_dropout(
                 x(run, start), y(run, start), count * y.floats, probability, run.pass!.dropoutSeed.bits(node),
                 UInt64(start * y.floats), run.threads)
+        }
+    }
+}
+
+/// x -> y, or dy -> dx: which images are left out is a function of the step's seed, the node and the image.
+struct DropPath: StepOperation {
+    let node: Int
+    let probability: Double
+
+    var text: String { "drop path" }
+    var overwritable: [Int] { [0] }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, y, node, probability) = (step.input(0), step.output(0), UInt64(node), probability)
+        return { run, start, count in
+            ck_drop_path(
+                x(run, start), y(run, start), Int32(count), y.floats, probability, run.pass!.dropoutSeed.bits(node),
+                UInt64(start), run.threads)
         }
     }
 }

@@ -1,0 +1,108 @@
+// Layer norm over the channels of each pixel, forward and backward, and the layer scale.
+import CKernels
+import ResNetGraph
+
+/// x, gamma, beta -> y, which may be larger: zeros lie below and to the right of what is normalized. gamma and beta are
+/// filled up to whole blocks with zeros.
+struct LayerNorm: StepOperation {
+    let channels: Int
+    let eps: Double
+    var pads = false
+
+    var text: String { "layer norm" + (pads ? " + pad" : "") }
+    var overwritable: [Int] { pads ? [] : [0] }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, gamma, beta, y) = (step.input(0), step.input(1), step.input(2), step.output(0))
+        let description = layerNormDescription(step.inputShape(0), step.resultShape, eps: eps)
+        return { run, start, count in
+            var description = description
+            description.batch = Int32(count)
+            description.threads = run.threads
+            return ck_layer_norm(&description, x(run, start), gamma(run), beta(run), y(run, start))
+        }
+    }
+}
+
+/// x, dy, gamma -> [dx]; [dgamma], [dbeta]. Over the whole batch, for the sums.
+struct LayerNormGradient: StepOperation {
+    let channels: Int
+    let eps: Double
+    let scaleTrains: Bool
+    let shiftTrains: Bool
+
+    var text: String { "layer norm dx, dw" }
+    var isPerImage: Bool { false }
+    var overwritable: [Int] { [1] }
+
+    func prepare(_ step: StepContext) -> Preparation {
+        var description = layerNormDescription(step.inputShape(0), step.inputShape(0), eps: eps)
+        description.batch = Int32(step.settings.batch)
+        return Preparation(scratchBytes: ck_layer_norm_backward_workspace_size(&description))
+    }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, dy, gamma) = (step.input(0), step.input(1), step.input(2))
+        let dx = step.step.outputs.isEmpty ? nil : step.output(0)
+        let dgamma = scaleTrains ? step.update(0) : nil
+        let dbeta = shiftTrains ? step.update(scaleTrains ? 1 : 0) : nil
+        let description = layerNormDescription(step.inputShape(0), step.inputShape(0), eps: eps)
+        let channels = channels
+        return { run, start, count in
+            var description = description
+            description.batch = Int32(count)
+            description.threads = run.threads
+            return run.store(dgamma, channels) { dgamma in
+                run.store(dbeta, channels, at: NormShape.padded(channels)) { dbeta in
+                    ck_layer_norm_backward(
+                        &description, x(run, start), dy(run, start), gamma(run), dx.map { $0(run, start) }, dgamma,
+                        dbeta,
+                        run.scratch)
+                }
+            }
+        }
+    }
+}
+
+private func layerNormDescription(_ x: ImageShape, _ y: ImageShape, eps: Double) -> ck_layer_norm_desc {
+    let (size, result) = (x.kernelSize, y.kernelSize)
+    return ck_layer_norm_desc(
+        batch: 1, channels: size.c, height: size.h, width: size.w, out_height: result.h, out_width: result.w, eps: eps,
+        threads: 0)
+}
+
+/// x, gamma, zeros -> y: a factor for each channel.
+struct LayerScale: StepOperation {
+    var text: String { "layer scale" }
+    var overwritable: [Int] { [0] }
+
+    func constants(for result: Value, block: Int) -> [[Float]] {
+        [[Float](repeating: 0, count: roundedUp(result.shape.channels, to: block))]
+    }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, gamma, zeros, y) = (step.input(0), step.input(1), step.input(2), step.output(0))
+        let size = step.resultShape.kernelSize
+        return { run, start, count in
+            ck_scale_shift(
+                x(run, start), gamma(run), zeros(run), Int32(count), size.c, size.h, size.w, y(run, start), 0,
+                run.threads)
+        }
+    }
+}
+
+/// Parameters -> constants, each up to whole blocks: zeros stay behind it.
+struct CopyParameters: StepOperation {
+    let counts: [Int]
+
+    var text: String { "copy" }
+    var isPerImage: Bool { false }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let copies = counts.enumerated().map { (source: step.input($0), target: step.output($0), count: $1) }
+        return { run, _, _ in
+            for copy in copies { copy.target(run).update(from: copy.source(run), count: copy.count) }
+            return CK_OK
+        }
+    }
+}
