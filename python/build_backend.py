@@ -1,7 +1,7 @@
-"""Builds the wheel (PEP 517): the package's files, the native library and the program, and nothing to download.
+"""Builds the wheel (PEP 517): the package's files, the native library, the program, and what they need.
 
-The platform tag says the oldest glibc that the two run with, measured from the versions of the symbols that they ask for.
-`RESNETSWIFT_NATIVE=FOLDER` takes a library and a program that are built already.
+The platform tag says the oldest glibc that they run with, measured from the versions of the symbols that they ask for.
+`RESNETSWIFT_NATIVE=FOLDER` takes what is built already.
 """
 
 import base64
@@ -17,7 +17,6 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "resnetswift"
-NATIVE = ("libresnet.so", "resnet")
 # What a Linux machine has; everything else must be inside.
 ALLOWED = re.compile(r"(libc|libm|libdl|librt|libpthread|ld-linux-[\w-]+)\.so\.\d+")
 # Their licenses ask to be named where the binary goes.
@@ -36,7 +35,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     version, tag = package_version(), f"py3-none-{platform_tag(native)}"
     info = f"resnetswift-{version}.dist-info"
     files = [(f"resnetswift/{path.relative_to(PACKAGE)}", path.read_bytes(), 0o644) for path in package_files()]
-    files += [(f"resnetswift/native/{name}", (native / name).read_bytes(), 0o755) for name in NATIVE]
+    files += [(f"resnetswift/native/{path.name}", path.read_bytes(), 0o755) for path in sorted(native.iterdir())]
     files += [(f"{info}/licenses/{name}", text, 0o644) for name, text in licenses()]
     files += [
         (f"{info}/METADATA", metadata(version).encode(), 0o644),
@@ -70,7 +69,7 @@ def native_folder():
     if given:
         return pathlib.Path(given)
     folder = ROOT / ".build" / "python-native"
-    subprocess.run([ROOT / "scripts" / "build_python_native.sh", folder], check=True)
+    subprocess.run([ROOT / "scripts" / "build_standalone.sh", folder], check=True)
     return folder
 
 
@@ -86,11 +85,11 @@ def package_version():
 def platform_tag(native):
     """manylinux_X_Y_<machine>: glibc X.Y has every symbol that the library and the program need."""
     needed = [(2, 17)]
-    for name in NATIVE:
-        dynamic = subprocess.run(["objdump", "-p", native / name], check=True, capture_output=True, text=True).stdout
+    for path in native.iterdir():
+        dynamic = subprocess.run(["objdump", "-p", path], check=True, capture_output=True, text=True).stdout
         for library in re.findall(r"NEEDED\s+(\S+)", dynamic):
-            if not ALLOWED.fullmatch(library):
-                raise RuntimeError(f"{name}: expected to need libc only, found {library}")
+            if not ALLOWED.fullmatch(library) and not (native / library).exists():
+                raise RuntimeError(f"{path.name}: expected to need what every Linux has, found {library}")
         needed += [tuple(map(int, v)) for v in re.findall(r"GLIBC_(\d+)\.(\d+)", dynamic)]
     return "manylinux_%d_%d_%s" % (*max(needed), platform.machine())
 

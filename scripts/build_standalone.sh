@@ -1,22 +1,29 @@
 #!/usr/bin/env bash
-# Builds what the Python wheel carries, libresnet.so and the program resnet, into a folder.
+# Builds libresnet.so and the program resnet so that they run in any process and on any machine, into a folder: what the
+# Python wheel and the Debian package carry.
 #
-#     scripts/build_python_native.sh FOLDER
+#     scripts/build_standalone.sh FOLDER               the library finds those of pictures beside it: copies of them
+#     scripts/build_standalone.sh FOLDER SONAME        the system has the libraries of pictures
+#     scripts/build_standalone.sh --static FOLDER      the program alone, with the C library inside
 #
-# Both must run in any process and on any machine: threads are our own (CK_PTHREADS) instead of OpenMP's, so that no second
-# OpenMP runtime meets PyTorch's or scikit-learn's; matrix products are our own instead of OpenBLAS's; libjpeg-turbo,
-# libpng, zlib and the Swift runtime are linked statically. So SwiftPM compiles the Swift code and CMake the C core, and
-# the two are linked here.
+# Threads are our own (CK_PTHREADS) instead of OpenMP's, so that no second OpenMP runtime meets PyTorch's or scikit-learn's;
+# matrix products are our own instead of OpenBLAS's; the Swift runtime is inside. The program also has libjpeg-turbo, libpng
+# and zlib inside. The library cannot: Debian's archives of them are for programs only. So SwiftPM compiles the Swift code and
+# CMake the C core, and the two are linked here.
 set -euo pipefail
+is_static=
+[ "$1" != --static ] || { is_static=1 && shift; }
 folder=$(realpath -m "$1")
+soname=${2-}
 cd "$(dirname "$0")/.."
 release=.build/release
+work=.build/core-standalone
 swift build -c release --static-swift-stdlib --product resnet
 swift build -c release --static-swift-stdlib --target LibResNet
-cmake -S . -B .build/core-python -DCMAKE_C_COMPILER="${CC:-$(dirname "$(readlink -f "$(command -v swift)")")/clang}" \
-    -DCK_OPENMP=OFF -DCK_PTHREADS=ON -DCK_OPENBLAS=OFF >.build/core-python.log
-cmake --build .build/core-python -j >>.build/core-python.log
-core=.build/core-python/libckernels.a
+cmake -S . -B $work -DCMAKE_C_COMPILER="${CC:-$(dirname "$(readlink -f "$(command -v swift)")")/clang}" \
+    -DCK_OPENMP=OFF -DCK_PTHREADS=ON -DCK_OPENBLAS=OFF >$work.log
+cmake --build $work -j >>$work.log
+core=$work/libckernels.a
 
 # objects TARGET...: SwiftPM's object files of the targets.
 objects() {
@@ -28,12 +35,29 @@ mapfile -t interface < <(objects LibResNet CResNetHeader)
 mapfile -t tool < <(objects resnet ArgumentParser ArgumentParserToolInfo)
 # Archives by their paths: swiftc does not keep the order of -l and -Bstatic.
 mapfile -t archives < <(for name in turbojpeg png z; do gcc -print-file-name="lib$name.a"; done)
-libraries=("$core" "${archives[@]}" -lm -Xlinker --as-needed -Xlinker --gc-sections
-    -L .build/core-python/static -Xclang-linker -static-libgcc)
+"${CC:-cc}" -O2 -Wall -Wextra -fPIC -c scripts/arc4random.c -o $work/arc4random.o
+libraries=($work/arc4random.o "$core" -lm -Xlinker --gc-sections)
+entry=(-Xlinker --defsym=main=resnet_main) # what SwiftPM calls the program's main, so that tests may link it
+rm -rf "$folder"
+mkdir -p "$folder" $work/static
+if [ -n "$is_static" ]; then
+    swiftc -emit-executable -static-executable -o "$folder/resnet" "${entry[@]}" "${tool[@]}" "${shared[@]}" "${archives[@]}" \
+        "${libraries[@]}"
+    strip --strip-unneeded "$folder/resnet"
+    exit
+fi
 # A folder that has libstdc++ as an archive only: Swift asks for -lstdc++ by itself.
-mkdir -p "$folder" .build/core-python/static
-ln -sf "$(gcc -print-file-name=libstdc++.a)" .build/core-python/static/
+ln -sf "$(gcc -print-file-name=libstdc++.a)" $work/static/
+libraries+=(-Xlinker --as-needed -L $work/static -Xclang-linker -static-libgcc)
+beside=()
+[ -n "$soname" ] || beside=(-Xlinker -rpath -Xlinker "\$ORIGIN")
 swiftc -emit-library -static-stdlib -o "$folder/libresnet.so" "${interface[@]}" "${shared[@]}" "${libraries[@]}" \
-    -Xlinker --version-script="$PWD/Sources/CResNetHeader/resnet.map" -Xlinker -soname=libresnet.so
-swiftc -emit-executable -static-stdlib -o "$folder/resnet" "${tool[@]}" "${shared[@]}" "${libraries[@]}"
+    -lturbojpeg -lpng -lz "${beside[@]}" -Xlinker --version-script="$PWD/Sources/CResNetHeader/resnet.map" \
+    -Xlinker -soname="${soname:-libresnet.so}"
+swiftc -emit-executable -static-stdlib -o "$folder/resnet" "${entry[@]}" "${tool[@]}" "${shared[@]}" "${archives[@]}" \
+    "${libraries[@]}"
 strip --strip-unneeded "$folder/libresnet.so" "$folder/resnet"
+[ -z "$soname" ] || exit 0
+objdump -p "$folder/libresnet.so" | sed -n 's/^ *NEEDED *\(lib\(turbojpeg\|png\|z\).*\.so\..*\)/\1/p' | while read -r name; do
+    install -m 755 "$(realpath "$(gcc -print-file-name="$name")")" "$folder/$name"
+done

@@ -74,43 +74,5 @@ print(results[0].tobytes().hex())
         self.assertEqual(len(found), 1)
 
 
-@unittest.skipUnless(has("sklearn"), "needs scikit-learn")
-class ScikitLearn(unittest.TestCase):
-    def setUp(self):
-        self.paths = np.array([str(p) for p in PICTURES])
-        self.labels = np.array([p.name.split("_")[0] for p in PICTURES])
-
-    def test_features(self):
-        from sklearn.base import clone
-
-        features = rs.ResNetFeatures(DIGITS, threads=1)
-        h = features.fit_transform(self.paths)
-        np.testing.assert_array_equal(h, rs.load(DIGITS, threads=1).embed(list(self.paths)))
-        self.assertEqual(len(features.get_feature_names_out()), h.shape[1])
-        self.assertEqual(clone(features).get_params(), features.get_params())
-        with self.assertRaises(Exception):
-            clone(features).transform(self.paths)  # not fitted
-
-    def test_classifier_in_a_search_and_as_a_pickle(self):
-        import pickle
-
-        from sklearn.model_selection import cross_val_score
-        from sklearn.pipeline import make_pipeline
-        from sklearn.svm import SVC
-
-        model = rs.ResNetClassifier(DIGITS)
-        scores = cross_val_score(model, self.paths, self.labels, cv=2)
-        self.assertGreater(scores.mean(), 0.8)
-        model.fit(self.paths, self.labels)
-        again = pickle.loads(pickle.dumps(model))
-        np.testing.assert_allclose(again.predict_proba(self.paths), model.predict_proba(self.paths))
-        self.assertEqual(model.score(self.paths, self.labels), 1)
-        self.assertEqual(list(model.classes_), sorted(set(self.labels)))
-        pipeline = make_pipeline(rs.ResNetFeatures(DIGITS), SVC())
-        self.assertEqual(pipeline.fit(self.paths, self.labels).score(self.paths, self.labels), 1)
-        svm = rs.ResNetClassifier(DIGITS, head=SVC()).fit(self.paths, self.labels)
-        self.assertEqual(svm.decision_function(self.paths).shape, (20, 10))
-
-
 if __name__ == "__main__":
     unittest.main()

@@ -60,7 +60,7 @@ def _single(picture: Any) -> Picture:
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return bytes(picture)
     if _is_pillow(picture):
-        return _of_pillow(picture)
+        return _checked(_of_pillow(picture))
     if _is_pixels(picture):
         return _checked(_bytes_array(picture))
     raise TypeError(

@@ -61,6 +61,7 @@ class ResNetFeatures(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.requires_fit = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.two_d_array = False
         tags.no_validation = True
         return tags
