@@ -1,11 +1,11 @@
 """Compares training with PyTorch in float64, live and entry by entry: the loss, every gradient tensor and every running
-statistic of one pass, and the losses of ten steps with SGD and with Adam.
+statistic of one pass, and the losses of ten steps with SGD and with Adam, or with AdamW.
 
     swift build -c release --product training-steps
     python3 scripts/check_gradients_against_torch.py [--program .build/release/training-steps] [--models resnet18,resnet50]
 
-Every entry must be within 1e-3 of its tensor's largest, every loss within 1e-3 of itself; with and without Winograd, with
-and without checkpoints. Beside our error stands that of PyTorch's own float32. Exits with 1 if a bound is not kept anywhere.
+Every entry must be within 1e-3 of its tensor's largest, every loss within 1e-3 of itself, and for DaViT within 1e-4; with and
+without Winograd, with and without checkpoints. Beside our error stands that of PyTorch's own float32. Exits with 1 if a bound is not kept anywhere.
 """
 
 import argparse
@@ -19,9 +19,6 @@ import safetensors.numpy
 import torch
 
 import gradient_cases
-
-BOUND = 1e-3
-
 
 def run(program, case, folder, *settings):
     """What the program says of a case, as float64 by name."""
@@ -50,8 +47,8 @@ def main():
 
     def report(case, what, error, own, detail=""):
         nonlocal failures
-        failures += not error < BOUND
-        verdict = "ok" if error < BOUND else "TOO LARGE"
+        failures += not error < case.bound
+        verdict = "ok" if error < case.bound else "TOO LARGE"
         print(f"{case.name:16} {what:34} {error:.1e} (PyTorch float32 {own:.1e}) {verdict} {detail}", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
@@ -77,7 +74,7 @@ def main():
                         if wanted:
                             error, key = gradient_cases.worst(ours, wanted)
                             report(case, f"{label} {kind}s", error, gradient_cases.worst(own, wanted)[0], key)
-            for optimizer in () if options.no_steps else ("sgd", "adam"):
+            for optimizer in () if options.no_steps else case.rates:
                 wanted = gradient_cases.losses(case, optimizer)
                 own = gradient_cases.losses(case, optimizer, dtype=torch.float32)
                 ours = run(options.program, case, folder, "default", "none", optimizer, case.rates[optimizer],

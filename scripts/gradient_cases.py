@@ -4,10 +4,12 @@ Gradients of a random network are no well-posed thing to compare: where a ReLU's
 is either, and with 32 values a channel one such place changes a gradient by more than a hundredth. PyTorch in float32 then
 differs from PyTorch in float64 by 20 % of the largest entry (ResNet-50, 64x64, batch 8). So each channel's bias before a ReLU
 is moved by up to eight hundredths to where no value lies near zero (`Case.prepare`); what the moves are is part of the case.
-And residual branches are small, as in trained networks, so that gradients do not grow from block to block.
+And residual branches are small, as in trained networks, so that gradients do not grow from block to block. A DaViT has
+neither ReLUs nor maxima: nothing is moved, and its bound is ten times as tight.
 """
 
 import numpy as np
+import timm
 import torch
 import torchvision
 from torch import nn
@@ -24,12 +26,14 @@ MOST_MOVES = 8
 
 class Case:
     """`rates` of SGD and Adam are such that ten steps change the loss by much, but do not blow rounding errors up.
-    Of `seeds` the live check takes the one with the widest margin."""
+    Of `seeds` the live check takes the one with the widest margin. `bound` is of each tensor's largest entry."""
 
-    def __init__(self, name, size, images, make=None, classes=1000, binary=False, rates=(1e-3, 2e-5), seeds=3):
+    def __init__(
+            self, name, size, images, make=None, classes=1000, binary=False, rates=(1e-3, 2e-5), seeds=3, bound=1e-3,
+            optimizers=("sgd", "adam")):
         self.name, self.size, self.images, self.classes, self.binary = name, size, images, classes, binary
-        self.seeds = seeds
-        self.rates = dict(zip(("sgd", "adam"), rates))
+        self.seeds, self.bound = seeds, bound
+        self.rates = dict(zip(optimizers, rates))
         self.make = make or getattr(torchvision.models, name)
 
     def prepare(self, seed):
@@ -126,6 +130,15 @@ def pool_gap(x, pool):
     return gaps[(top[..., 0] > 0) & (gaps > 0)].min()
 
 
+def davit(name, size, make, **settings):
+    return Case(name, size, 2, make, rates=(2e-5,), seeds=1, bound=1e-4, optimizers=("adamw",), **settings)
+
+
+def keras_davit():
+    """As keras_cv_attention_models builds it for pictures of 280x280."""
+    return timm.create_model("davit_tiny", num_classes=1, window_size=9, head_norm_first=True)
+
+
 PINNED = [
     Case("resnet18", 64, 8, rates=(5e-3, 1e-4)),
     Case("resnet50", 64, 8),
@@ -135,6 +148,7 @@ PINNED = [
     Case("googlenet", 75, 2, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6)),
     Case("alexnet_mini", 139, 2, lambda: torch_models.AlexNetMini(input_size=(139, 139)), classes=1, binary=True,
          rates=(3e-6, 2e-6)),
+    davit("davit_tiny", 75, lambda: timm.create_model("davit_tiny")),
 ]
 
 # Where a pool has several maxima within rounding, no bias can part them: the fewer windows and the more seeds, the better.
@@ -146,6 +160,8 @@ LIVE = [
     Case("wide_resnet50_2", 224, 4),
     Case("googlenet", 139, 2, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6), seeds=16),
     Case("alexnet_mini", 280, 2, torch_models.AlexNetMini, classes=1, binary=True, rates=(3e-6, 2e-6), seeds=16),
+    davit("davit_tiny", 224, lambda: timm.create_model("davit_tiny")),
+    davit("davit_tiny_keras", 280, keras_davit, classes=1, binary=True),
 ]
 
 
@@ -168,6 +184,8 @@ def worst(found, wanted):
 def optimizer(name, parameters, rate):
     if name == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4)
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, rate, weight_decay=0.05)
     return torch.optim.Adam(parameters, rate, weight_decay=1e-4)
 
 

@@ -1,7 +1,7 @@
 """Writes Tests/Fixtures/training/gradients.npz: what PyTorch computes in float64 for one pass and for ten steps of whole
 networks, whose parameters and pictures both sides make from a formula (scripts/gradient_cases.py).
 
-    python3 scripts/make_gradient_fixtures.py [MODEL...]        (torch, torchvision; some minutes on one core)
+    python3 scripts/make_gradient_fixtures.py [MODEL...]        (torch, torchvision, timm; some minutes on one core)
 
 Without names all of them; with names the others stay as they are in the file.
 
@@ -10,7 +10,7 @@ MODEL.moves                 of each value of each bias, in the order of the stat
 MODEL.loss                  before any update
 MODEL.gradients (P, 26)     a row for each parameter in the order of the state_dict, a fingerprint each:
 MODEL.statistics (B, 26)    for each running mean and variance: largest magnitude, length, 8 projections, 16 entries
-MODEL.sgd, MODEL.adam (11)  the learning rate, then the losses before each of ten steps
+MODEL.sgd, .adam, .adamw (11)  the learning rate, then the losses before each of ten steps
 """
 
 import pathlib
@@ -24,7 +24,7 @@ import gradient_cases
 
 FILE = pathlib.Path(__file__).resolve().parent.parent / "Tests" / "Fixtures" / "training" / "gradients.npz"
 BINS, PROJECTIONS, ENTRIES, SEEDS = 1021, 8, 16, 8
-STEPS = {"resnet18", "resnet50", "cifar_resnet20", "googlenet", "alexnet_mini"}
+STEPS = {"resnet18", "resnet50", "cifar_resnet20", "googlenet", "alexnet_mini", "davit_tiny"}
 
 
 def fingerprint(name, values):
@@ -48,7 +48,7 @@ def main():
     for case in gradient_cases.PINNED:
         if case.name not in wanted:
             continue
-        seed = max(range(SEEDS), key=lambda seed: case.prepare(seed).margin)
+        seed = max(range(SEEDS if case.seeds > 1 else 1), key=lambda seed: case.prepare(seed).margin)
         case.prepare(seed)
         loss, gradients, statistics = gradient_cases.step(case)
         own, _ = gradient_cases.worst(gradient_cases.step(case, torch.float32)[1], gradients)
@@ -58,7 +58,7 @@ def main():
         arrays[f"{case.name}.gradients"] = rows(gradients)
         if statistics:
             arrays[f"{case.name}.statistics"] = rows(statistics)
-        for name in ["sgd", "adam"] if case.name in STEPS else []:
+        for name in case.rates if case.name in STEPS else []:
             losses = gradient_cases.losses(case, name)
             single = gradient_cases.losses(case, name, dtype=torch.float32)
             arrays[f"{case.name}.{name}"] = np.float32([case.rates[name], *losses])

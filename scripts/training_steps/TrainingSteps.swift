@@ -20,14 +20,19 @@ enum TrainingSteps {
         try model.load(from: try WeightFile.open(weights))
         model = model.withDropout(0)
         let isBinary = labels.shape.count == 2
-        let optimizer: Optimizer = arguments[7] == "adam" ? .adam() : .sgd(momentum: 0.9)
+        let (optimizer, weightDecay): (Optimizer, Float) =
+            switch arguments[7] {
+            case "adam": (.adam(), 1e-4)
+            case "adamw": (.adamW(), 0.05)
+            default: (.sgd(momentum: 0.9), 5e-4)
+            }
         let steps = Int(arguments[9]) ?? 0
         let plan = try TrainingPlan(
             model: model, input: ImageShape(channels: shape[1], height: size.height, width: size.width),
             batchLimit: shape[0],
             plan: OptimizationPlan(
                 loss: isBinary ? .binaryCrossEntropy() : .crossEntropy(), optimizer: optimizer,
-                groups: ParameterGroup.single(model.graph, weightDecay: arguments[7] == "adam" ? 1e-4 : 5e-4)),
+                groups: ParameterGroup.single(model.graph, weightDecay: weightDecay)),
             options: TrainingOptions(
                 accuracy: Accuracy(rawValue: arguments[5]) ?? .default,
                 checkpointing: Checkpointing(rawValue: arguments[6]) ?? .none))

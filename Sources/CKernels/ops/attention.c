@@ -45,17 +45,24 @@ void ck_multiply_panels(const ck_kernels *kernels, const float *src, ptrdiff_t s
     }
 }
 
+/* A sum over a large map in one row of float32 would lose digits that softmax then magnifies. */
+enum { OUTER_PIXELS = 128 };
+
 void ck_outer_panels(const ck_kernels *kernels, const float *x, ptrdiff_t x_block, int32_t in_blocks, int32_t pixels,
                      const float *dy, ptrdiff_t dy_block, int32_t out_blocks, float *dst) {
     const int32_t v = kernels->block;
-    ck_outer job = {.trips = {1, 1}, .pixels = pixels, .pixel_stride = v, .rows = v, .dy_block = dy_block};
-    for (int32_t b = 0; b < out_blocks; b += job.blocks) {
-        job.blocks = out_blocks - b > 1 ? 2 : 1;
-        job.dy = dy + b * dy_block;
-        for (int32_t i = 0; i < in_blocks; i++) {
-            job.x = x + i * x_block;
-            job.dst = dst + ((ptrdiff_t)b * in_blocks + (ptrdiff_t)i * job.blocks) * v * v;
-            kernels->outer(&job);
+    ck_outer job = {.trips = {1, 1}, .pixel_stride = v, .rows = v, .dy_block = dy_block};
+    for (int32_t first = 0; first < pixels; first += OUTER_PIXELS) {
+        job.accumulate = first > 0;
+        job.pixels = pixels - first < OUTER_PIXELS ? pixels - first : OUTER_PIXELS;
+        for (int32_t b = 0; b < out_blocks; b += job.blocks) {
+            job.blocks = out_blocks - b > 1 ? 2 : 1;
+            job.dy = dy + b * dy_block + (ptrdiff_t)first * v;
+            for (int32_t i = 0; i < in_blocks; i++) {
+                job.x = x + i * x_block + (ptrdiff_t)first * v;
+                job.dst = dst + ((ptrdiff_t)b * in_blocks + (ptrdiff_t)i * job.blocks) * v * v;
+                kernels->outer(&job);
+            }
         }
     }
 }
