@@ -4,7 +4,7 @@ statistic of one pass, and the losses of ten steps with SGD and with Adam, or wi
     swift build -c release --product training-steps
     python3 scripts/check_gradients_against_torch.py [--program .build/release/training-steps] [--models resnet18,resnet50]
 
-Every entry must be within 1e-3 of its tensor's largest, every loss within 1e-3 of itself, and for DaViT within 1e-4; with and
+Every entry must be within 1e-3 of its tensor's largest, every loss within 1e-3 of itself, and for DaViT and ConvNeXt within 1e-4; with and
 without Winograd, with and without checkpoints. Beside our error stands that of PyTorch's own float32. Exits with 1 if a bound is not kept anywhere.
 """
 

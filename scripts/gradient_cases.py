@@ -4,8 +4,8 @@ Gradients of a random network are no well-posed thing to compare: where a ReLU's
 is either, and with 32 values a channel one such place changes a gradient by more than a hundredth. PyTorch in float32 then
 differs from PyTorch in float64 by 20 % of the largest entry (ResNet-50, 64x64, batch 8). So each channel's bias before a ReLU
 is moved by up to eight hundredths to where no value lies near zero (`Case.prepare`); what the moves are is part of the case.
-And residual branches are small, as in trained networks, so that gradients do not grow from block to block. A DaViT has
-neither ReLUs nor maxima: nothing is moved, and its bound is ten times as tight.
+And residual branches are small, as in trained networks, so that gradients do not grow from block to block. DaViT and
+ConvNeXt have neither ReLUs nor maxima: nothing is moved, and their bound is ten times as tight.
 """
 
 import numpy as np
@@ -130,13 +130,23 @@ def pool_gap(x, pool):
     return gaps[(top[..., 0] > 0) & (gaps > 0)].min()
 
 
-def davit(name, size, make, **settings):
+def smooth(name, size, make, **settings):
     return Case(name, size, 2, make, rates=(2e-5,), seeds=1, bound=1e-4, optimizers=("adamw",), **settings)
 
 
 def keras_davit():
     """As keras_cv_attention_models builds it for pictures of 280x280."""
     return timm.create_model("davit_tiny", num_classes=1, window_size=9, head_norm_first=True)
+
+
+def in_order(names):
+    """As the Swift graphs have them: a ConvNeXt's layer scale stands where it is used, at the end of its block."""
+    names = list(names)
+    for gamma in [name for name in names if name.endswith(".gamma")]:
+        block = gamma.removesuffix("gamma")
+        names.remove(gamma)
+        names.insert(max(i for i, name in enumerate(names) if name.startswith(block)) + 1, gamma)
+    return names
 
 
 PINNED = [
@@ -148,7 +158,8 @@ PINNED = [
     Case("googlenet", 75, 2, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6)),
     Case("alexnet_mini", 139, 2, lambda: torch_models.AlexNetMini(input_size=(139, 139)), classes=1, binary=True,
          rates=(3e-6, 2e-6)),
-    davit("davit_tiny", 75, lambda: timm.create_model("davit_tiny")),
+    smooth("davit_tiny", 75, lambda: timm.create_model("davit_tiny")),
+    smooth("convnext_tiny", 64, lambda: timm.create_model("convnext_tiny")),
 ]
 
 # Where a pool has several maxima within rounding, no bias can part them: the fewer windows and the more seeds, the better.
@@ -160,8 +171,9 @@ LIVE = [
     Case("wide_resnet50_2", 224, 4),
     Case("googlenet", 139, 2, torch_models.GoogLeNet, classes=1, binary=True, rates=(1e-5, 2e-6), seeds=16),
     Case("alexnet_mini", 280, 2, torch_models.AlexNetMini, classes=1, binary=True, rates=(3e-6, 2e-6), seeds=16),
-    davit("davit_tiny", 224, lambda: timm.create_model("davit_tiny")),
-    davit("davit_tiny_keras", 280, keras_davit, classes=1, binary=True),
+    smooth("davit_tiny", 224, lambda: timm.create_model("davit_tiny")),
+    smooth("davit_tiny_keras", 280, keras_davit, classes=1, binary=True),
+    smooth("convnext_tiny", 224, lambda: timm.create_model("convnext_tiny")),
 ]
 
 
@@ -171,6 +183,7 @@ def step(case, dtype=torch.float64):
     loss = case.loss(model(case.pictures.to(dtype)))
     loss.backward()
     gradients = {name: value.grad.double().numpy() for name, value in model.named_parameters()}
+    gradients = {name: gradients[name] for name in in_order(gradients)}
     statistics = {name: value.double().numpy() for name, value in model.named_buffers() if "running" in name}
     return loss.item(), gradients, statistics
 

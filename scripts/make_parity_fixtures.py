@@ -32,6 +32,7 @@ def cases():
     keras = timm.create_model(
         "davit_tiny", num_classes=1, window_size=9, head_norm_first=True, drop_rate=0.3)
     yield "davit_tiny_keras", keras, [(280, 280, 2)]
+    yield "convnext_tiny", timm.create_model("convnext_tiny"), [(224, 224, 1), (96, 75, 3)]
     yield "googlenet", torch_models.GoogLeNet(), [(280, 280, 1), (97, 75, 3)]
 
 
@@ -54,7 +55,7 @@ def main():
         counter_random.fill(model)
         for height, width, images in sizes:
             pictures = torch.from_numpy(counter_random.pictures(images, 3, height, width))
-            if name.startswith("davit"):
+            if name.startswith(("davit", "convnext")):
                 model, pictures = model.double(), pictures.double()
             with torch.no_grad():
                 logits, h = features(model, pictures)

@@ -1,4 +1,4 @@
-// DaViT: what Keras' layer numbers freeze, shapes, what is refused, names of weight files.
+// DaViT and ConvNeXt: what Keras' layer numbers freeze, shapes, what is refused, names of weight files.
 import ResNetSwift
 import XCTest
 
@@ -127,6 +127,20 @@ final class DaViTTests: XCTestCase {
             let found = try Model(from: try WeightFile.open("\(folder.path)/model.safetensors"))
             XCTAssertEqual(found.graph, model.graph)
             XCTAssertEqual(found["head.fc.weight"].values, model["head.fc.weight"].values)
+        }
+    }
+
+    func testWeightFilesShowAConvNeXt() throws {
+        let config = ConvNeXtConfig(depths: [1, 2], channels: [24, 40])
+        let folder = try TemporaryFolder()
+        let model = Model.initialized(config.graph(classes: 3, inputChannels: 4), seed: 1, scheme: .transformer)
+        let headed = try model.replacingHead(with: HeadKind.dropout(0.3), classes: 5, seed: 2)
+        for (name, model) in [("plain", model), ("headed", headed)] {
+            try model.save(to: "\(folder.path)/\(name).safetensors")
+            let found = try Model(from: try WeightFile.open("\(folder.path)/\(name).safetensors"))
+            XCTAssertEqual(found.graph, model.graph)
+            XCTAssertEqual(
+                found["stages.1.blocks.1.gamma"].values, model["stages.1.blocks.1.gamma"].values)
         }
     }
 

@@ -44,7 +44,7 @@ final class GradientParityTests: XCTestCase {
 
         init(_ name: String, size: Int, images: Int) throws {
             self.name = name
-            tolerance = name.hasPrefix("davit") ? 1e-4 : 1e-3
+            tolerance = name.hasPrefix("davit") || name.hasPrefix("convnext") ? 1e-4 : 1e-3
             file = try WeightFile.open(GradientParityTests.file.path)
             let graph = try ModelName(named: name).graph(inputSize: Size2(size, size))
             model = Model.random(graph).wellConditioned(try file.tensor("\(name).moves").values).withDropout(0)
@@ -144,6 +144,7 @@ final class GradientParityTests: XCTestCase {
     func testDaViTTinySteps() throws {
         try compareSteps("davit_tiny", size: 75, images: 2, [("adamw", .adamW(), 0.05)])
     }
+    func testConvNeXtTiny() throws { try compareGradients("convnext_tiny", size: 64, images: 2, [.default]) }
 
     /// A fingerprint notices what it is there for: a wrong sign, a wrong entry, a NaN, another order, a scale.
     func testFingerprintsNotice() {

@@ -49,6 +49,8 @@ public enum ModelName: String, CaseIterable, Sendable {
     case davit_tiny, davit_small, davit_base
     /// As keras_cv_attention_models has it: windows by the size of the pictures, and dropout before one sigmoid output.
     case davit_tiny_keras
+    /// Large depthwise convolutions, as timm has them.
+    case convnext_tiny
 
     /// The model of that name; case, hyphens and underscores do not matter.
     /// - Throws: `ModelError.unknownModel` with the known names and the nearest.
@@ -87,7 +89,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     public var initialization: InitializationScheme {
         switch self {
         case .alexnet_mini, .googlenet: .keras
-        case .davit_tiny, .davit_small, .davit_base, .davit_tiny_keras: .transformer
+        case .davit_tiny, .davit_small, .davit_base, .davit_tiny_keras, .convnext_tiny: .transformer
         default: .resNet
         }
     }
@@ -116,6 +118,9 @@ public enum ModelName: String, CaseIterable, Sendable {
         if let config = cifar { return config.graph(classes: classes, inputChannels: inputChannels) }
         if let config = daViT(inputSize ?? defaultInputSize) {
             return config.graph(classes: classes, inputChannels: inputChannels)
+        }
+        if self == .convnext_tiny {
+            return ConvNeXtConfig.tiny.graph(classes: classes, inputChannels: inputChannels)
         }
         if self == .googlenet {
             return GoogLeNet.graph(classes: classes, inputChannels: inputChannels, sigmoid: classes == 1)

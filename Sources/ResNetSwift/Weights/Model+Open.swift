@@ -75,6 +75,9 @@ extension WeightFile {
             if let known = config.publishedName { return (try graph(of: known), known.rawValue) }
             return (try graph(of: config, default: 1000), "DaViT")
         }
+        if let config = ConvNeXtConfig(entries) {
+            return (try graph(of: config), config == .tiny ? ModelName.convnext_tiny.rawValue : "ConvNeXt")
+        }
         do throws(WeightFault) {
             let guess = try ModelGuess(entries)
             if let known = guess.name.flatMap(ModelName.init(rawValue:)) {
@@ -120,6 +123,7 @@ extension WeightFile {
             if let config = name.daViT(name.defaultInputSize) {
                 return try graph(of: config, default: name.defaultClasses)
             }
+            if name == .convnext_tiny { return try graph(of: ConvNeXtConfig.tiny) }
             let classifier = plain.parameters.last { $0.role == .linearWeight }.flatMap { entry(named: $0.name) }
             let own = try name.graph(classes: classifier?.shape.first, inputChannels: channels)
             if name == .googlenet, hasNoClassifier(plain) { return try own.replacingHead(with: .features).graph }
@@ -143,11 +147,28 @@ extension WeightFile {
             }
             config.window = Size2(sides[0], sides[1])
         }
+        let (found, channels) = try classesAndChannels(stem: "stem.conv.weight", default: classes)
+        return try withHead(config.graph(classes: found, inputChannels: channels))
+    }
+
+    private func graph(of config: ConvNeXtConfig) throws(WeightFault) -> Graph {
+        let (found, channels) = try classesAndChannels(stem: "stem.0.weight", default: 1000)
+        return try withHead(config.graph(classes: found, inputChannels: channels))
+    }
+
+    /// What timm's classifier and first convolution show.
+    private func classesAndChannels(
+        stem: String, default classes: Int
+    ) throws(WeightFault) -> (classes: Int, channels: Int) {
         let found = entry(named: "head.fc.weight")?.shape.first ?? classes
-        let channels = entry(named: "stem.conv.weight").flatMap { $0.shape.count == 4 ? $0.shape[1] : nil } ?? 3
+        let channels = entry(named: stem).flatMap { $0.shape.count == 4 ? $0.shape[1] : nil } ?? 3
         guard 1...1_000_000 ~= found else { throw .unsupported("\(found) classes") }
         guard 1...4096 ~= channels else { throw .unsupported("\(channels) input channels") }
-        let own = config.graph(classes: found, inputChannels: channels)
+        return (found, channels)
+    }
+
+    /// The network with timm's head, or with the one that the file has instead.
+    private func withHead(_ own: Graph) throws(WeightFault) -> Graph {
         let head: Head
         if let kind = try noteOfHead() {
             head = kind.head(classes: try classCount(of: kind))

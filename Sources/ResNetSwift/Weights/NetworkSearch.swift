@@ -8,12 +8,14 @@
 //     stages.0.blocks.0.conv1.weight, head.fc.weight                  the same, and fc.weight (timm's resnetv2)
 //     0.weight, 1.weight, 4.0.conv1.weight        conv1.weight, bn1.weight, layer1.0.conv1.weight
 
+import ResNetModels
+
 /// A network in a mapping.
 struct NetworkRoot: Sendable {
     enum Naming: Sendable, Hashable {
         case torchvision, huggingFace
-        /// A DaViT's, of timm or of its authors.
-        case daViT
+        /// timm's of a DaViT or ConvNeXt, or those of DaViT's authors.
+        case timm
         /// By order and shape.
         case order
     }
@@ -82,7 +84,7 @@ enum NetworkSearch {
             roots.append(finish(root, sketches, list))
         }
         return roots + prefixes(before: "stages.0.blocks.0.norm1.weight").map { preActivatedRoot(sketches, $0) }
-            + daViTRoots(sketches, prefixes)
+            + timmRoots(sketches, prefixes)
     }
 
     /// timm's pre-activation ResNets: the model's names, but for the classifier's.
@@ -102,15 +104,15 @@ enum NetworkSearch {
     }
 
     /// All that lies under the prefix is the network's.
-    private static func daViTRoots(
+    private static func timmRoots(
         _ sketches: [TensorSketch], _ prefixes: (_ ending: String) -> [String]
     ) -> [NetworkRoot] {
-        [DaViTNames.sign, DaViTNames.authorsSign].flatMap { sign in
+        [DaViTNames.sign, DaViTNames.authorsSign, ConvNeXtConfig.sign].flatMap { sign in
             prefixes(sign).map { prefix in
-                var root = NetworkRoot(prefix: prefix, naming: .daViT)
+                var root = NetworkRoot(prefix: prefix, naming: .timm)
                 for (index, sketch) in sketches.enumerated() where sketch.key.hasPrefix(prefix) {
                     let key = sketch.key.dropFirst(prefix.count)
-                    root.names[index] = sign == DaViTNames.sign ? String(key) : DaViTNames.name(ofAuthors: key)
+                    root.names[index] = sign == DaViTNames.authorsSign ? DaViTNames.name(ofAuthors: key) : String(key)
                 }
                 return root
             }
