@@ -9,7 +9,7 @@
 #include "harness.h"
 #include "shapes.h"
 
-typedef enum { RANDOM, EXTREME, LARGEST, PATTERNS } pattern;
+typedef enum { RANDOM, EXTREME, LARGEST, PAIRED, PATTERNS } pattern;
 
 typedef struct {
     const cr_conv *s;
@@ -19,7 +19,7 @@ typedef struct {
     float residual_scale;
     int64_t *sums;
     size_t in, out; /* pixels of a plane */
-    int32_t weight_sum;
+    int32_t weight_sum, weight_pair;
 } problem;
 
 static uint32_t state;
@@ -30,11 +30,25 @@ static uint32_t next(void) {
 
 /* Pairs of 255 * 127, 255 * -128 and their mixtures are where instructions that multiply bytes saturate. */
 static uint8_t byte_of(pattern p) {
-    return p == LARGEST ? 255 : p == EXTREME ? (next() % 4 ? 255 : 0) : (uint8_t)next();
+    return p == LARGEST ? 255 : p == EXTREME || p == PAIRED ? (next() % 4 ? 255 : 0) : (uint8_t)next();
 }
 static int8_t weight_of(pattern p) {
     static const int8_t extremes[] = {127, -127, -128, 127};
     return p == LARGEST ? 127 : p == EXTREME ? extremes[next() % 4] : (int8_t)((int)(next() % 256) - 128);
+}
+
+/* Weights (C, taps) of which two neighboring channels add up to 128 at most, and often just so. */
+static void pair_up(int8_t *w, int channels, int taps) {
+    static const int8_t pairs[][2] = {{127, 1}, {-128, 0}, {64, 64}, {-64, -64}, {-1, -127}, {90, -38}};
+    for (int c = 0; c < channels; c++)
+        for (int t = 0; t < taps; t++, w++) {
+            if (c % 2) {
+                const int first = w[-taps], rest = 128 - abs(first);
+                *w = (int8_t)(rest == 128 ? -128 : next() % 2 ? rest : -rest);
+            } else {
+                *w = pairs[next() % 6][next() % 2];
+            }
+        }
 }
 
 static void sum_up(problem *p) {
@@ -67,6 +81,8 @@ static problem make(const cr_conv *s, pattern kind, uint32_t seed) {
     p.residual = allocate(outputs);
     for (size_t i = 0; i < inputs; i++) p.x[i] = byte_of(kind);
     for (size_t i = 0; i < s->k * filter; i++) p.w[i] = weight_of(kind);
+    if (kind == PAIRED)
+        for (int k = 0; k < s->k; k++) pair_up(p.w + k * filter, s->c, (int)taps);
     for (size_t i = 0; i < outputs; i++) p.residual[i] = byte_of(kind);
     p.sums = memset(allocate(outputs * sizeof *p.sums), 0, outputs * sizeof *p.sums);
     sum_up(&p);
@@ -80,6 +96,8 @@ static problem make(const cr_conv *s, pattern kind, uint32_t seed) {
         for (size_t i = 0; i < filter; i++) {
             const int32_t w = p.w[k * filter + i];
             above += w > 0 ? w : 0, below -= w < 0 ? w : 0;
+            const int other = i + taps < filter ? p.w[k * filter + i + taps] : 0;
+            if (i / taps % 2 == 0 && abs(w) + abs(other) > p.weight_pair) p.weight_pair = abs(w) + abs(other);
         }
         p.weight_sum = above > p.weight_sum ? above : p.weight_sum;
         p.weight_sum = below > p.weight_sum ? below : p.weight_sum;
@@ -132,11 +150,14 @@ static void compare(const problem *p, const void *dst, int images, int adds, int
     check(wrong == 0, "%s: %zu results differ", what, wrong);
 }
 
-static long exercised[CK_ALGORITHM_COUNT];
+static long exercised[CK_ALGORITHM_COUNT], with_bytes;
 
 static void run(const problem *p, ck_algorithm algorithm, int adds, int is_float, int32_t threads) {
     const cr_conv *s = p->s;
-    ck_int8_desc desc = {.conv = description(s, threads), .float_result = is_float, .weight_sum = p->weight_sum};
+    ck_int8_desc desc = {.conv = description(s, threads),
+                         .float_result = is_float,
+                         .weight_sum = p->weight_sum,
+                         .weight_pair = p->weight_pair};
     const int relu = is_float && !adds;
     desc.conv.algorithm = algorithm;
     desc.conv.epilogue = (adds ? CK_RESIDUAL : 0u) | (relu ? CK_RELU : 0u);
@@ -149,6 +170,9 @@ static void run(const problem *p, ck_algorithm algorithm, int adds, int is_float
     if (status == CK_UNSUPPORTED && algorithm == CK_WINOGRAD_4) return;
     if (!check(status == CK_OK, "%s: %s", what, ck_status_string(status))) return;
     exercised[ck_int8_plan_algorithm(plan)]++;
+    char text[80];
+    ck_int8_plan_describe(plan, text, sizeof text);
+    with_bytes += strstr(text, "direct bytes") != NULL;
     void *packed = allocate(ck_int8_packed_size(plan)), *workspace = allocate(ck_int8_workspace_size(plan));
     cr_poison(workspace, ck_int8_workspace_size(plan));
     check(ck_int8_pack(plan, p->w, packed) == CK_OK, "%s: pack", what);
@@ -187,7 +211,8 @@ static void all_forms(const cr_conv *s, uint32_t seed) {
         const problem p = make(s, kind, seed + kind);
         for (int a = 0; a < 3; a++)
             for (int form = 0; form < 4; form++)
-                if (kind == RANDOM || form == 1) run(&p, algorithms[a], form % 2, form / 2, 1 + (a + form) % 3);
+                if (kind == RANDOM || kind == PAIRED || form == 1)
+                    run(&p, algorithms[a], form % 2, form / 2, 1 + (a + form) % 3);
         release_all();
     }
 }
@@ -214,6 +239,19 @@ static void check_bounds(void) {
     for (int i = 0; i < 8; i++) w[2 + i] = 0;
     check(ck_int8_pack(plan, w, packed) == CK_OK, "weights that keep it are not");
     ck_int8_plan_destroy(plan);
+    /* One pair that is too large for products of bytes, and a last channel without a partner. */
+    cr_conv odd = s;
+    odd.c = 115;
+    ck_int8_desc paired = {.conv = description(&odd, 1), .weight_pair = 128};
+    paired.conv.algorithm = CK_DIRECT;
+    check(ck_int8_plan_create(&paired, &plan) == CK_OK, "products of bytes");
+    packed = allocate(ck_int8_packed_size(plan));
+    memset(w, 0, 116 * 9);
+    w[2 * 9 + 4] = 100, w[3 * 9 + 4] = -28, w[114 * 9] = -128;
+    check(ck_int8_pack(plan, w, packed) == CK_OK, "a pair that fits");
+    w[3 * 9 + 4] = -29;
+    check(ck_int8_pack(plan, w, packed) == CK_INVALID_ARGUMENT, "a pair that does not");
+    ck_int8_plan_destroy(plan);
     desc.weight_sum = 131587;
     check(ck_int8_plan_create(&desc, &plan) == CK_UNSUPPORTED, "Winograd just beyond its bound");
     release_all();
@@ -236,6 +274,8 @@ static void check_refusals(void) {
     check(ck_int8_plan_create(&other, &plan) != CK_OK, "gradients");
     other = desc, other.weight_sum = -1;
     check(ck_int8_plan_create(&other, &plan) == CK_INVALID_ARGUMENT, "a negative sum");
+    other = desc, other.weight_pair = -1;
+    check(ck_int8_plan_create(&other, &plan) == CK_INVALID_ARGUMENT, "a negative sum of a pair");
     check(ck_int8_plan_create(&desc, &plan) == CK_OK, "the plan");
     const ck_int8_args none = {0};
     check(ck_int8_run(plan, &none) == CK_INVALID_ARGUMENT, "nothing to run on");
@@ -283,9 +323,11 @@ static void check_statistics(void) {
 
 void test_int8(void) {
     memset(exercised, 0, sizeof exercised);
+    with_bytes = 0;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (shapes[i].groups == 1) all_forms(shapes + i, 10 * (uint32_t)i);
-    check(exercised[CK_DIRECT] > 50 && exercised[CK_WINOGRAD_4] > 50, "the algorithms were not exercised");
+    check(exercised[CK_DIRECT] > 50 && exercised[CK_WINOGRAD_4] > 50 && with_bytes > 50,
+          "the algorithms were not exercised");
     check_bounds();
     check_refusals();
     check_scaling();

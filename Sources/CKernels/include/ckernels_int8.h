@@ -28,6 +28,9 @@ typedef struct ck_int8_desc {
     /* No output channel has weights of one sign that add up to more. It decides whether Winograd is exact
      * (255 times it below 2^25); 0: not known, the worst is assumed. */
     int32_t weight_sum;
+    /* No two weights of an output channel, at the same place of input channels 2i and 2i + 1, add up to more in size.
+     * Up to 128, products of bytes cannot saturate, which are faster on some CPUs; 0: not known. */
+    int32_t weight_pair;
 } ck_int8_desc;
 
 typedef struct ck_int8_args {
@@ -53,7 +56,8 @@ CK_API size_t ck_int8_packed_size(const ck_int8_plan *plan);
 CK_API size_t ck_int8_workspace_size(const ck_int8_plan *plan);
 /* As ck_conv_packed_format. */
 CK_API uint64_t ck_int8_packed_format(const ck_int8_plan *plan);
-/* oihw (K, C, KH, KW); packed 64-byte aligned. CK_INVALID_ARGUMENT where weights add up to more than weight_sum. */
+/* oihw (K, C, KH, KW); packed 64-byte aligned. CK_INVALID_ARGUMENT where weights add up to more than weight_sum or
+ * weight_pair. */
 CK_API ck_status ck_int8_pack(const ck_int8_plan *plan, const int8_t *oihw, void *packed);
 CK_API ck_status ck_int8_run(const ck_int8_plan *plan, const ck_int8_args *args);
 CK_API ck_algorithm ck_int8_plan_algorithm(const ck_int8_plan *plan);

@@ -1,9 +1,11 @@
 /* Direct convolution of bytes: any kernel, stride, padding and dilation.
  *
- * A thread takes some output rows. It copies the input rows they need, padding included, as 16-bit numbers, all
- * channels of a pixel side by side: [row][padded column][channel] and runs its panels over all pixels of those rows at
- * once. A kernel row then is one run of adjacent numbers. Of a 1x1 convolution only the pixels that it reads are
- * copied. */
+ * A thread takes some output rows. It copies the input rows they need, padding included, all channels of a pixel side
+ * by side: [row][padded column][channel] and runs its panels over all pixels of those rows at once. A kernel row then
+ * is one run of adjacent numbers. Of a 1x1 convolution only the pixels that it reads are copied.
+ *
+ * Two forms of the same: the copy and the weights are 16-bit numbers, which is right for any weights, or bytes, for
+ * weights whose products two by two fit 16 bits. A word of 32 bits holds two channels of the one, four of the other. */
 #include <string.h>
 
 #include "int8/plan.h"
@@ -11,6 +13,14 @@
 enum { BUFFER_BYTES = 160 << 10 };
 
 static int applicable(const ck_int8_plan *plan) { return plan != NULL; }
+
+/* 255 * 128 is the largest sum of two products that fits 16 bits. */
+static int pairs_fit(const ck_int8_plan *plan) { return plan->weight_pair && plan->weight_pair <= 128; }
+
+/* Channels of a word. */
+static int32_t in_a_word(const ck_int8_plan *plan) { return plan->algorithm == &ck_int8_direct_bytes ? 4 : 2; }
+/* Words of a pixel of the copy. */
+static ptrdiff_t pixel_words(const ck_int8_plan *plan) { return plan->channels / in_a_word(plan); }
 
 /* 1x1 without padding: the copy leaves out what a stride skips. */
 static int is_pointwise(const ck_conv_desc *d) {
@@ -34,7 +44,7 @@ static copied copied_rows(const ck_int8_plan *plan, int32_t out_rows) {
 
 static size_t copied_bytes(const ck_int8_plan *plan, int32_t out_rows) {
     const copied c = copied_rows(plan, out_rows);
-    return (size_t)c.rows * (size_t)c.width * (size_t)plan->channels * sizeof(int16_t);
+    return (size_t)c.rows * (size_t)c.width * (size_t)pixel_words(plan) * 4;
 }
 
 /* Output rows of a part: as many as keep the copy within a third of a common L2, in equal parts. */
@@ -48,22 +58,29 @@ static int32_t rows_a_part(const ck_int8_plan *plan) {
 
 static size_t scratch_size(const ck_int8_plan *plan) { return copied_bytes(plan, rows_a_part(plan)); }
 
-/* ---- weights: (kernel row, kernel column, pair of input channels, block, V, 2) */
+/* ---- weights: words (kernel row, kernel column, run of input channels, block, V) */
 
 static size_t packed_size(const ck_int8_plan *plan) {
     const ck_conv_plan *shape = plan->shape;
-    return (size_t)shape->out_blocks * shape->block * shape->d.kernel_height * shape->d.kernel_width * plan->channels *
-           sizeof(int16_t);
+    return (size_t)shape->out_blocks * shape->block * shape->d.kernel_height * shape->d.kernel_width *
+           (size_t)pixel_words(plan) * 4;
 }
 
-static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, int16_t *packed) {
+static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, void *packed) {
     const int32_t taps = plan->shape->d.kernel_height * plan->shape->d.kernel_width, v = plan->shape->block;
+    const int32_t word = in_a_word(plan);
+    int16_t *shorts = packed;
+    int8_t *bytes = packed;
     for (int32_t tap = 0; tap < taps; tap++)
-        for (int32_t c = 0; c < plan->channels; c += 2)
-            for (int32_t k = first * v; k < (first + blocks) * v; k++, packed += 2) {
-                packed[0] = (int16_t)ck_int8_weight(plan, oihw, k, c, tap);
-                packed[1] = (int16_t)ck_int8_weight(plan, oihw, k, c + 1, tap);
-            }
+        for (int32_t c = 0; c < plan->channels; c += word)
+            for (int32_t k = first * v; k < (first + blocks) * v; k++)
+                for (int32_t i = 0; i < word; i++) {
+                    const int32_t weight = ck_int8_weight(plan, oihw, k, c + i, tap);
+                    if (word == 4)
+                        *bytes++ = (int8_t)weight;
+                    else
+                        *shorts++ = (int16_t)weight;
+                }
 }
 
 /* ---- running */
@@ -78,29 +95,31 @@ typedef struct job {
 } job;
 
 /* The input rows of output rows from `first` on. */
-static void copy_rows(const ck_int8_plan *plan, const uint8_t *image, int32_t first, copied c, int16_t *to) {
+static void copy_rows(const ck_int8_plan *plan, const uint8_t *image, int32_t first, copied c, char *to) {
     const ck_conv_plan *shape = plan->shape;
+    void (*const place)(const ck_widen_row *) =
+        in_a_word(plan) == 4 ? shape->kernels->place_row : shape->kernels->widen_row;
     const ck_conv_desc *d = &shape->d;
     const int32_t v = shape->block, pointwise = is_pointwise(d), step = pointwise ? d->stride_width : 1;
     const int32_t left = d->pad_width < c.width ? d->pad_width : c.width;
     int32_t right = pointwise ? c.width : d->in_width + left;
     if (right > c.width) right = c.width;
-    const size_t pixel = (size_t)plan->channels * sizeof *to;
-    for (int32_t r = 0; r < c.rows; r++, to += (ptrdiff_t)c.width * plan->channels) {
+    const ptrdiff_t pixel = pixel_words(plan) * 4, block = pixel / shape->in_blocks;
+    for (int32_t r = 0; r < c.rows; r++, to += c.width * pixel) {
         const int32_t y = pointwise ? (first + r) * d->stride_height : first * d->stride_height + r - d->pad_height;
         if (y < 0 || y >= d->in_height) {
-            memset(to, 0, (size_t)c.width * pixel);
+            memset(to, 0, (size_t)(c.width * pixel));
             continue;
         }
-        memset(to, 0, (size_t)left * pixel);
-        memset(to + (ptrdiff_t)right * plan->channels, 0, (size_t)(c.width - right) * pixel);
+        memset(to, 0, (size_t)(left * pixel));
+        memset(to + right * pixel, 0, (size_t)((c.width - right) * pixel));
         for (int32_t b = 0; b < shape->in_blocks; b++) {
             const ck_widen_row row = {.src = image + ((ptrdiff_t)b * d->in_height + y) * d->in_width * v,
                                       .pixels = right - left,
                                       .step = step,
-                                      .dst = to + (ptrdiff_t)left * plan->channels + b * v,
+                                      .dst = to + left * pixel + b * block,
                                       .dst_pixel = plan->channels};
-            if (row.pixels > 0) shape->kernels->widen_row(&row);
+            if (row.pixels > 0) place(&row);
         }
     }
 }
@@ -116,30 +135,32 @@ static void run_part(void *context, int64_t part, int32_t worker) {
     const int32_t v = shape->block, first = (int32_t)(item % j->chunks) * j->rows;
     const int32_t rows = shape->out_height - first < j->rows ? shape->out_height - first : j->rows;
     const copied c = copied_rows(plan, rows);
-    int16_t *buffer = (int16_t *)(void *)((char *)j->args->workspace + (size_t)worker * j->scratch);
-    const ptrdiff_t plane = (ptrdiff_t)shape->out_height * shape->out_width * v, channels = plan->channels;
+    char *buffer = (char *)j->args->workspace + (size_t)worker * j->scratch;
+    const ptrdiff_t plane = (ptrdiff_t)shape->out_height * shape->out_width * v, words = pixel_words(plan);
     copy_rows(plan, j->args->src + image * shape->in_blocks * d->in_height * d->in_width * v, first, c, buffer);
 
     const int whole = d->dilation_width == 1; /* the columns of a kernel row are adjacent */
-    ck_short_panel p = {.src = buffer,
-                        .outer = {d->kernel_height, whole ? 1 : d->kernel_width},
-                        .outer_stride = {d->dilation_height * c.width * channels, d->dilation_width * channels},
-                        .run = (int32_t)channels / 2 * (whole ? d->kernel_width : 1),
-                        .pixels = rows * shape->out_width,
-                        .columns = shape->out_width,
-                        .pixel_stride = c.column_step * channels,
-                        .row_stride = c.row_step * c.width * channels,
-                        .dst_block = plane};
+    ck_word_panel p = {.src = buffer,
+                       .outer = {d->kernel_height, whole ? 1 : d->kernel_width},
+                       .outer_stride = {d->dilation_height * c.width * words, d->dilation_width * words},
+                       .run = (int32_t)words * (whole ? d->kernel_width : 1),
+                       .pixels = rows * shape->out_width,
+                       .columns = shape->out_width,
+                       .pixel_stride = c.column_step * words,
+                       .row_stride = c.row_step * c.width * words,
+                       .dst_block = plane};
     int64_t panel, panel_end;
     ck_split(ck_panel_count(shape->out_blocks, shape->panel_blocks), part / j->items, j->shares, &panel, &panel_end);
-    const ptrdiff_t block_weights = (ptrdiff_t)d->kernel_height * d->kernel_width * channels * v;
+    const ptrdiff_t block_weights = (ptrdiff_t)d->kernel_height * d->kernel_width * words * 4 * v;
+    void (*const multiply)(const ck_word_panel *) =
+        in_a_word(plan) == 4 ? shape->kernels->byte_panel : shape->kernels->short_panel;
     for (; panel < panel_end; panel++) {
         int32_t k;
         ck_panel_at(shape->out_blocks, shape->panel_blocks, (int32_t)panel, &k, &p.blocks);
-        p.weights = (const int16_t *)j->args->packed + k * block_weights;
+        p.weights = (const char *)j->args->packed + k * block_weights;
         p.to = ck_int8_result(plan, j->args, k,
                               (image * shape->out_blocks + k) * plane + (ptrdiff_t)first * shape->out_width * v);
-        shape->kernels->short_panel(&p);
+        multiply(&p);
     }
 }
 
@@ -151,10 +172,10 @@ static void run(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batc
     ck_run_parts(plan->shape->threads, j.items * j.shares, run_part, &j);
 }
 
-const ck_int8_algorithm ck_int8_direct = {.id = CK_DIRECT,
-                                          .name = "direct",
-                                          .applicable = applicable,
-                                          .packed_size = packed_size,
-                                          .scratch_size = scratch_size,
-                                          .pack_panel = pack_panel,
-                                          .run = run};
+#define CK_INT8_DIRECT(NAME, APPLICABLE)                                                                               \
+    {                                                                                                                  \
+        .id = CK_DIRECT, .name = NAME, .applicable = APPLICABLE, .packed_size = packed_size,                           \
+        .scratch_size = scratch_size, .pack_panel = pack_panel, .run = run                                             \
+    }
+const ck_int8_algorithm ck_int8_direct = CK_INT8_DIRECT("direct", applicable);
+const ck_int8_algorithm ck_int8_direct_bytes = CK_INT8_DIRECT("direct bytes", pairs_fit);

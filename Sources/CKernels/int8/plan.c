@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const ck_int8_algorithm *const algorithms[] = {&ck_int8_winograd, &ck_int8_direct};
+#include "conv/tiles.h"
+
+static const ck_int8_algorithm *const algorithms[] = {&ck_int8_winograd, &ck_int8_direct_bytes, &ck_int8_direct};
 
 static int is_supported(const ck_int8_desc *desc) {
     const ck_conv_desc *d = &desc->conv;
@@ -12,10 +14,22 @@ static int is_supported(const ck_int8_desc *desc) {
     return d->groups <= 1 && d->pass == CK_FORWARD && d->src_layout == CK_NCHWC && !(d->epilogue & ~epilogue);
 }
 
+/* Winograd reads eight times the bytes of the plain weights: for a map of few tiles, that takes longer than products.
+ */
+enum { FEWEST_TILES = 8 };
+
+static int pays(const ck_int8_plan *plan) {
+    const int bytes = plan->shape->kernels->byte_products && ck_int8_direct_bytes.applicable(plan);
+    if (plan->algorithm == &ck_int8_direct_bytes) return bytes;
+    return plan->algorithm != &ck_int8_winograd || !bytes ||
+           ck_tile_count(plan->shape, 4, plan->shape->d.batch) >= FEWEST_TILES;
+}
+
 static ck_status choose(ck_int8_plan *plan, ck_algorithm wanted) {
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++) {
         plan->algorithm = algorithms[i];
-        if ((wanted == CK_AUTO || wanted == plan->algorithm->id) && plan->algorithm->applicable(plan)) return CK_OK;
+        if ((wanted == CK_AUTO ? pays(plan) : wanted == plan->algorithm->id) && plan->algorithm->applicable(plan))
+            return CK_OK;
     }
     return CK_UNSUPPORTED;
 }
@@ -23,7 +37,7 @@ static ck_status choose(ck_int8_plan *plan, ck_algorithm wanted) {
 ck_status ck_int8_plan_create(const ck_int8_desc *desc, ck_int8_plan **plan) {
     if (!desc || !plan) return CK_INVALID_ARGUMENT;
     *plan = NULL;
-    if (desc->weight_sum < 0) return CK_INVALID_ARGUMENT;
+    if (desc->weight_sum < 0 || desc->weight_pair < 0) return CK_INVALID_ARGUMENT;
     ck_conv_desc shape = desc->conv;
     if ((unsigned)shape.algorithm >= CK_ALGORITHM_COUNT) return CK_INVALID_ARGUMENT;
     shape.algorithm = CK_DIRECT;
@@ -38,6 +52,7 @@ ck_status ck_int8_plan_create(const ck_int8_desc *desc, ck_int8_plan **plan) {
         made->channels = made->shape->in_blocks * made->shape->block;
         made->float_result = !!desc->float_result;
         made->weight_sum = desc->weight_sum ? desc->weight_sum : most < INT32_MAX ? (int32_t)most : INT32_MAX;
+        made->weight_pair = desc->weight_pair;
         status = choose(made, desc->conv.algorithm);
     }
     if (status != CK_OK) {
@@ -66,8 +81,9 @@ ck_algorithm ck_int8_plan_algorithm(const ck_int8_plan *plan) { return plan ? pl
 uint64_t ck_int8_packed_format(const ck_int8_plan *plan) {
     if (!plan) return 0;
     const ck_conv_desc *d = &plan->shape->d;
-    const int32_t words[] = {8,
+    const int32_t words[] = {9,
                              plan->algorithm->id,
+                             plan->algorithm == &ck_int8_direct_bytes,
                              plan->shape->kernels->isa,
                              plan->shape->panel_blocks,
                              d->in_channels,
@@ -86,21 +102,25 @@ size_t ck_int8_plan_describe(const ck_int8_plan *plan, char *text, size_t size) 
     }
     const ck_conv_plan *shape = plan->shape;
     const int length = snprintf(text, text ? size : 0, "int8 %s %s %dx%d, %d thread%s", plan->algorithm->name,
-                                ck_isa_name(shape->kernels->isa), shape->kernels->short_pixels,
+                                ck_isa_name(shape->kernels->isa), shape->kernels->word_pixels,
                                 shape->panel_blocks * shape->block, shape->threads, shape->threads == 1 ? "" : "s");
     return length < 0 ? 0 : (size_t)length;
 }
 
 /* ---- packing */
 
-static int sums_fit(const ck_int8_plan *plan, const int8_t *oihw) {
+/* The weights keep what the description promised of them. */
+static int promises_hold(const ck_int8_plan *plan, const int8_t *oihw) {
     const ck_conv_desc *d = &plan->shape->d;
-    const ptrdiff_t taps = (ptrdiff_t)d->in_channels * d->kernel_height * d->kernel_width;
-    for (int32_t k = 0; k < d->out_channels; k++, oihw += taps) {
+    const ptrdiff_t taps = (ptrdiff_t)d->kernel_height * d->kernel_width, filter = d->in_channels * taps;
+    const int32_t pair = plan->weight_pair ? plan->weight_pair : 256;
+    for (int32_t k = 0; k < d->out_channels; k++, oihw += filter) {
         int64_t above = 0, below = 0;
-        for (ptrdiff_t i = 0; i < taps; i++) {
+        for (ptrdiff_t i = 0; i < filter; i++) {
             above += oihw[i] > 0 ? oihw[i] : 0;
             below -= oihw[i] < 0 ? oihw[i] : 0;
+            const int first = i / taps % 2 == 0, alone = i + taps >= filter;
+            if (first && abs(oihw[i]) + (alone ? 0 : abs(oihw[i + taps])) > pair) return 0;
         }
         if (above > plan->weight_sum || below > plan->weight_sum) return 0;
     }
@@ -119,13 +139,12 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
     int32_t first, blocks;
     (void)worker;
     ck_panel_at(p->plan->shape->out_blocks, p->plan->shape->panel_blocks, (int32_t)part, &first, &blocks);
-    p->plan->algorithm->pack_panel(p->plan, p->oihw, first, blocks,
-                                   (int16_t *)(void *)(p->packed + (size_t)first * p->block_bytes));
+    p->plan->algorithm->pack_panel(p->plan, p->oihw, first, blocks, p->packed + (size_t)first * p->block_bytes);
 }
 
 ck_status ck_int8_pack(const ck_int8_plan *plan, const int8_t *oihw, void *packed) {
     if (!plan || !oihw || !packed || (uintptr_t)packed % 64) return CK_INVALID_ARGUMENT;
-    if (!sums_fit(plan, oihw)) return CK_INVALID_ARGUMENT;
+    if (!promises_hold(plan, oihw)) return CK_INVALID_ARGUMENT;
     const ck_conv_plan *shape = plan->shape;
     packing p = {plan, oihw, packed, plan->algorithm->packed_size(plan) / (size_t)shape->out_blocks};
     ck_run_parts(shape->threads, ck_panel_count(shape->out_blocks, shape->panel_blocks), pack_part, &p);

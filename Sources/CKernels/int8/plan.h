@@ -1,4 +1,4 @@
-/* What the two algorithms of 8-bit convolutions share. Words are those of conv/plan.h. */
+/* What the algorithms of 8-bit convolutions share. Words are those of conv/plan.h. */
 #ifndef CK_INT8_PLAN_H
 #define CK_INT8_PLAN_H
 
@@ -12,7 +12,7 @@ struct ck_int8_plan {
      * used. */
     ck_conv_plan *shape;
     const ck_int8_algorithm *algorithm;
-    int32_t float_result, weight_sum;
+    int32_t float_result, weight_sum, weight_pair;
     int32_t channels; /* of x, in whole blocks */
 };
 
@@ -23,11 +23,11 @@ struct ck_int8_algorithm {
     int (*applicable)(const ck_int8_plan *plan);
     size_t (*packed_size)(const ck_int8_plan *plan);
     size_t (*scratch_size)(const ck_int8_plan *plan); /* of one thread */
-    void (*pack_panel)(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, int16_t *packed);
+    void (*pack_panel)(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, void *packed);
     void (*run)(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batch);
 };
 
-extern const ck_int8_algorithm ck_int8_direct, ck_int8_winograd;
+extern const ck_int8_algorithm ck_int8_direct, ck_int8_direct_bytes, ck_int8_winograd;
 
 /* The weight of output channel k; 0 for channels that are not there. */
 static inline int32_t ck_int8_weight(const ck_int8_plan *plan, const int8_t *oihw, int32_t k, int32_t c, int32_t tap) {

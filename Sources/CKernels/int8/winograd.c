@@ -43,7 +43,8 @@ static void transform_filter(const int32_t g[9], int32_t u[POINTS]) {
             u[6 * i + j] = half[i][0] * rows[j][0] + half[i][1] * rows[j][1] + half[i][2] * rows[j][2];
 }
 
-static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, int16_t *packed) {
+static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, void *to) {
+    int16_t *const packed = to;
     const int32_t width = blocks * plan->shape->block;
     const ptrdiff_t point = (ptrdiff_t)plan->channels * width;
     for (int32_t c = 0; c < plan->channels; c++)
@@ -52,8 +53,8 @@ static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t fir
             for (int32_t tap = 0; tap < 9; tap++)
                 g[tap] = ck_int8_weight(plan, oihw, first * plan->shape->block + k, c, tap);
             transform_filter(g, u);
-            int16_t *to = packed + ((ptrdiff_t)(c / 2) * width + k) * 2 + c % 2;
-            for (int32_t e = 0; e < POINTS; e++) to[e * point] = (int16_t)u[e];
+            int16_t *at = packed + ((ptrdiff_t)(c / 2) * width + k) * 2 + c % 2;
+            for (int32_t e = 0; e < POINTS; e++) at[e * point] = (int16_t)u[e];
         }
 }
 
@@ -154,13 +155,13 @@ static void multiply_points(const job *j, int32_t count, const int16_t *in, cons
                             int32_t *sums) {
     const ck_conv_plan *shape = j->plan->shape;
     const ptrdiff_t channels = j->plan->channels, plane = (ptrdiff_t)j->most * shape->block;
-    ck_short_panel p = {.outer = {1, 1},
-                        .run = (int32_t)channels / 2,
-                        .pixels = count,
-                        .columns = count,
-                        .pixel_stride = channels,
-                        .blocks = blocks,
-                        .dst_block = POINTS * plane};
+    ck_word_panel p = {.outer = {1, 1},
+                       .run = (int32_t)channels / 2,
+                       .pixels = count,
+                       .columns = count,
+                       .pixel_stride = channels / 2,
+                       .blocks = blocks,
+                       .dst_block = POINTS * plane};
     for (int32_t e = 0; e < POINTS; e++) {
         p.src = in + e * (ptrdiff_t)j->most * channels;
         p.weights = filters + e * channels * blocks * shape->block;

@@ -8,6 +8,7 @@
 #define CK_SUFFIX avx2
 #define CK_THIS_ISA CK_ISA_AVX2
 #define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd256(a, b)
+#define CK_MULTIPLY_BYTES(weights, x) __builtin_ia32_pmaddubsw256(x, weights)
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2,prfchw"))), apply_to = function)

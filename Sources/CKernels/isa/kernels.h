@@ -454,33 +454,36 @@ typedef struct ck_requantize {
     float *floats;  /* the result where bytes is NULL */
 } ck_requantize;
 
-/* One panel of a product of 16-bit numbers with 32-bit sums, modulo 2^32, two input channels (a pair) a step:
+/* One panel of a product of small integers with 32-bit sums, modulo 2^32. Both operands come in words of 32 bits: two
+ * 16-bit numbers (short_panel), or four bytes, unsigned ones of x and signed ones of the weights (byte_panel), of
+ * neighboring input channels; a step multiplies a word and adds up its products:
  *
- *     sum[k][p] = sum over (o, m, j) of weights[o][m][j][k][0] * x[0] + weights[o][m][j][k][1] * x[1],
- *                 x = src + o*outer_stride[0] + m*outer_stride[1] + 2*j + place of pixel p
+ *     sum[k][p] = sum over (o, m, j) of weights[o][m][j][k] . src[o*outer_stride[0] + m*outer_stride[1] + j + place of
+ * pixel p]
  *
- * Pixel p is column p % columns of row p / columns. Results of a block lie one pixel after the other. */
-typedef struct ck_short_panel {
-    const int16_t *src;
+ * Pixel p is column p % columns of row p / columns. Results of a block lie one pixel after the other. byte_panel is
+ * exact where the weights of two neighboring channels (2i, 2i + 1) add up to 128 at most in size. */
+typedef struct ck_word_panel {
+    const void *src;
     int32_t outer[2];                   /* trip counts of o, m */
-    ptrdiff_t outer_stride[2];          /* int16 */
-    int32_t run;                        /* pairs */
+    ptrdiff_t outer_stride[2];          /* words */
+    int32_t run;                        /* words */
     int32_t pixels, columns;            /* columns: pixels of a row */
-    ptrdiff_t pixel_stride, row_stride; /* int16 */
+    ptrdiff_t pixel_stride, row_stride; /* words */
     int32_t blocks;                     /* of V output channels: 1 or 2 */
-    const int16_t *weights;             /* (o, m, run, blocks, V, 2) */
+    const void *weights;                /* words (o, m, run, blocks, V) */
     int32_t *sums;                      /* block b, pixel p at b * dst_block + p * V; NULL: to `to` */
     ptrdiff_t dst_block;                /* elements between blocks of the result */
     ck_requantize to;
-} ck_short_panel;
+} ck_word_panel;
 
-/* Bytes of one channel block to 16-bit numbers among those of other blocks: dst[p * dst_pixel + i] = src[p * step * V +
- * i]. */
+/* Bytes of one channel block to those of other blocks, as bytes (place_row) or 16-bit numbers (widen_row):
+ * dst[p * dst_pixel + i] = src[p * step * V + i]. */
 typedef struct ck_widen_row {
     const uint8_t *src; /* (., V) */
     int32_t pixels, step;
-    int16_t *dst;
-    ptrdiff_t dst_pixel;
+    void *dst;
+    ptrdiff_t dst_pixel; /* elements */
 } ck_widen_row;
 
 /* Input transform of F(4x4, 3x3) in integers (int8/winograd.c), as ck_winograd_input; tile t, point e of the block go
@@ -568,8 +571,10 @@ typedef struct ck_byte_scaling {
     X(adam, const ck_adam_job *)                                                                                       \
     X(sum_of_squares, const ck_square_sum *)                                                                           \
     X(combine, const ck_combination *)                                                                                 \
-    X(short_panel, const ck_short_panel *)                                                                             \
+    X(short_panel, const ck_word_panel *)                                                                              \
+    X(byte_panel, const ck_word_panel *)                                                                               \
     X(widen_row, const ck_widen_row *)                                                                                 \
+    X(place_row, const ck_widen_row *)                                                                                 \
     X(short_winograd_input, const ck_short_winograd_input *)                                                           \
     X(short_winograd_output, const ck_short_winograd_output *)                                                         \
     X(quantize_bytes, const ck_byte_scaling *)                                                                         \
@@ -577,12 +582,13 @@ typedef struct ck_byte_scaling {
 
 typedef struct ck_kernels {
     ck_isa isa;
-    int32_t block;        /* V */
-    int32_t tile_pixels1; /* pixels of a register tile that is one block wide */
-    int32_t tile_pixels2; /* two */
-    int32_t tile_pixels4; /* four */
-    int32_t cuts_deep;    /* 1: a panel's weights are better kept in L1, its reduction cut; 0: they may stream */
-    int32_t short_pixels; /* of a register tile of short_panel */
+    int32_t block;         /* V */
+    int32_t tile_pixels1;  /* pixels of a register tile that is one block wide */
+    int32_t tile_pixels2;  /* two */
+    int32_t tile_pixels4;  /* four */
+    int32_t cuts_deep;     /* 1: a panel's weights are better kept in L1, its reduction cut; 0: they may stream */
+    int32_t word_pixels;   /* of a register tile of short_panel and byte_panel */
+    int32_t byte_products; /* 1: byte_panel is the faster one */
 #define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
     CK_KERNEL_LIST(CK_KERNEL_FIELD)
 #undef CK_KERNEL_FIELD

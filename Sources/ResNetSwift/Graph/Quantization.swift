@@ -30,10 +30,14 @@ public struct Quantization: Sendable, Hashable {
         public let scales: [Float]
         /// The most that bytes of one sign add up to in an output channel.
         public let largestSum: Int
+        /// The most that the bytes of input channels 2i and 2i + 1, at one place of one output channel, add up to in size:
+        /// up to 128, instructions that multiply bytes cannot saturate. nil where it is not known.
+        public let largestPair: Int?
 
-        public init(scales: [Float], largestSum: Int) {
+        public init(scales: [Float], largestSum: Int, largestPair: Int? = nil) {
             self.scales = scales
             self.largestSum = largestSum
+            self.largestPair = largestPair
         }
     }
 
@@ -65,11 +69,15 @@ extension Quantization {
         let sums = weights.sorted { $0.key < $1.key }.map { key, weights in
             JSONMember(key: key, value: .integer(weights.largestSum))
         }
+        let pairs = weights.sorted { $0.key < $1.key }.compactMap { key, weights in
+            weights.largestPair.map { JSONMember(key: key, value: .integer($0)) }
+        }
         return JSONValue.object([
             JSONMember(key: "scheme", value: .string(Self.scheme)),
             JSONMember(key: "method", value: .string(method)),
             JSONMember(key: "values", value: .object(values)),
             JSONMember(key: "weight_sums", value: .object(sums)),
+            JSONMember(key: "weight_pairs", value: .object(pairs)),
         ]).text
     }
 
@@ -106,7 +114,11 @@ extension Quantization {
             guard let scales = scales[member.key], scales.allSatisfy({ $0.isFinite && $0 > 0 }) else {
                 throw QuantizationFault(description: "\(member.key) has no scales above 0")
             }
-            weights[member.key] = Weights(scales: scales, largestSum: sum)
+            let pair = root["weight_pairs"]?[member.key]
+            guard pair == nil || pair?.integerValue.map({ 0...256 ~= $0 }) == true else {
+                throw QuantizationFault(description: "\(member.key) has no sum of pairs of weights")
+            }
+            weights[member.key] = Weights(scales: scales, largestSum: sum, largestPair: pair?.integerValue)
         }
     }
 }

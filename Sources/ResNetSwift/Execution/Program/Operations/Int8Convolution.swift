@@ -43,6 +43,7 @@ extension Convolution {
             if relu { description.conv.epilogue |= UInt32(CK_RELU) }
         }
         description.weight_sum = Int32(max(int8.weights.largestSum, 1))
+        description.weight_pair = int8.weights.largestPair.map { Int32(max($0, 1)) } ?? 0
         return try Int8ConvPlan(description, name: step.name).preparation(packed: step.step.inputs[1])
     }
 
