@@ -191,7 +191,7 @@ struct TrainCommand: ParsableCommand {
             evaluation: evaluation, slice: slice, transform: setup.data.evaluationTransform, topK: schedule.top)
         page.history = outcome.history
         page.facts =
-            setup.notes.map { ("", $0) }
+            setup.notes.enumerated().map { ($0 == 0 ? "network" : "", $1) }
             + [
                 ("pictures to train", setup.data.training.count.grouped),
                 ("epochs", "\(outcome.history.records.count) of \(schedule.epochs)"),

@@ -85,25 +85,40 @@ package struct LineChart: Sendable, Hashable {
         self.hasWholeX = hasWholeX
     }
 
-    /// Colors that people with any color vision can tell apart (Okabe and Ito, 2008).
-    private static let colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+    fileprivate struct Palette {
+        let lines: [String]
+        let axis, grid, mark, background: String
 
-    /// Colors of everything but the lines.
-    private struct Palette {
-        let axis, grid, mark: String
-
-        static let paper = Palette(axis: "#333333", grid: "#e3e3e3", mark: "#555555")
+        /// Colors that people with any color vision can tell apart (Okabe and Ito, 2008).
+        static let paper = Palette(
+            lines: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"], axis: "#333333", grid: "#e3e3e3",
+            mark: "#555555", background: "#ffffff")
         /// Of the page around it, in light and dark.
-        static let page = Palette(axis: "currentColor", grid: "var(--line)", mark: "var(--muted)")
+        static let page = Palette(
+            lines: (1...6).map { "var(--line-\($0))" }, axis: "currentColor", grid: "var(--line)", mark: "var(--muted)",
+            background: "var(--card)")
     }
 
-    /// An SVG element of an HTML page, as wide as there is room; the page's style has `--line` and `--muted`. The title is
-    /// left to the page.
-    package func element(width: Int = 460, height: Int = 300) -> String {
-        "<svg viewBox=\"0 0 \(width) \(height)\" role=\"img\" aria-label=\"\(escaped(title))\" font-size=\"13\">\n"
-            + "<g fill=\"currentColor\">\n"
-            + drawn(left: 0, width: Double(width), height: Double(height), palette: .page, hasTitle: false)
-            + "</g></svg>\n"
+    /// An SVG element of an HTML page, as wide as there is room; the page's style has the colors of `Palette.page`. The title
+    /// is left to the page.
+    package func element() -> String {
+        let width = 380.0
+        let height = 236 + legendHeight(width)
+        return
+            "<svg viewBox=\"0 0 \(fixed(width, 0)) \(fixed(height, 0))\" role=\"img\" aria-label=\"\(escaped(title))\" "
+            + "font-size=\"13\">\n<g fill=\"currentColor\">\n"
+            + drawn(left: 0, width: width, height: height, palette: .page, hasTitle: false) + "</g></svg>\n"
+    }
+
+    /// As many columns as the longest name leaves room for.
+    private func legendColumns(_ width: Double) -> Int {
+        let longest = series.map(\.name.count).max() ?? 0
+        return max(1, min(width < 600 ? 2 : 3, Int((width - 96) / (34 + 6.6 * Double(longest)))))
+    }
+
+    private func legendHeight(_ width: Double) -> Double {
+        let columns = legendColumns(width)
+        return 22 * Double((series.count + columns - 1) / columns)
     }
 
     /// Side by side, one SVG file.
@@ -126,9 +141,8 @@ package struct LineChart: Sendable, Hashable {
         left: Double, width: Double, height: Double, palette: Palette, hasTitle: Bool = true
     ) -> String {
         let top = hasTitle ? 48.0 : 14
-        let columns = width < 600 ? 2 : 3
-        let legend = 22.0 * Double((series.count + columns - 1) / columns)
-        let area = Area(left: left + 72, right: left + width - 24, top: top + legend, bottom: height - 56)
+        let columns = legendColumns(width)
+        let area = Area(left: left + 72, right: left + width - 24, top: top + legendHeight(width), bottom: height - 56)
         let shown = series.map { series in
             series.points.map { Point(hasLogarithmicX ? ($0.x > 0 ? log10($0.x) : .nan) : $0.x, $0.y) }
         }
@@ -162,16 +176,8 @@ package struct LineChart: Sendable, Hashable {
         let (yLabelX, yLabelY) = (fixed(left + 20, 1), fixed((area.top + area.bottom) / 2, 1))
         text += "<text transform=\"translate(\(yLabelX) \(yLabelY)) rotate(-90)\" text-anchor=\"middle\">"
         text += "\(escaped(yLabel))</text>\n"
-        let place = mark.map { hasLogarithmicX ? log10($0.x) : $0.x } ?? .nan
-        if let mark, xAxis.contains(place) {
-            let isRight = xAxis.part(place) > 0.6
-            text += "<line x1=\"\(x(place))\" x2=\"\(x(place))\" y1=\"\(t)\" y2=\"\(b)\" stroke=\"\(palette.mark)\" "
-            text += "stroke-dasharray=\"5 4\"/>\n<text x=\"\(x(place))\" y=\"\(fixed(area.top + 12, 1))\" "
-            text += "dx=\"\(isRight ? -6 : 6)\" text-anchor=\"\(isRight ? "end" : "start")\" fill=\"\(palette.mark)\">"
-            text += "\(escaped(mark.text))</text>\n"
-        }
         for (index, points) in shown.enumerated() {
-            let color = Self.colors[index % Self.colors.count]
+            let color = palette.lines[index % palette.lines.count]
             for line in points.split(whereSeparator: { !$0.x.isFinite || !$0.y.isFinite }) {
                 if line.count == 1 {
                     text +=
@@ -190,11 +196,38 @@ package struct LineChart: Sendable, Hashable {
             text += "<text x=\"\(fixed(entry + 31, 1))\" y=\"\(fixed(place, 1))\" dy=\"0.35em\">"
             text += "\(escaped(series[index].name))</text>\n"
         }
+        let place = mark.map { hasLogarithmicX ? log10($0.x) : $0.x } ?? .nan
+        if let mark, xAxis.contains(place) {
+            // Where the lines are not.
+            let near = shown.compactMap { line in
+                line.filter { $0.y.isFinite }.min { abs($0.x - place) < abs($1.x - place) }
+            }
+            let isHigh = near.map { yAxis.part($0.y) }.reduce(0, +) < 0.5 * Double(near.count)
+            text += mark.drawn(
+                in: area, part: xAxis.part(place), at: isHigh ? area.top + 12 : area.bottom - 10, palette: palette)
+        }
         return text
     }
 
-    private struct Area {
+    fileprivate struct Area {
         let left, right, top, bottom: Double
+    }
+}
+
+extension LineChart.Mark {
+    /// - Parameters:
+    ///   - part: of the area's width.
+    ///   - level: of the text.
+    fileprivate func drawn(
+        in area: LineChart.Area, part: Double, at level: Double, palette: LineChart.Palette
+    ) -> String {
+        let x = fixed(area.left + part * (area.right - area.left), 1)
+        let isRight = part > 0.6
+        return "<line x1=\"\(x)\" x2=\"\(x)\" y1=\"\(fixed(area.top, 1))\" y2=\"\(fixed(area.bottom, 1))\" "
+            + "stroke=\"\(palette.mark)\" stroke-dasharray=\"5 4\"/>\n<text x=\"\(x)\" y=\"\(fixed(level, 1))\" "
+            + "dx=\"\(isRight ? -6 : 6)\" text-anchor=\"\(isRight ? "end" : "start")\" fill=\"\(palette.mark)\" "
+            // Readable where lines cross it.
+            + "stroke=\"\(palette.background)\" stroke-width=\"4\" paint-order=\"stroke\">\(escaped(text))</text>\n"
     }
 }
 

@@ -9,6 +9,9 @@ extension ConfusionMatrix {
     /// More cells than this make no picture any more.
     private static let mostDrawn = 2000
 
+    /// Whether it needs the whole width of a page.
+    var isWide: Bool { classCount > 12 }
+
     /// An SVG element, or an image for many classes; nil where there are too many for either.
     func drawing() -> String? {
         if classCount <= Self.mostNamed { return named() }
@@ -27,25 +30,31 @@ extension ConfusionMatrix {
 
     private func named() -> String {
         let cell = classCount <= 12 ? 40 : classCount <= 24 ? 30 : 22
-        let font = classCount <= 12 ? 13 : classCount <= 24 ? 11 : 8
+        let font = classCount <= 12 ? 13 : classCount <= 24 ? 11 : 9
         let names = classNames.map { Self.shortened($0) }
-        let margin = 16 + 7 * (names.map(\.count).max() ?? 0)
+        let margin = 16 + font * 6 * (names.map(\.count).max() ?? 0) / 10
         let side = margin + cell * classCount + 8
+        let isShort = names.allSatisfy { 8 * $0.count <= cell - 4 }
         let sums = rowSums()
-        var text = "<svg viewBox=\"0 0 \(side) \(side)\" role=\"img\" style=\"max-width:\(side)px\" "
+        var text = "<svg viewBox=\"0 0 \(side) \(side)\" role=\"img\" "
+        // Many classes are scrolled where they would become too small to be read.
+        text += "style=\"max-width:\(side)px;min-width:\(isWide ? side * 3 / 4 : 0)px\" "
         text += "aria-label=\"confusion matrix\" font-size=\"\(font)\"><g fill=\"currentColor\">\n"
         for (index, name) in names.enumerated() {
             let middle = margin + cell * index + cell / 2
             text +=
                 "<text x=\"\(margin - 8)\" y=\"\(middle)\" dy=\"0.35em\" text-anchor=\"end\">\(escaped(name))</text>"
-            text += "<text transform=\"translate(\(middle) \(margin - 8)) rotate(-90)\" dy=\"0.35em\">"
+            text +=
+                isShort
+                ? "<text x=\"\(middle)\" y=\"\(margin - 8)\" text-anchor=\"middle\">"
+                : "<text transform=\"translate(\(middle) \(margin - 8)) rotate(-90)\" dy=\"0.35em\">"
             text += "\(escaped(name))</text>\n"
         }
         for actual in 0..<classCount {
             for predicted in 0..<classCount {
                 let (count, part) = (self[actual, predicted], share(actual, predicted, of: sums[actual]))
                 let (x, y) = (margin + cell * predicted, margin + cell * actual)
-                let color = actual == predicted ? "var(--hit)" : "var(--miss)"
+                let color = actual == predicted ? "var(--hit-cell)" : "var(--miss-cell)"
                 text += "<rect x=\"\(x)\" y=\"\(y)\" width=\"\(cell - 1)\" height=\"\(cell - 1)\" rx=\"2\" "
                 if count == 0 {
                     text += "fill=\"var(--line)\" fill-opacity=\"0.35\"/>"

@@ -123,7 +123,8 @@ package struct EvaluationReport {
         if !pairs.isEmpty {
             parts.append(("Most frequent", ReportPage.table(["class", "taken for", "pictures"], pairs)))
         }
-        page.section("Confusions", ReportPage.row(parts))
+        let html = confusion.isWide ? parts.map { ReportPage.row([$0]) }.joined(separator: "\n") : ReportPage.row(parts)
+        page.section("Confusions", html)
     }
 
     /// For yes and no, and for each of several labels.
@@ -216,8 +217,7 @@ package struct EvaluationReport {
 
     private func addFacts(to page: inout ReportPage) {
         if !facts.isEmpty {
-            page.section(
-                "Settings", ReportPage.table(["", ""], facts.map { [.text($0.name), .text($0.value)] }))
+            page.section("Settings", ReportPage.list(facts))
         }
         if !commands.isEmpty {
             page.section("How to repeat it", "<pre>\(commands.map(escaped).joined(separator: "\n"))</pre>")

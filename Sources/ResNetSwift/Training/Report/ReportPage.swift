@@ -73,6 +73,13 @@ struct ReportPage {
         return "<div class=\"scroll\"><table><thead><tr>\(head)</tr></thead><tbody>\n\(lines)\n</tbody></table></div>"
     }
 
+    /// Names and what they are; long values go on in the next line.
+    static func list(_ items: [(name: String, value: String)]) -> String {
+        let lines = items.map { "<tr><th scope=\"row\">\(escaped($0.name))</th><td>\(escaped($0.value))</td></tr>" }
+        return
+            "<div class=\"scroll\"><table class=\"list\"><tbody>\n\(lines.joined(separator: "\n"))\n</tbody></table></div>"
+    }
+
     enum Cell {
         case text(String)
         case number(String)
@@ -88,12 +95,16 @@ struct ReportPage {
     private static let style = """
 
         :root { --page: #fbfbfa; --card: #ffffff; --text: #1c1d1f; --muted: #62666d; --line: #dfe1e4; --hit: #0072b2;
-          --miss: #d55e00; --bar: #cfe3f1; }
-        @media (prefers-color-scheme: dark) { :root { --page: #17181a; --card: #202225; --text: #e8e8e6; --muted: #9ba0a8;
-          --line: #383b40; --hit: #56b4e9; --miss: #f0883e; --bar: #1f4763; } }
-        @media print { :root { --page: #fff; --card: #fff; --text: #000; --muted: #444; --line: #ccc; --hit: #0072b2;
-          --miss: #d55e00; --bar: #cfe3f1; } section, figure, tr { break-inside: avoid; }
-          details > :not(summary) { display: block; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+          --miss: #c25000; --hit-cell: #0072b2; --miss-cell: #d55e00; --bar: #cfe3f1; --line-1: #0072b2; --line-2: #d55e00;
+          --line-3: #009e73; --line-4: #cc79a7; --line-5: #e69f00; --line-6: #56b4e9; }
+        @media screen and (prefers-color-scheme: dark) { :root { --page: #17181a; --card: #202225; --text: #e8e8e6;
+          --muted: #9ba0a8; --line: #383b40; --hit: #56b4e9; --miss: #f0883e; --hit-cell: #2878b5; --miss-cell: #c9571b;
+          --bar: #1f4763; --line-1: #56b4e9; --line-2: #f0883e; --line-3: #2fc79a; --line-4: #e69ac8; --line-5: #f2c14e;
+          --line-6: #b8a5f0; } }
+        @media print { :root { --page: #fff; --card: #fff; --text: #000; --muted: #444; --line: #ccc; }
+          .numbers, figure, tr, pre { break-inside: avoid; } h2, .note, summary { break-after: avoid; }
+          details::details-content { content-visibility: visible; block-size: auto; } .numbers dd { font-size: 1.25em; }
+          * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
         * { box-sizing: border-box; }
         body { margin: 0; background: var(--page); color: var(--text);
           font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -104,16 +115,18 @@ struct ReportPage {
         .numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 12px; margin: 22px 0; }
         .numbers div, figure, .scroll, details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
         .numbers div { padding: 10px 14px; }
-        dt { color: var(--muted); font-size: .85em; } dd { margin: 0; font-size: 1.5em; font-variant-numeric: tabular-nums; }
-        .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 14px; }
-        figure { margin: 0; padding: 12px; min-width: 0; } figcaption { font-size: .9em; color: var(--muted); margin-bottom: 6px; }
-        svg { display: block; width: 100%; height: auto; }
+        dt { color: var(--muted); font-size: .85em; } dd { margin: 0; font-size: 1.5em; font-variant-numeric: tabular-nums;
+          white-space: nowrap; }
+        .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 14px; align-items: start; }
+        figure { margin: 0; padding: 12px; min-width: 0; overflow-x: auto; } .row + .row { margin-top: 14px; } figcaption { font-size: .9em; color: var(--muted); margin-bottom: 6px; }
+        svg { display: block; width: 100%; max-width: 440px; height: auto; }
         .scroll { overflow-x: auto; } .scroll .scroll { border: 0; }
         table { border-collapse: collapse; width: 100%; font-size: .93em; }
         th, td { text-align: left; padding: 5px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
         tr:last-child td { border-bottom: 0; } th { color: var(--muted); font-weight: 600; }
         td.n { font-variant-numeric: tabular-nums; }
         td.bar { background: linear-gradient(to right, var(--bar) var(--part), transparent var(--part)); min-width: 92px; }
+        table.list th { vertical-align: top; } table.list td { white-space: normal; overflow-wrap: anywhere; width: 100%; }
         details { padding: 8px 12px; margin-top: 10px; } summary { cursor: pointer; } details > .scroll { border: 0; margin-top: 8px; }
         .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 14px; }
         .pictures img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #8882; border-radius: 4px; }
@@ -121,6 +134,7 @@ struct ReportPage {
         .pictures figcaption { margin: 6px 0 0; color: var(--text); overflow-wrap: anywhere; font-size: .85em; line-height: 1.35; }
         .pictures small { color: var(--muted); }
         .hit { color: var(--hit); } .miss { color: var(--miss); }
+        @media (max-width: 520px) { main { padding: 18px 12px 32px; } th, td { padding: 5px 7px; } td.bar { min-width: 62px; } }
         pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line);
           border-radius: 8px; padding: 12px; font-size: .88em; }
 
