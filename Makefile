@@ -120,8 +120,15 @@ wheel: deps deps-core ## Builds the Python wheel, native library and program ins
 test-python: wheel ## Installs the wheel in a corner and tests it (PYTHON=python3 needs NumPy; torch and scikit-learn if there).
 	scripts/test_python.sh
 
-install-tool: build ## Installs the program resnet to PREFIX/bin.
+deb: deps deps-core ## Builds a Debian package of the program and libresnet: .build/deb (apt-get install it).
+	scripts/build_deb.sh .build/deb
+
+static: deps deps-core ## Builds the program with the C library inside, for any Linux of this architecture: .build/static/resnet.
+	scripts/build_standalone.sh --static .build/static
+
+install-tool: build ## Installs the program resnet to PREFIX/bin, with its manual page and shell completions.
 	install -D -s -m 755 .build/release/resnet $(DESTDIR)$(PREFIX)/bin/resnet
+	scripts/install_manual.sh .build/release/resnet $(DESTDIR)$(PREFIX)/share
 
 deps: ## Installs the C libraries that are missing (apt); does nothing when all are there.
 	@scripts/install_deps.sh $(PACKAGES)
@@ -141,4 +148,4 @@ clean: ## Removes what was built.
 install-mpi: mpi ## Installs libresnet_mpi.so to PREFIX/lib, where the installed program finds it.
 	install -D -s -m 644 .build/release/libresnet_mpi.so $(DESTDIR)$(PREFIX)/lib/libresnet_mpi.so
 
-.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet wheel test-python install-tool install-mpi deps deps-core deps-neon deps-mpi clean
+.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet wheel test-python deb static install-tool install-mpi deps deps-core deps-neon deps-mpi clean

@@ -41,8 +41,9 @@ entry=(-Xlinker --defsym=main=resnet_main) # what SwiftPM calls the program's ma
 rm -rf "$folder"
 mkdir -p "$folder" $work/static
 if [ -n "$is_static" ]; then
-    swiftc -emit-executable -static-executable -o "$folder/resnet" "${entry[@]}" "${tool[@]}" "${shared[@]}" "${archives[@]}" \
-        "${libraries[@]}"
+    "${CC:-cc}" -O2 -Wall -Wextra -c scripts/no_dlopen.c -o $work/no_dlopen.o
+    swiftc -emit-executable -static-executable -o "$folder/resnet" "${entry[@]}" $work/no_dlopen.o "${tool[@]}" "${shared[@]}" \
+        "${archives[@]}" "${libraries[@]}"
     strip --strip-unneeded "$folder/resnet"
     exit
 fi
