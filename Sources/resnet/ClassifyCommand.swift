@@ -30,6 +30,7 @@ struct ClassifyCommand: ParsableCommand {
     var labels: String?
     @Option(help: ArgumentHelp("How many classes to show.", valueName: "n"))
     var top = 5
+    @OptionGroup var views: ViewOptions
     @OptionGroup var batch: BatchOptions
     @OptionGroup var compute: ComputeOptions
     @Flag(
@@ -49,6 +50,7 @@ struct ClassifyCommand: ParsableCommand {
             options.classNames = try readClassNames(labels)
             options.classNamesOrigin = labels
         }
+        options.augmentation = views.tta
         let classifier = try pictures.load(weights, options)
         try classifier.requireHead()
         let found = try pictures.find()

@@ -114,6 +114,15 @@ struct ComputeOptions: ParsableArguments {
     }
 }
 
+struct ViewOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Test-time augmentation: averages the logits of several views of a picture. flip: it and its mirror image; "
+                + "five-crop: corners and middle in place of the transform's crop; ten-crop: those and their mirror images.",
+            valueName: "views"))
+    var tta = TestTimeAugmentation.none
+}
+
 struct BatchOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: ArgumentHelp("Pictures at a time.", valueName: "n"))
     var batch = 8
@@ -141,5 +150,7 @@ struct PictureSize: ExpressibleByArgument {
 // Both are of this package.
 // swift-format-ignore: AvoidRetroactiveConformances
 extension Accuracy: ExpressibleByArgument {}
+// swift-format-ignore: AvoidRetroactiveConformances
+extension TestTimeAugmentation: ExpressibleByArgument {}
 // swift-format-ignore: AvoidRetroactiveConformances
 extension Precision: ExpressibleByArgument {}

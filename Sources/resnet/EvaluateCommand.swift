@@ -18,6 +18,7 @@ struct EvaluateCommand: ParsableCommand {
               resnet evaluate photos --weights run/best.safetensors
               resnet evaluate photos --weights run/best.safetensors --held-out --seed 1 --json
               resnet evaluate photos --weights run/best.safetensors --report report.html
+              resnet evaluate photos --weights run/best.safetensors --tta flip
               resnet evaluate labels.csv --multi-label --weights run/best.safetensors
             """)
 
@@ -28,6 +29,7 @@ struct EvaluateCommand: ParsableCommand {
     var heldOut = false
     @Option(help: ArgumentHelp("How a picture becomes input, as in `classify`.", valueName: "name"))
     var transform: String?
+    @OptionGroup var views: ViewOptions
     @Option(help: ArgumentHelp("The k of top-k.", valueName: "n"))
     var top = 5
     @OptionGroup var batch: BatchOptions
@@ -56,7 +58,7 @@ struct EvaluateCommand: ParsableCommand {
         warnOfDuplicates(slice, nil)
         let evaluation = try EvaluationRun(
             model: classifier.model, name: classifier.name, slice: slice, transform: classifier.transform,
-            batch: batch.batch, workers: data.workers, topK: top, options: compute.planOptions
+            augmentation: views.tta, batch: batch.batch, workers: data.workers, topK: top, options: compute.planOptions
         ).run(thresholds: classifier.model.labelThresholds)
         guard !evaluation.scores.loss.isNaN else {
             throw ToolError(
@@ -78,7 +80,7 @@ struct EvaluateCommand: ParsableCommand {
                 lead: "\(classifier.origin) on \(slice.count.grouped) pictures", evaluation: evaluation, slice: slice,
                 transform: classifier.transform, topK: top)
             page.facts = [
-                ("transform", classifier.transform.json),
+                ("transform", classifier.transform.json), ("views of a picture", views.tta.rawValue),
                 ("trained", classifier.model.metadata[MetadataKey.trained] ?? "not said"),
                 ("instruction set", "\(try Machine.instructionSet())"), ("resnet", Machine.kernelVersion),
             ]
@@ -106,6 +108,7 @@ struct EvaluationRun {
     let name: String
     let slice: DatasetSlice
     let transform: ImageTransform
+    var augmentation = TestTimeAugmentation.none
     let batch: Int
     let workers: Int
     let topK: Int
@@ -121,8 +124,8 @@ struct EvaluationRun {
                     + names.prefix(10).joined(separator: ", "))
         }
         _ = try Machine.instructionSet()
-        let loader = try BatchLoader(
-            slice, LoaderSettings(batchSize: batch, transform: transform, threads: workers))
+        let loaders = try viewLoaders()
+        let loader = loaders[0]
         var options = options
         if !slice.dataset.isFloats {
             options.input = .bytesNHWC(scale: transform.scale, shift: transform.shift)
@@ -132,8 +135,25 @@ struct EvaluationRun {
         var progress = Progress(total: slice.count, unit: "pictures")
         defer { progress.hide() }
         return try Evaluation.run(
-            InferenceEvaluator(plan: plan, loss: loss), loader, topK: topK, thresholds: thresholds
+            InferenceEvaluator(plan: plan, loss: loss), views: loaders, topK: topK, thresholds: thresholds
         ) { done in progress.advance(by: done - progress.done) }
+    }
+
+    /// One for each view of a picture.
+    private func viewLoaders() throws -> [BatchLoader] {
+        guard augmentation == .none || !slice.dataset.isFloats else {
+            throw ToolError("--tta: expected pictures, found an array of floats")
+        }
+        guard augmentation.suits(transform) else {
+            throw ToolError(
+                "--tta \(augmentation.rawValue): expected a transform with a centerCrop, whose place the crops take, found one "
+                    + "without")
+        }
+        return try augmentation.views.map { view in
+            var settings = LoaderSettings(batchSize: batch, transform: transform, threads: workers)
+            settings.view = view
+            return try BatchLoader(slice, settings)
+        }
     }
 }
 

@@ -47,6 +47,33 @@ final class ToolClassifyTests: XCTestCase {
         }
     }
 
+    func testSeveralViewsOfAPicture() throws {
+        let folder = try ToolFolder()
+        let plain = try classify(folder, digits)
+        let flipped = try classify(folder, digits + ["--tta", "flip"])
+        XCTAssertEqual(plain.map { $0["path"] }, flipped.map { $0["path"] })
+        XCTAssertNotEqual(plain, flipped)
+        try folder.write(
+            #"{"channels":1,"exif":"apply","steps":[{"step":"resizeShorterSide","length":36,"filter":"bilinear"},"#
+                + #"{"step":"centerCrop","height":32,"width":32},{"step":"toFloat"},"#
+                + #"{"step":"normalize","mean":[0.5],"std":[0.5]}]}"#, "crop.json")
+        let crops = try classify(folder, digits + ["--tta", "ten-crop", "--transform", "crop.json"])
+        XCTAssertEqual(crops.count, 20)
+
+        let evaluate = ["evaluate", "demo/digits.npz", "--weights", "demo/digits.safetensors"]
+        for options in [["--tta", "flip"], ["--tta", "five-crop", "--transform", "crop.json"]] {
+            let result = try folder.resnet(evaluate + ["--json"] + options)
+            XCTAssertEqual(result.status, 0, result.error)
+            guard case .number(let top1)? = try result.objects()[0]["top1"] else { return XCTFail(result.output) }
+            XCTAssertGreaterThan(top1, 0.5)
+        }
+        for words in [["classify"] + digits, evaluate] {
+            let result = try folder.resnet(words + ["--tta", "five-crop"])
+            XCTAssertEqual(result.status, 1)
+            XCTAssertTrue(result.error.contains("five-crop") && result.error.contains("centerCrop"), result.error)
+        }
+    }
+
     func testTheTableForPeople() throws {
         let result = try ToolFolder().resnet(["classify"] + digits + ["--top", "1"])
         XCTAssertEqual(result.status, 0)

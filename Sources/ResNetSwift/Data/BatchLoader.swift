@@ -15,6 +15,8 @@ public struct LoaderSettings: Sendable {
     public var batchSize: Int
     /// What happens to every picture; random steps draw from (seed, epoch, sample).
     public var transform: ImageTransform
+    /// Of the pictures; transforms that draw random numbers have the usual one.
+    package var view = PictureView()
     /// In which order the samples come.
     public var order: SampleOrder
     /// Mixup and cutmix; nil means neither.
@@ -173,7 +175,10 @@ extension BatchLoader {
         do {
             let picture = try slice.dataset.picture(sample, for: settings.transform)
             var random = SampleRandom(seed: settings.seed, purpose: .augmentation, epoch: epoch, sample: sample)
-            let result = try settings.transform.apply(to: picture, random: &random)
+            let result =
+                settings.view == PictureView()
+                ? try settings.transform.apply(to: picture, random: &random)
+                : try settings.transform.apply(to: picture, view: settings.view)
             guard result.height == pictureShape.height, result.width == pictureShape.width else {
                 return .failure(.init(text: "\(slice.dataset.name(of: sample)): comes out with another size"))
             }

@@ -24,11 +24,15 @@ extension ImageTransform {
     /// - Throws: `PictureError`, also for pixels of other channels and for a picture that a step refuses.
     public func prepared(_ input: PictureInput) throws(PictureError) -> Picture {
         var warnings: [String] = []
-        return try prepared(input, warnings: &warnings)
+        return try prepared(input, views: [PictureView()], warnings: &warnings)[0]
     }
 
-    /// - Parameter warnings: faults that the decoder could repair are appended.
-    package func prepared(_ input: PictureInput, warnings: inout [String]) throws(PictureError) -> Picture {
+    /// - Parameters:
+    ///   - views: one picture comes back for each.
+    ///   - warnings: faults that the decoder could repair are appended.
+    package func prepared(
+        _ input: PictureInput, views: [PictureView], warnings: inout [String]
+    ) throws(PictureError) -> [Picture] {
         let decoded: Picture
         switch input {
         case .file(let path): decoded = try picture(contentsOf: path)
@@ -42,7 +46,11 @@ extension ImageTransform {
             decoded = converted
         }
         warnings += decoded.warnings
-        do throws(TransformError) { return try apply(to: decoded) } catch {
+        do throws(TransformError) {
+            var pictures: [Picture] = []
+            for view in views { pictures.append(try apply(to: decoded, view: view)) }
+            return pictures
+        } catch {
             throw PictureError(path: input.name, fault: .transform(error))
         }
     }

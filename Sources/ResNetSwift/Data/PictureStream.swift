@@ -11,8 +11,8 @@ import ResNetSupport
 package struct PreparedPicture: Sendable {
     /// Its place among all.
     package let index: Int
-    /// Through the transform.
-    package let picture: Result<Picture, PictureError>
+    /// Through the transform, each view.
+    package let views: Result<[Picture], PictureError>
     /// Faults that the decoder could repair.
     package let warnings: [String]
 }
@@ -22,6 +22,7 @@ package final class PictureStream: @unchecked Sendable {
     // Unchecked: everything that changes is touched under `lock` only; `workers` by the caller only.
     private let pictures: [PictureInput]
     private let transform: ImageTransform
+    private let views: [PictureView]
     private let ahead: Int
     private let window: Int
     private let lock = ConditionLock()
@@ -37,11 +38,14 @@ package final class PictureStream: @unchecked Sendable {
 
     /// Starts to decode at once.
     /// - Parameters:
+    ///   - views: of each picture.
     ///   - window: pictures that the caller uses together.
     ///   - ahead: the most decoded pictures that wait; bounds the memory. At least a window.
     package init(
-        _ pictures: [PictureInput], transform: ImageTransform, threads: Int, window: Int, ahead: Int
+        _ pictures: [PictureInput], transform: ImageTransform, views: [PictureView], threads: Int, window: Int,
+        ahead: Int
     ) {
+        self.views = views
         self.pictures = pictures
         self.transform = transform
         self.window = max(window, 1)
@@ -106,9 +110,9 @@ package final class PictureStream: @unchecked Sendable {
 
     private func prepare(_ index: Int) -> PreparedPicture {
         var warnings: [String] = []
-        let picture = Result { () throws(PictureError) in
-            try transform.prepared(pictures[index], warnings: &warnings)
+        let prepared = Result { () throws(PictureError) in
+            try transform.prepared(pictures[index], views: views, warnings: &warnings)
         }
-        return PreparedPicture(index: index, picture: picture, warnings: warnings)
+        return PreparedPicture(index: index, views: prepared, warnings: warnings)
     }
 }

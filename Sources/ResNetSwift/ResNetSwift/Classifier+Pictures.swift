@@ -158,6 +158,12 @@ extension Classifier {
                 options.transform == nil ? .weights : .argument,
                 "\(origin): expected a transform without random steps, found one for training")
         }
+        guard options.augmentation.suits(transform) else {
+            throw ClassifierError(
+                .argument,
+                "\(options.augmentation.rawValue): expected a transform with a centerCrop, whose place the crops take, "
+                    + "found one without")
+        }
         guard transform.channels == 1 || transform.channels == 3 else {
             throw ClassifierError(
                 .unsupported,

@@ -34,13 +34,15 @@ extension Classifier {
     ) throws {
         let stream = stream(pictures, try pictureTransform(), options.batch)
         defer { stream.stop() }
-        while let next = stream.next() { try use(next.index, next.picture) }
+        while let next = stream.next() { try use(next.index, next.views.map { $0[0] }) }
     }
 
-    private func stream(_ pictures: [PictureInput], _ transform: ImageTransform, _ batch: Int) -> PictureStream {
+    private func stream(
+        _ pictures: [PictureInput], _ transform: ImageTransform, _ batch: Int, views: [PictureView] = [PictureView()]
+    ) -> PictureStream {
         let threads = options.threads > 0 ? options.threads : Machine.defaultThreads
         return PictureStream(
-            pictures, transform: transform, threads: threads, window: batch, ahead: 2 * batch + threads)
+            pictures, transform: transform, views: views, threads: threads, window: batch, ahead: 2 * batch + threads)
     }
 
     /// - Parameter asFloats: run the plan for floats, for callers that have one anyway.
@@ -50,7 +52,10 @@ extension Classifier {
         guard !pictures.isEmpty else { return }
         let transform = try pictureTransform()
         let batch = batch ?? options.batch
-        let stream = stream(pictures, transform, batch)
+        let views = options.augmentation.views
+        // Pictures whose views run at once.
+        let group = max(batch / views.count, 1)
+        let stream = stream(pictures, transform, group, views: views)
         defer { stream.stop() }
         var sizes: Set<Size2> = []
         func planned(_ size: Size2) throws -> InferencePlan {
@@ -62,24 +67,24 @@ extension Classifier {
         // The weights are packed while the first pictures are decoded.
         if let size = transform.fixedOutputSize { _ = try planned(size) }
 
-        var waiting: [(index: Int, picture: Picture)] = []
+        var waiting: [(index: Int, views: [Picture])] = []
         func flush() throws {
-            guard let first = waiting.first?.picture else { return }
-            let input = try PictureBatch(waiting.map(\.picture), for: transform)
+            guard let first = waiting.first?.views[0] else { return }
+            let input = try PictureBatch(waiting.flatMap(\.views), for: transform)
             let plan = try planned(Size2(first.height, first.width))
             let prediction = asFloats ? try plan.predict(input.tensor()) : try plan.predict(input.pixels)
-            try report(.answered(pictures: waiting.map(\.index), prediction))
+            let answer = views.count == 1 ? prediction : prediction.averaged(over: views.count)
+            try report(.answered(pictures: waiting.map(\.index), answer))
             waiting = []
         }
         while let next = stream.next() {
             for warning in next.warnings { try report(.warning(picture: next.index, warning)) }
-            switch next.picture {
-            case .success(let picture):
-                if let first = waiting.first?.picture, first.height != picture.height || first.width != picture.width {
-                    try flush()
-                }
-                waiting.append((next.index, picture))
-                if waiting.count == batch { try flush() }
+            switch next.views {
+            case .success(let views):
+                let (picture, first) = (views[0], waiting.first?.views[0])
+                if let first, first.height != picture.height || first.width != picture.width { try flush() }
+                waiting.append((next.index, views))
+                if waiting.count == group { try flush() }
             case .failure(let error): try report(.failed(picture: next.index, error))
             }
         }

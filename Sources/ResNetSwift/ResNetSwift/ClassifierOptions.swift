@@ -18,6 +18,8 @@ public struct ClassifierOptions: Sendable {
     /// Height and width of pictures, to which the transform's other sizes are scaled; nil means what the transform yields,
     /// else the network's usual size.
     public var inputSize: Size2?
+    /// What is seen of each picture, where there are several views their logits and features are averaged.
+    public var augmentation = TestTimeAugmentation.none
     /// In the order of the logits; nil means the names stored with the weights, else ImageNet's where there are 1000 classes.
     public var classNames: [String]?
     /// Where `classNames` come from, such as the path of a file: errors begin with it.

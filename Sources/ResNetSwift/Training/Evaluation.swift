@@ -2,6 +2,7 @@
 
 import ResNetData
 import ResNetExecution
+import ResNetGraph
 import ResNetSupport
 
 /// The scores of a network on samples whose classes or labels are known, in all and by class.
@@ -42,21 +43,43 @@ public struct Evaluation: Sendable {
         _ evaluator: any BatchEvaluator, _ loader: BatchLoader, topK: Int = 5, thresholds: LabelThresholds? = nil,
         progress: (_ done: Int) -> Void = { _ in }
     ) throws -> Evaluation {
+        try run([loader], topK: topK, thresholds: thresholds, progress: progress) { try evaluator.evaluate($0[0]) }
+    }
+
+    /// Runs a network over a data set, of which each loader gives a view; the logits of the views are averaged.
+    package static func run(
+        _ evaluator: InferenceEvaluator, views: [BatchLoader], topK: Int, thresholds: LabelThresholds?,
+        progress: (_ done: Int) -> Void
+    ) throws -> Evaluation {
+        try run(views, topK: topK, thresholds: thresholds, progress: progress, evaluator.evaluate(views:))
+    }
+
+    private static func run(
+        _ loaders: [BatchLoader], topK: Int, thresholds: LabelThresholds?, progress: (_ done: Int) -> Void,
+        _ evaluate: ([TrainingBatch]) throws -> StepResult
+    ) throws -> Evaluation {
+        let loader = loaders[0]
         let names = loader.slice.dataset.classNames
         var running = RunningScores(k: topK < names.count ? topK : 0)
         var confusion = ConfusionMatrix(classNames: names)
         var outcomes = SampleOutcomes()
         var skipped: [SkippedSample] = []
         var done = 0
-        let stream = loader.batches(epoch: 0)
-        while let loaded = stream.nextBatch() {
+        let streams = loaders.map { $0.batches(epoch: 0) }
+        while let loaded = streams[0].nextBatch() {
+            // What cannot be read is the same file in every view.
+            let views = [loaded] + streams.dropFirst().compactMap { $0.nextBatch() }
             skipped += loaded.skipped
             guard skipped.count <= loader.skipLimit else {
                 throw DatasetError.tooManySkipped(limit: loader.skipLimit, of: loader.slice.count, skipped: skipped)
             }
             done += loaded.samples.count + loaded.skipped.count
             guard let batch = loaded.batch else { continue }
-            let result = try evaluator.evaluate(batch)
+            guard views.count == loaders.count, views.allSatisfy({ $0.samples == loaded.samples }) else {
+                throw DatasetError.request(
+                    expected: "the same pictures in every view", found: "others: files have changed meanwhile")
+            }
+            let result = try evaluate(views.compactMap(\.batch))
             running.add(result, labels: batch.labels)
             outcomes.add(loaded.samples, logits: result.logits, labels: batch.labels)
             switch batch.labels {

@@ -16,6 +16,19 @@ public struct InferenceEvaluator: BatchEvaluator {
         self.loss = loss
     }
 
+    /// The views of the same samples, whose logits are averaged.
+    package func evaluate(views: [TrainingBatch]) throws -> StepResult {
+        let results = try views.map { try evaluate($0) }
+        guard results.count > 1 else { return results[0] }
+        var sums = results[0].logits.values
+        for result in results.dropFirst() {
+            for (index, value) in result.logits.values.enumerated() { sums[index] += value }
+        }
+        let logits = Tensor(shape: results[0].logits.shape, values: sums.map { $0 / Float(results.count) })
+        let (value, weight) = loss.value(logits: logits, labels: views[0].labels)
+        return StepResult(loss: value, weight: weight, logits: logits)
+    }
+
     public func evaluate(_ batch: TrainingBatch) throws -> StepResult {
         let logits =
             switch (batch.input, plan.options.input) {

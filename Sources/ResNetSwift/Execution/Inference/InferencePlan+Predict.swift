@@ -10,6 +10,24 @@ public struct Prediction: Sendable {
     public let features: Tensor?
     /// By node name, (N, features) or (N, C, H, W).
     public let taps: [String: Tensor]
+
+    /// The means of logits and features over the views of a picture, which follow each other; without taps.
+    package func averaged(over views: Int) -> Prediction {
+        Prediction(logits: logits.averaged(over: views), features: features?.averaged(over: views), taps: [:])
+    }
+}
+
+extension Tensor {
+    /// The means of rows that follow each other, of (N x views, width): (N, width).
+    package func averaged(over views: Int) -> Tensor {
+        let (rows, width) = (shape[0] / views, shape[1])
+        let source = values
+        let means = (0..<rows * width).map { index in
+            let first = index / width * views * width + index % width
+            return (0..<views).reduce(Float(0)) { $0 + source[first + $1 * width] } / Float(views)
+        }
+        return Tensor(shape: [rows, width], values: means)
+    }
 }
 
 extension InferencePlan {
