@@ -75,6 +75,27 @@ class Running(unittest.TestCase):
         self.assertEqual(named.classify(PICTURES[0])[0].index, self.net.classify(PICTURES[0])[0].index)
         self.assertTrue(named.classify(PICTURES[0])[0].name.startswith("digit "))
 
+    def test_explains(self):
+        logits, bias = self.net.predict(PICTURES[0]), tensors(DIGITS)["fc.bias"]
+        pixels = read_png(PICTURES[0])
+        with tempfile.TemporaryDirectory() as folder:
+            heat = pathlib.Path(folder) / "heat.png"
+            found = self.net.explain(PICTURES[0], out=heat)
+            self.assertTrue(heat.read_bytes().startswith(b"\x89PNG"))
+        self.assertEqual((found.name, found.index), (self.net.class_names[logits.argmax()], logits.argmax()))
+        for given in [PICTURES[0].read_bytes(), pixels]:
+            other = self.net.explain(given, "seven")
+            self.assertEqual(other.name, "seven")
+            self.assertAlmostEqual(other.logit, float(logits[other.index]), places=3)
+            self.assertAlmostEqual(other.values.sum() + other.rest, other.logit, places=3)
+            self.assertAlmostEqual(other.rest, float(bias[other.index]), places=4)
+        named = rs.load(DIGITS, class_names=[f"digit {i}" for i in range(10)], transform=self.net.transform)
+        self.assertEqual(named.explain(PICTURES[0], 3).name, "digit 3")
+        for wrong in [lambda: self.net.explain(PICTURES), lambda: self.net.explain(PICTURES[0], "eleven"),
+                      lambda: rs.load(DIGITS.read_bytes()).explain(PICTURES[0])]:
+            with self.assertRaises((TypeError, ValueError, rs.ResNetError)):
+                wrong()
+
     def test_pictures_that_cannot_be_read(self):
         pictures = [PICTURES[0], "/nowhere.png", b"no picture", PICTURES[1]]
         scores = self.net.classify(pictures, skip=True)

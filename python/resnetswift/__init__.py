@@ -21,14 +21,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._native import ResNetError
-from .network import Network, Score, load, models
+from .network import Explanation, Network, Score, load, models
 
 if TYPE_CHECKING:
     from .estimators import ResNetClassifier, ResNetFeatures
     from .training import Evaluation, StopTraining, TrainingRun, evaluate, train
 
 __all__ = [
-    "Evaluation", "Network", "ResNetClassifier", "ResNetError", "ResNetFeatures", "Score", "StopTraining", "TrainingRun",
+    "Evaluation", "Explanation", "Network", "ResNetClassifier", "ResNetError", "ResNetFeatures", "Score", "StopTraining", "TrainingRun",
     "evaluate", "load", "models", "train", "version"]
 
 # Loaded when they are first used: an import stays quick, and scikit-learn is needed by its users only.

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+import tempfile
 import threading
 import weakref
 from typing import Any, Callable, NamedTuple, Sequence
@@ -25,6 +26,19 @@ class Score(NamedTuple):
     probability: float
     index: int
     present: bool | None = None
+
+
+class Explanation(NamedTuple):
+    """Where on a picture a class comes from: ``logit == values.sum() + rest``, but for rounding."""
+
+    name: str
+    index: int
+    probability: float
+    logit: float
+    #: Of the logit, what no place adds: the bias.
+    rest: float
+    #: What each place of the last feature map adds to the logit: float64 (height, width).
+    values: np.ndarray
 
 
 class _Handle:
@@ -197,14 +211,53 @@ class Network:
 
     def plan(self) -> str:
         """The plan as text: what is fused, which kernels are chosen, how much memory is used. For weights from a file."""
-        if self.weights is None:
-            raise _native.ResNetError("expected weights from a file, whose path the program takes; found others", 3)
-        source, options = self._source, self._options
+        options = self._options
         words = _tool.arguments({
-            "weights": self.weights, "model": source["model"], "key": source["key"], "prefix": source["prefix"],
-            "threads": options["threads"], "batch": options["batch"], "accuracy": "strict" if options["strict"] else None,
+            **self._program_options(), "batch": options["batch"], "accuracy": "strict" if options["strict"] else None,
             "input_size": "x".join(map(str, self.input_size))})
         return _tool.run(["describe", *words])[0]
+
+    def explain(
+        self, picture: Any, class_: str | int | None = None, *, out: str | os.PathLike | None = None,
+    ) -> Explanation:
+        """Where on a picture its class comes from: a class activation map. For weights from a file.
+
+        :param picture: one, as ``classify`` takes it.
+        :param class_: to explain, by name or index; the most probable one otherwise.
+        :param out: a PNG to write, the picture with colors where it speaks for the class.
+        :raises ResNetError: for a picture that cannot be read, or a network whose head has no such map.
+        """
+        pictures, is_single = _pictures.collect(picture)
+        if not is_single:
+            raise TypeError(f"expected one picture, found a list of {len(pictures)}")
+        given = pictures[0]
+        if isinstance(class_, str) and self.class_names and class_ in self.class_names:
+            class_ = self.class_names.index(class_)
+        with tempfile.TemporaryDirectory() as folder:
+            if not isinstance(given, str):
+                path = os.path.join(folder, "picture")
+                pathlib.Path(path).write_bytes(given if isinstance(given, bytes) else _pictures.png(given))
+                given = path
+            transform = self._source["transform"]
+            if transform is not None and transform.lstrip().startswith("{"):
+                file = os.path.join(folder, "transform.json")
+                pathlib.Path(file).write_text(transform)
+                transform = file
+            words = _tool.arguments({
+                **self._program_options(), "class": class_, "transform": transform,
+                "out": os.path.join(folder, "heat.png") if out is None else out})
+            found = json.loads(_tool.run(["explain", "--json", *words, "--", given])[0])
+        name = self.class_names[found["index"]] if self.class_names else found["class"]
+        values = np.array(found["values"]).reshape(found["height"], found["width"])
+        return Explanation(name, found["index"], found["probability"], found["logit"], found["rest"], values)
+
+    def _program_options(self) -> dict[str, Any]:
+        """The options of the program by which it opens the same network."""
+        if self.weights is None:
+            raise _native.ResNetError("expected weights from a file, whose path the program takes; found others", 3)
+        source = self._source
+        return {"weights": self.weights, "model": source["model"], "key": source["key"], "prefix": source["prefix"],
+                "threads": self._options["threads"]}
 
     def __repr__(self) -> str:
         return f"<Network {self.model}, {self.classes} classes, {self.weights or 'weights in memory'}>"
