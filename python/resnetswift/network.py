@@ -8,14 +8,13 @@ import json
 import math
 import os
 import pathlib
-import tempfile
 import threading
 import weakref
 from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
-from . import _native, _pictures, _tool
+from . import _native, _pictures
 
 
 class Score(NamedTuple):
@@ -211,6 +210,8 @@ class Network:
 
     def plan(self) -> str:
         """The plan as text: what is fused, which kernels are chosen, how much memory is used. For weights from a file."""
+        from . import _tool  # what starts processes is loaded late: an import stays quick
+
         options = self._options
         words = _tool.arguments({
             **self._program_options(), "batch": options["batch"], "accuracy": "strict" if options["strict"] else None,
@@ -227,6 +228,10 @@ class Network:
         :param out: a PNG to write, the picture with colors where it speaks for the class.
         :raises ResNetError: for a picture that cannot be read, or a network whose head has no such map.
         """
+        import tempfile
+
+        from . import _tool
+
         pictures, is_single = _pictures.collect(picture)
         if not is_single:
             raise TypeError(f"expected one picture, found a list of {len(pictures)}")
