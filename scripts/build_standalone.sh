@@ -38,7 +38,6 @@ mapfile -t archives < <(for name in turbojpeg png z; do gcc -print-file-name="li
 "${CC:-cc}" -O2 -Wall -Wextra -fPIC -c scripts/arc4random.c -o $work/arc4random.o
 libraries=($work/arc4random.o "$core" -lm -Xlinker --gc-sections)
 entry=(-Xlinker --defsym=main=resnet_main) # what SwiftPM calls the program's main, so that tests may link it
-rm -rf "$folder"
 mkdir -p "$folder" $work/static
 if [ -n "$is_static" ]; then
     "${CC:-cc}" -O2 -Wall -Wextra -c scripts/no_dlopen.c -o $work/no_dlopen.o
