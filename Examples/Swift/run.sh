@@ -21,6 +21,6 @@ if grep -nvE '^(Id,Predicted|[^,]+,[0-9]+( [0-9]+)*)$' "$out"/protein-atlas*/sub
 run cats-and-dogs --model resnet18 --size 64 --epochs 6 --count 300 --batch 16
 run posture --weights "$out/cats-and-dogs/best.safetensors" --size 64 --epochs 30
 run cifar --depths 14,20 --epochs 6
-run glomeruli --epochs 5 --count 64 --batch 8 --learning-rate 3e-4
+run glomeruli --size 84 --epochs 5 --count 128 --batch 8 --learning-rate 3e-4 --davit-learning-rate 3e-5
 echo "\$ four-situations --repeats 2"
 stdbuf -oL "$programs/four-situations" --repeats 2 2>&1

@@ -136,4 +136,28 @@ final class TrainingChartTests: XCTestCase {
         let found = read(LineChart.svg(charts))
         XCTAssertEqual(found.texts.filter { $0 == "epoch" }.count, 2)
     }
+
+    func testRunsSideBySide() throws {
+        var short = history
+        short.records.removeLast()
+        let runs: [(name: String, history: TrainingHistory)] = [
+            ("alexnet", history), ("googlenet", short), ("none", TrainingHistory()),
+        ]
+        let charts = TrainingHistory.charts(comparing: runs, title: "glomeruli")
+        XCTAssertEqual(charts.map(\.title), ["glomeruli: loss", "glomeruli: accuracy"])
+        XCTAssertEqual(
+            charts[0].series.map(\.name),
+            ["alexnet validation", "googlenet validation", "alexnet training", "googlenet training"])
+        XCTAssertEqual(charts[0].series.map(\.isDashed), [false, false, true, true])
+        XCTAssertEqual(charts[0].series.map(\.points.count), [2, 1, 3, 2])
+        XCTAssertEqual(charts[1].series.map(\.points), [[.init(1, 0.25), .init(3, 0.25)], [.init(1, 0.25)]])
+
+        let folder = try TemporaryFolder()
+        try TrainingHistory.write(comparing: runs, to: "\(folder.path)/curves.svg", title: "glomeruli")
+        let found = read(try String(contentsOfFile: "\(folder.path)/curves.svg", encoding: .utf8))
+        XCTAssertEqual(found.texts.filter { $0 == "epoch" }.count, 2)
+        XCTAssertTrue(found.texts.contains("googlenet validation"))
+        XCTAssertThrowsError(
+            try TrainingHistory.write(comparing: runs, to: "\(folder.path)/missing/curves.svg", title: "glomeruli"))
+    }
 }

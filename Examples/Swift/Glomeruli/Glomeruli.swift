@@ -1,4 +1,4 @@
-// Glomeruli: yes or no, by two networks side by side, with Keras's callbacks. See README.md.
+// Glomeruli: yes or no, by three networks side by side, with Keras's callbacks. See README.md.
 
 import ArgumentParser
 import ResNetSwift
@@ -7,14 +7,21 @@ import Support
 @main
 struct Glomeruli: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "glomeruli", abstract: "Trains the small AlexNet and GoogLeNet, and draws the curves of each.")
+        commandName: "glomeruli",
+        abstract: "Trains the small AlexNet, GoogLeNet and DaViT-T, and draws the curves of each and of all.")
 
     @Option(help: "A folder with two folders of pictures. Without it glomeruli are drawn.")
     var data: String?
+    @Option(help: "A DaViT-T trained on other pictures; its first 80 layers, as Keras counts them, are frozen.")
+    var davit: String?
+    @Option(help: "Height and width of the pictures.")
+    var size = 280
     @Option(help: "At most so many epochs.")
     var epochs = 1000
     @Option var batch = 16
     @Option var learningRate = 1e-4
+    @Option(help: "Of DaViT-T, which from random values needs less than the others; default: the same.")
+    var davitLearningRate: Double?
     @Option(help: "Pictures to draw where there is no data.")
     var count = 400
     @Option(help: "The folder of the run.")
@@ -34,18 +41,24 @@ struct Glomeruli: ParsableCommand {
         }
         let (training, validation) = try glomeruli.split(validation: 0.25, seed: 1)
         let transform = ImageTransform(steps: [
-            .resize(Size2(280, 280)), .toFloat, .normalize(mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]),
+            .resize(Size2(size, size)), .toFloat, .normalize(mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]),
         ])
         let data = TrainingData(
             training: training, validation: validation, transform: transform, evaluationTransform: transform,
             batchSize: batch)
 
-        for name in [ModelName.alexnet_mini, .googlenet] {
-            let model = try name.model(seed: 1)
-            print("\(name.rawValue): \(model.parameterCount) parameters")
+        var histories: [(name: String, history: TrainingHistory)] = []
+        for name in [ModelName.alexnet_mini, .googlenet, .davit_tiny_keras] {
+            let model = try model(name)
+            let variables = model.graph.parameters.filter { !$0.role.isBuffer }
+            let trainable = variables.count { !model.frozen.contains($0.name) }
+            print(
+                "\(name.rawValue): \(model.parameterCount) parameters in \(variables.count) variables, \(trainable) of which train"
+            )
+            let rate = name == .davit_tiny_keras ? davitLearningRate ?? learningRate : learningRate
             let trained = try model.trained(
                 on: data, optimizer: .adam(),
-                settings: TrainingSettings(epochs: epochs, learningRate: learningRate, seed: 1, title: name.rawValue),
+                settings: TrainingSettings(epochs: epochs, learningRate: rate, seed: 1, title: name.rawValue),
                 callbacks: [
                     EarlyStopping(minDelta: 0, patience: 7, restoresBest: true),
                     ReduceLROnPlateau(factor: 0.5, patience: 3, minDelta: 0, minLR: 1e-5),
@@ -54,7 +67,17 @@ struct Glomeruli: ParsableCommand {
             print(try trained.model.evaluated(on: validation).table(), terminator: "\n\n")
             try trained.model.save(to: "\(out)/\(name.rawValue).safetensors")
             try trained.history.write(to: "\(out)/\(name.rawValue)", title: "Glomeruli, \(name.rawValue)")
+            histories.append((name.rawValue, trained.history))
         }
-        print("\(out)/*/history.svg: the curves of each")
+        try TrainingHistory.write(comparing: histories, to: "\(out)/curves.svg", title: "Glomeruli")
+        print("\(out)/curves.svg: the curves of all; \(out)/*/history.svg: of each")
+    }
+
+    /// With random values, or for DaViT with those of a file, a new head, and what `model.layers[:80]` is in Keras frozen.
+    private func model(_ name: ModelName) throws -> Model {
+        guard name == .davit_tiny_keras, let davit else { return try name.model(inputSize: Size2(size, size), seed: 1) }
+        return try Model(from: try WeightFile.open(davit), named: name)
+            .replacingHead(with: HeadKind.dropout(0.3), classes: 1, seed: 1)
+            .freezing(.kerasLayers(80), input: Size2(size, size))
     }
 }

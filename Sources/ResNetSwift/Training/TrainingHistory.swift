@@ -103,6 +103,39 @@ public struct TrainingHistory: Sendable, Hashable {
     }
 }
 
+extension TrainingHistory {
+    /// The losses of several runs in one chart, those of training dashed, and their validation accuracies in another.
+    package static func charts(comparing runs: [(name: String, history: TrainingHistory)], title: String) -> [LineChart]
+    {
+        func line(
+            _ run: (name: String, history: TrainingHistory), _ part: String, _ value: (EpochRecord) -> Double?
+        ) -> LineChart.Series? {
+            let points = run.history.records.compactMap { record in
+                value(record).map { LineChart.Point(Double(record.epoch + 1), $0) }
+            }
+            return points.isEmpty
+                ? nil : LineChart.Series(name: "\(run.name) \(part)", points: points, isDashed: part == "training")
+        }
+        let losses =
+            runs.compactMap { line($0, "validation") { $0.validation?.loss } }
+            + runs.compactMap { line($0, "training") { $0.training.loss } }
+        let accuracies = runs.compactMap { line($0, "validation") { $0.validation?.top1 } }
+        return [("loss", losses), ("accuracy", accuracies)].filter { !$1.isEmpty }.map { label, series in
+            LineChart(
+                title: "\(title): \(label)", xLabel: "epoch", yLabel: label, series: series, hasWholeX: true)
+        }
+    }
+
+    /// Writes one SVG file with the curves of several runs: losses on the left, validation accuracies on the right.
+    /// - Parameter runs: each with its name in the legend; those without epochs are left out.
+    /// - Throws: `WeightFileError` where the file cannot be written.
+    public static func write(
+        comparing runs: [(name: String, history: TrainingHistory)], to path: String, title: String
+    ) throws(WeightFileError) {
+        try writeText(LineChart.svg(charts(comparing: runs, title: title)), to: path)
+    }
+}
+
 /// Writes a text file whole or not at all.
 package func writeText(_ text: String, to path: String) throws(WeightFileError) {
     try naming(path) { () throws(FileFault) in
