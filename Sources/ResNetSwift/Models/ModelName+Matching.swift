@@ -10,13 +10,42 @@ extension ModelName {
             return nil
         }
         let layers = graph.withoutDropout
-        for name in allCases {
+        let sketch = GraphSketch(graph)
+        for name in allCases where name.canHave(sketch) {
             let known =
                 name.graph(head: head.head(classes: classes), inputChannels: channels)
                 ?? (try? name.graph(classes: classes, inputChannels: channels))
             if let known, known.computes(layers) { return (name, known) }
         }
         return nil
+    }
+}
+
+/// What a ResNet's configuration shows of its graph. To build every known graph takes far longer than to compare two.
+private struct GraphSketch {
+    var additions = 0
+    var groups = 1
+    var gates = 0
+
+    init(_ graph: Graph) {
+        for node in graph.nodes {
+            switch node.operation {
+            case .add: additions += 1
+            case .gate: gates += 1
+            case .conv(let spec): groups = max(groups, spec.groups)
+            default: break
+            }
+        }
+    }
+}
+
+extension ModelName {
+    /// False where the graph cannot be this model's. Every block of a residual network has one addition.
+    fileprivate func canHave(_ sketch: GraphSketch) -> Bool {
+        guard let blocks = (resNet?.nBlocks ?? resNetV2?.nBlocks ?? cifar?.nBlocks)?.reduce(0, +) else { return true }
+        guard sketch.additions == blocks else { return false }
+        guard let config = resNet else { return true }
+        return config.groups == sketch.groups && (config.attention != nil) == (sketch.gates > 0)
     }
 }
 

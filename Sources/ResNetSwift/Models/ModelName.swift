@@ -194,7 +194,7 @@ public enum ModelName: String, CaseIterable, Sendable {
         }
     }
 
-    private var cifar: CIFARResNetConfig? {
+    var cifar: CIFARResNetConfig? {
         switch self {
         case .cifar_resnet14: .resnet14
         case .cifar_resnet20: .resnet20
