@@ -36,6 +36,7 @@ struct ResNetTool: ParsableCommand {
 
     static func main() {
         _ = ProcessClock.mainStarted
+        restartWithoutThreadsOfOpenBLAS()
         // A file that may not grow any more is an error of its write, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
         Terminal.openMissingDescriptors()
@@ -46,6 +47,20 @@ struct ResNetTool: ParsableCommand {
             finish(with: error)
         }
         Glibc.exit(flushed(.success).rawValue)
+    }
+
+    /// OpenBLAS starts threads before `main`, each of which asks for 128 MB until it gets them. Under a limit of memory
+    /// (`ulimit -v`) that may be never, and the process would wait for them at its end. They have nothing to do here: the
+    /// threads that compute are the kernels' own.
+    private static func restartWithoutThreadsOfOpenBLAS() {
+        let isLimited = [RLIMIT_AS, RLIMIT_DATA].contains { resource in
+            var limit = rlimit()
+            return getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0 && limit.rlim_cur != rlim_t.max
+        }
+        let name = "OPENBLAS_NUM_THREADS"
+        guard isLimited, getenv(name).map({ String(cString: $0) }) != "1", setenv(name, "1", 1) == 0 else { return }
+        // Comes back only if it fails; then all goes on as it is.
+        _ = execv("/proc/self/exe", CommandLine.unsafeArgv)
     }
 
     /// File names among them need not be UTF-8.

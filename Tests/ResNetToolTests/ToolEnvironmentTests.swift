@@ -8,6 +8,34 @@ import XCTest
 final class ToolEnvironmentTests: XCTestCase {
     private let classify = ["classify", "demo/digits/one_1.png", "--weights", "demo/digits.safetensors", "--json"]
 
+    /// Names with a value that means nothing, and what most programs of the shell and of OpenMP look at.
+    func testVariablesThatMakeNoSense() throws {
+        let folder = try ToolFolder()
+        let variables: [(String, [String])] = [
+            ("OMP_NUM_THREADS", ["", "0", "-1", "x", "99999999999999999999", "1,2", " 2", "1e9"]),
+            ("OMP_STACKSIZE", ["", "x", "1", "-1", "99999999999G", "256k", " 1 m"]), ("KMP_STACKSIZE", ["1", "x"]),
+            ("OMP_PLACES", ["", "x"]), ("OMP_THREAD_LIMIT", ["", "0", "1"]), ("OMP_DYNAMIC", ["x"]),
+            ("OMP_MAX_ACTIVE_LEVELS", ["0"]), ("KMP_AFFINITY", ["x"]), ("OPENBLAS_NUM_THREADS", ["x", "-5"]),
+            ("OPENBLAS_CORETYPE", ["x"]), ("CK_WISDOM", ["", "/proc/nowhere/x"]), ("LC_ALL", ["tr_TR.UTF-8"]),
+            ("HOME", [""]), ("TMPDIR", ["/proc/nowhere"]), ("COLUMNS", ["", "0", "-1", "x"]),
+            ("MALLOC_PERTURB_", ["85"]),
+        ]
+        for (name, values) in variables {
+            for value in values {
+                // Two threads: one opens no region of OpenMP.
+                let threads = name.hasSuffix("NUM_THREADS") ? [] : ["--threads", "2"]
+                let result = try folder.resnet(classify + threads, environment: [name: value])
+                XCTAssertEqual(result.status, 0, "\(name)='\(value)': \(result.error)")
+                XCTAssertEqual(result.lines.count, 1, "\(name)='\(value)'")
+            }
+        }
+        for (name, value) in [("CK_ISA", ""), ("CK_ISA", "x"), ("CK_CACHES", "x"), ("CK_CACHES", "0,0,0")] {
+            let result = try folder.resnet(classify, environment: [name: value])
+            XCTAssert([0, 1].contains(result.status), "\(name)='\(value)': \(result.status)")
+            XCTAssertEqual(result.status == 0, !result.output.isEmpty)
+        }
+    }
+
     func testClosedDescriptors() throws {
         let folder = try ToolFolder()
         let good = try folder.resnet(classify)
@@ -29,9 +57,12 @@ final class ToolEnvironmentTests: XCTestCase {
     func testLimits() throws {
         let folder = try ToolFolder()
         for limit in [
-            "ulimit -n 8", "ulimit -n 16", "ulimit -s 256", "ulimit -c 0", "ulimit -l 0", "ulimit -v 200000",
+            "ulimit -n 4", "ulimit -n 8", "ulimit -n 16", "ulimit -s 256", "ulimit -c 0", "ulimit -l 0",
+            "ulimit -v 150000", "ulimit -v 200000",
         ] {
-            let result = try folder.resnet(classify, under: limit)
+            // OpenBLAS would have a thread of its own, whatever it has memory for.
+            let result = try folder.resnet(
+                classify, environment: ["OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"], under: limit)
             XCTAssert([0, 1].contains(result.status), "\(limit): \(result.status)")
             XCTAssertEqual(result.status == 0, !result.output.isEmpty, "\(limit): \(result.error)")
             if result.status == 1 { XCTAssertFalse(result.error.isEmpty, limit) }

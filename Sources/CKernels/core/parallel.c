@@ -35,10 +35,16 @@ typedef void (*region_body)(void *context, int32_t worker, int32_t members);
 
 #if defined(_OPENMP)
 
-static void open_region(int32_t threads, region_body body, void *context) {
-    ck_prepare_openmp();
+/* Not inlined: the compiler asks the runtime for the thread's number at the beginning of a function that opens a
+ * region, and the runtime reads the environment then. */
+__attribute__((noinline)) static void open_prepared_region(int32_t threads, region_body body, void *context) {
 #pragma omp parallel num_threads(threads)
     body(context, omp_get_thread_num(), omp_get_num_threads());
+}
+
+static void open_region(int32_t threads, region_body body, void *context) {
+    ck_prepare_openmp();
+    open_prepared_region(threads, body, context);
 }
 
 #else

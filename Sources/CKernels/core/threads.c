@@ -69,8 +69,36 @@ int32_t ck_default_threads(void) {
     return count;
 }
 
+/* The bytes that a stack size asks for, "512" or " 4 M" with the units B, K, M, G and T; 0 where it means nothing. */
+static double stack_bytes(const char *text, char plain_unit) {
+    char *end;
+    text += strspn(text, " \t");
+    if (!*text || !strchr("0123456789", *text)) return 0;
+    const double count = (double)strtoull(text, &end, 10);
+    end += strspn(end, " \t");
+    static const char units[] = "BKMGT";
+    const char unit = *end ? *end & ~0x20 : plain_unit; /* in upper case */
+    double bytes = count;
+    for (const char *u = units; *u; u++, bytes *= 1024) {
+        if (unit == *u) return bytes;
+    }
+    return 0;
+}
+
 static void forget_nonsense(void) {
     if (asked_by_environment() == 0) unsetenv("OMP_NUM_THREADS");
+    /* Threads with a smaller stack are refused by the system or overflow it; for a larger one it may lack the memory.
+     */
+    const double least = 256 << 10, most = 8.0 * (1 << 30);
+    static const struct {
+        const char *name;
+        char unit; /* of a plain number */
+    } stacks[] = {{"OMP_STACKSIZE", 'K'}, {"GOMP_STACKSIZE", 'K'}, {"KMP_STACKSIZE", 'B'}};
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++) {
+        const char *text = getenv(stacks[i].name);
+        const double bytes = text ? stack_bytes(text, stacks[i].unit) : least;
+        if (bytes < least || bytes > most) unsetenv(stacks[i].name);
+    }
 }
 
 void ck_prepare_openmp(void) {

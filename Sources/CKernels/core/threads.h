@@ -2,8 +2,9 @@
 #ifndef CK_THREADS_H
 #define CK_THREADS_H
 
-/* Removes an OMP_NUM_THREADS that means nothing, such as the empty one that `OMP_NUM_THREADS= command` sets: LLVM's
- * OpenMP 14 ends the process over it. Cheap after the first call. */
+/* Removes variables that LLVM's OpenMP 14 ends the process over: an OMP_NUM_THREADS that means nothing, such as the
+ * empty one that `OMP_NUM_THREADS= command` sets, and an OMP_STACKSIZE below 256 KiB or above 8 GiB. Cheap after the
+ * first call, which must come before the runtime starts. */
 void ck_prepare_openmp(void);
 
 #endif

@@ -93,6 +93,7 @@
  *     OMP_NUM_THREADS  the default number of threads; read once. A value that is no number of 1 to 1024, or list of
  *                      numbers, counts as not set, and is removed before the first team: LLVM's OpenMP 14 ends the
  *                      process over an empty one
+ *     OMP_STACKSIZE    the stack of each thread; below 256 KiB or above 8 GiB it counts as not set, too
  *
  * Versions
  *     Fill structs from zero, by an initializer or memset: a field that is added later means at zero what was before.
