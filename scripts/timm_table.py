@@ -1,7 +1,8 @@
 """timm's ResNets and their relatives: which of them load, as docs/weights.md lists them.
 
     python3 scripts/timm_table.py                                 writes the table into docs/weights.md
-    python3 scripts/timm_table.py --check [--resnet TOOL]         random weights of every model that loads, timm's logits beside
+    python3 scripts/timm_table.py --check [--resnet TOOL] [--size 96]
+                                                                  random weights of every model that loads, timm's logits beside
                                                                   `resnet predict`; every other model must be refused
 
 Every name in timm that begins with res, seres, ecares or wide is in the table.
@@ -83,7 +84,7 @@ def predict(tool, weights, x, folder):
     return (np.load(folder / "y.npy") if run.returncode == 0 else None), run.stderr.strip()
 
 
-def check(tool, only):
+def check(tool, only, size):
     import numpy as np
     import safetensors.torch
     import timm
@@ -92,7 +93,7 @@ def check(tool, only):
     from make_timm_fixtures import randomized
 
     worst, failures = 0.0, 0
-    x = torch.from_numpy(np.random.default_rng(3).standard_normal((1, 3, 224, 224), np.float32))
+    x = torch.from_numpy(np.random.default_rng(3).standard_normal((1, 3, size, size), np.float32))
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for name in names():
@@ -122,6 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--only", help="a pattern of names to check")
+    parser.add_argument("--size", type=int, default=224, help="of the pictures; 96 takes less time")
     parser.add_argument("--resnet", default=".build/release/resnet", help="the command line tool")
     options = parser.parse_args()
     text = DOCUMENT.read_text()
@@ -129,7 +131,7 @@ def main():
     if options.check:
         if text[start:end] != table():
             sys.exit("docs/weights.md is not what this script writes")
-        sys.exit(check(options.resnet, options.only) > 0)
+        sys.exit(check(options.resnet, options.only, options.size) > 0)
     DOCUMENT.write_text(text[:start] + table() + text[end:])
 
 
