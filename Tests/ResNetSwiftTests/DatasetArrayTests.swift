@@ -129,10 +129,8 @@ final class DatasetArrayTests: XCTestCase {
             ),
         ]
         for (name, labels) in types {
-            do {
-                XCTAssertEqual(
-                    try parts(["images": pictures, "labels": labels]).training.labels, .classes([0, 1, 1]), name)
-            } catch { XCTFail("\(name): \(error)") }
+            let dataset = try parts(["images": pictures, "labels": labels]).training
+            XCTAssertEqual(dataset.labels, .classes([0, 1, 1]), name)
         }
     }
 

@@ -22,7 +22,10 @@ final class WeightFileMutationTests: XCTestCase {
     func testDamagedPicklesNeverTrap() throws { try mutatePickle(of: "tiny_wrapped.pth", rounds: rounds) }
 
     func testDamagedFilesOfTrainingScriptsNeverTrap() throws {
-        for name in ["wild_protocol2.pth", "wild_protocol5.pth", "wild_tar.pth", "wild_bare1.pkl", "wild_arrays2.pth"] {
+        for name in [
+            "wild_protocol2.pth", "wild_protocol5.pth", "wild_stream.pth", "wild_tar.pth", "wild_bare0.pkl",
+            "wild_bare1.pkl", "wild_arrays2.pth",
+        ] {
             try mutate(try WeightFixtures.bytes(name), name, rounds: 300)
         }
         for name in ["wild_protocol2.pth", "wild_protocol5.pth", "wild_arrays2.pth"] {

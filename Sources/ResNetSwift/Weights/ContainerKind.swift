@@ -45,9 +45,7 @@ func readContainer(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> (Conta
         }
         return (.npz, try Npz.read(file, archive))
     }
-    if file.count >= 14, file[0] == 0x80, file[1] == 2, file[2] == 0x8a, file[3] == 10 {
-        return (.torchStream, try TorchStream.read(file))
-    }
+    if TorchStream.begins(file) { return (.torchStream, try TorchStream.read(file)) }
     if file[0] == 0x93, file.has("NUMPY", at: 1) { return (.npy, try Npz.readSingle(file)) }
     if file.has("version https://git-lfs") { throw .gitLFSPointer }
     // A header's length can begin with any byte, `<` too; a page that is taken for a length is longer than any file.

@@ -204,8 +204,11 @@ extension WeightFile {
         case .linear?, nil:
             let hasBias = entry(named: "fc.bias") != nil || unreadTensor(named: "fc.bias") != nil
             let hasWeight = entry(named: "fc.weight") != nil
+            // A weight that is there and cannot be read leaves its bias.
+            let biases = entry(named: "fc.bias")?.shape.first.flatMap { 1...1_000_000 ~= $0 ? $0 : nil }
             return .linear(
-                classes: hasWeight ? try classCount(of: .linear) : defaultClasses, bias: hasBias || !hasWeight)
+                classes: hasWeight ? try classCount(of: .linear) : biases ?? defaultClasses, bias: hasBias || !hasWeight
+            )
         case FoundHead.none?, .unclear?: return .features
         }
     }

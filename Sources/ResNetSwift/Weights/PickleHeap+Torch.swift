@@ -9,7 +9,7 @@ extension PickleHeap {
         _ callable: PickleValue, _ arguments: PickleValue, part: String
     ) throws(WeightFault) -> PickleValue {
         guard let meaning = known(callable), let items = tuple(arguments) else {
-            return try makeInstance(callable, arguments)
+            return try unknownCall(callable, arguments)
         }
         switch meaning {
         case .dict, .orderedDict:
@@ -163,6 +163,10 @@ extension PickleHeap {
             return try makeBytes(decoded: bytes)
         case .bytes(let index) where bytes(index).encoding == .text:
             return try makeBytes(PickleBytes(range: bytes(index).range, encoding: .latin1Text))
+        case .bytes(let index):
+            // A long line of protocol 0 is bytes already.
+            guard case .decoded = bytes(index).encoding else { return nil }
+            return items[0]
         default: return nil
         }
     }

@@ -20,8 +20,7 @@ extension PickleMachine {
         case .shortBinaryUnicode: try text(Int(try cursor.take(UInt8.self)))
         case .binaryUnicode: try text(Int(try cursor.take(UInt32.self)))
         case .binaryUnicode8: try text(Int(clamping: try cursor.take(UInt64.self)))
-        case .unicode: try escapedText(PickleEscapes.unicode)
-        case .string: try escapedText(PickleEscapes.string)
+        case .unicode, .string: try escapedText(opcode)
         case .binaryString: try oldString(Int(try cursor.take(Int32.self)))
         case .shortBinaryString: try oldString(Int(try cursor.take(UInt8.self)))
         case .shortBinaryBytes: try bytes(Int(try cursor.take(UInt8.self)), .plain)
@@ -59,21 +58,24 @@ extension PickleMachine {
         return try heap.makeBytes(PickleBytes(range: start..<start + length, encoding: encoding))
     }
 
-    /// A line, decoded; what is too long for a key or a fact is passed over.
-    private mutating func escapedText(
-        _ decode: (Slice<UnsafeRawBufferPointer>) -> [UInt8]?
-    ) throws(WeightFault) -> PickleValue {
+    /// A line, decoded: text, or where it is too long for a key or a fact, the bytes that its characters are. So protocol 0,
+    /// Python 2's usual one, writes the elements of arrays.
+    private mutating func escapedText(_ opcode: PickleOpcode) throws(WeightFault) -> PickleValue {
+        let decode = opcode == .unicode ? PickleEscapes.unicode : PickleEscapes.string
         let start = cursor.offset
         let length = try lengthOfLine(limit: Int.max)
         let raw = try cursor.take(length)
         _ = try cursor.take(1)
+        guard let decoded = decode(raw[...]) else { throw fault("a text with an odd escape") }
         guard length <= Self.maximumText else {
-            return try heap.makeBytes(PickleBytes(range: start..<start + length, encoding: .elsewhere))
+            guard let bytes = PickleEscapes.bytes(ofText: decoded, isText: opcode == .unicode) else {
+                return try heap.makeBytes(PickleBytes(range: start..<start + length, encoding: .elsewhere))
+            }
+            return try heap.makeBytes(decodedLine: bytes)
         }
         try charge(text: length)
-        guard let decoded = decode(raw[...]) else { throw fault("a text with an odd escape") }
         if let text = String(validating: decoded, as: UTF8.self) { return .string(text) }
-        return .string(String(decoded.map { Character(Unicode.Scalar($0)) }))
+        return try heap.makeBytes(decodedLine: decoded)
     }
 
     /// The text up to the next line feed, which is passed.
@@ -182,6 +184,18 @@ enum PickleEscapes {
             result.unicodeScalars.append(Unicode.Scalar(value) ?? "\u{fffd}")
         }
         return Array(result.utf8)
+    }
+
+    /// The bytes of a decoded line: as they are, or where it is text in UTF-8, its characters; nil where one is no byte.
+    static func bytes(ofText decoded: [UInt8], isText: Bool) -> [UInt8]? {
+        guard isText else { return decoded }
+        var result: [UInt8] = []
+        result.reserveCapacity(decoded.count)
+        for scalar in String(decoding: decoded, as: UTF8.self).unicodeScalars {
+            guard scalar.value < 256 else { return nil }
+            result.append(UInt8(scalar.value))
+        }
+        return result
     }
 
     private static func number(_ rest: inout Slice<UnsafeRawBufferPointer>, digits: Int) -> UInt32? {

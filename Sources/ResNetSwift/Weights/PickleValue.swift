@@ -29,7 +29,7 @@ package struct PickleBytes: Sendable, Hashable {
         case latin1Text
         /// Decoded already: of `PickleHeap.decoded(_:)`.
         case decoded(Int)
-        /// Not to be had: protocol 5's buffers out of band, long texts of protocol 0.
+        /// Not to be had: protocol 5's buffers out of band, long texts of protocol 0 that are no bytes.
         case elsewhere
     }
 
@@ -192,6 +192,11 @@ package struct PickleHeap: Sendable {
     mutating func makeBytes(decoded: [UInt8]) throws(WeightFault) -> PickleValue {
         guard decoded.count <= decodedLeft else { throw .exceedsLimit("a pickle that encodes text over and over") }
         decodedLeft -= decoded.count
+        return try makeBytes(decodedLine: decoded)
+    }
+
+    /// A line of protocol 0, decoded. Each is decoded once, so that together they are no longer than the pickle.
+    mutating func makeBytes(decodedLine decoded: [UInt8]) throws(WeightFault) -> PickleValue {
         decodedBytes.append(decoded)
         return try makeBytes(PickleBytes(range: 0..<decoded.count, encoding: .decoded(decodedBytes.count - 1)))
     }

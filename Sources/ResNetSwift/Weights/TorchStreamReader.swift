@@ -8,8 +8,10 @@
 import ResNetSupport
 
 enum TorchStream {
-    /// PROTO 2, LONG1 of 10 bytes, then these.
+    /// LONG1 of 10 bytes, then these, in protocols 2 to 5.
     static let magic: [UInt8] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]
+    /// The whole first pickle in protocol 1: LONG in decimal, STOP.
+    private static let decimalMagic: StaticString = "L119547037146038801333356L\n."
     private static let part = "PyTorch stream"
     /// Bytes per element of storages that are not read.
     private static let otherSizes = [
@@ -17,13 +19,27 @@ enum TorchStream {
         "torch.QUInt8Storage": 1, "torch.QInt32Storage": 4, "torch.QUInt4x2Storage": 1, "torch.QUInt2x4Storage": 1,
     ]
 
+    /// A first pickle that is a number of ten bytes, in any protocol that can hold a storage.
+    static func begins(_ file: UnsafeRawBufferPointer) -> Bool {
+        var start = 0
+        if file.count > 1, file[0] == 0x80, file[1] <= 5 { start = 2 }
+        // FRAME and its size, from protocol 4 on.
+        if file.count > start, file[start] == 0x95 { start += 9 }
+        if file.count >= start + 12, file[start] == 0x8a, file[start + 1] == 10 { return true }
+        return file.has(decimalMagic)
+    }
+
     static func read(_ file: UnsafeRawBufferPointer) throws(WeightFault) -> ContainerContents {
         // Root storages by key, with the type and count that the pickle announced.
         var announced: [String: PickleStorage] = [:]
         var machine = PickleMachine(ByteCursor(file, part: part)) { (_, _) throws(WeightFault) in
             throw .malformed(part: part, problem: "a persistent id before the object")
         }
-        guard try machine.load() == .long(magic) else { throw machine.fault("another magic number") }
+        if file.has(decimalMagic) {
+            try machine.skip(decimalMagic.utf8CodeUnitCount)
+        } else {
+            guard try machine.load() == .long(magic) else { throw machine.fault("another magic number") }
+        }
         guard try machine.load() == .integer(1001) else { throw machine.fault("another protocol version than 1001") }
         let systemInfo = try machine.load()
         guard machine.heap.dictionary(systemInfo) != nil else { throw machine.fault("sys_info is not a dict") }
