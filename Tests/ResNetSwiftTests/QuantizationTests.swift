@@ -157,7 +157,9 @@ final class QuantizationTests: XCTestCase {
         for (channel, scale) in weights.scales.enumerated() {
             let filter = Array(bytes[channel * 72..<(channel + 1) * 72])
             // Neighboring input channels, 9 taps apart, make the most of what products of bytes can hold.
-            let pairs = filter.indices.filter { $0 / 9 % 2 == 0 }.map { abs(Int(filter[$0])) + abs(Int(filter[$0 + 9])) }
+            let pairs = filter.indices.filter { $0 / 9 % 2 == 0 }.map {
+                abs(Int(filter[$0])) + abs(Int(filter[$0 + 9]))
+            }
             XCTAssertTrue(126...128 ~= pairs.max()!, "\(pairs.max()!)")
             XCTAssertLessThanOrEqual(pairs.max()!, try XCTUnwrap(weights.largestPair))
             XCTAssertEqual(

@@ -19,7 +19,7 @@
 #include "conv/tiles.h"
 #include "int8/plan.h"
 
-enum { POINTS = 36, BUFFER_BYTES = 288 << 10, FEWEST_TILES = 16 };
+enum { POINTS = 36, BUFFER_BYTES = 288 << 10, FEWEST_TILES = 16, MOST_OF_L1 = 12 << 10 };
 
 static int applicable(const ck_int8_plan *plan) {
     const ck_conv_desc *d = &plan->shape->d;
@@ -161,6 +161,7 @@ static void multiply_points(const job *j, int32_t count, const int16_t *in, cons
                        .columns = count,
                        .pixel_stride = channels / 2,
                        .blocks = blocks,
+                       .fetches_next = channels * blocks * shape->block * 2 <= MOST_OF_L1,
                        .dst_block = POINTS * plane};
     for (int32_t e = 0; e < POINTS; e++) {
         p.src = in + e * (ptrdiff_t)j->most * channels;

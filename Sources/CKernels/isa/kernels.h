@@ -472,6 +472,7 @@ typedef struct ck_word_panel {
     ptrdiff_t pixel_stride, row_stride; /* words */
     int32_t blocks;                     /* of V output channels: 1 or 2 */
     const void *weights;                /* words (o, m, run, blocks, V) */
+    int32_t fetches_next;               /* 1: these fit L1, and as many that follow are fetched meanwhile */
     int32_t *sums;                      /* block b, pixel p at b * dst_block + p * V; NULL: to `to` */
     ptrdiff_t dst_block;                /* elements between blocks of the result */
     ck_requantize to;
