@@ -2,7 +2,7 @@
 
 PREFIX ?= /usr/local
 SECONDS ?= 300
-# Under qemu the kernels' long tables are checked at each EVERY-th row; a prime divides none of their periods.
+# Under qemu the kernels' long tables are checked at each EVERY-th row; where that leaves an algorithm out, the tests fail.
 EVERY ?= 7
 PACKAGES = libopenblas-dev libomp-dev libturbojpeg0-dev libpng-dev libwebp-dev libgif-dev libtiff-dev zlib1g-dev
 CORE_PACKAGES = libopenblas-dev libomp-dev cmake make gcc g++ pkg-config

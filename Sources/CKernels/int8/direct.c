@@ -17,10 +17,9 @@ static int applicable(const ck_int8_plan *plan) { return plan != NULL; }
 /* 255 * 128 is the largest sum of two products that fits 16 bits. */
 static int pairs_fit(const ck_int8_plan *plan) { return plan->weight_pair && plan->weight_pair <= 128; }
 
-/* Channels of a word. */
-static int32_t in_a_word(const ck_int8_plan *plan) { return plan->algorithm == &ck_int8_direct_bytes ? 4 : 2; }
+static int multiplies_bytes(const ck_int8_plan *plan) { return plan->algorithm->word == 4; }
 /* Words of a pixel of the copy. */
-static ptrdiff_t pixel_words(const ck_int8_plan *plan) { return plan->channels / in_a_word(plan); }
+static ptrdiff_t pixel_words(const ck_int8_plan *plan) { return plan->channels / plan->algorithm->word; }
 
 /* 1x1 without padding: the copy leaves out what a stride skips. */
 static int is_pointwise(const ck_conv_desc *d) {
@@ -68,7 +67,7 @@ static size_t packed_size(const ck_int8_plan *plan) {
 
 static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, void *packed) {
     const int32_t taps = plan->shape->d.kernel_height * plan->shape->d.kernel_width, v = plan->shape->block;
-    const int32_t word = in_a_word(plan);
+    const int32_t word = plan->algorithm->word;
     int16_t *shorts = packed;
     int8_t *bytes = packed;
     for (int32_t tap = 0; tap < taps; tap++)
@@ -76,7 +75,7 @@ static void pack_panel(const ck_int8_plan *plan, const int8_t *oihw, int32_t fir
             for (int32_t k = first * v; k < (first + blocks) * v; k++)
                 for (int32_t i = 0; i < word; i++) {
                     const int32_t weight = ck_int8_weight(plan, oihw, k, c + i, tap);
-                    if (word == 4)
+                    if (multiplies_bytes(plan))
                         *bytes++ = (int8_t)weight;
                     else
                         *shorts++ = (int16_t)weight;
@@ -98,7 +97,7 @@ typedef struct job {
 static void copy_rows(const ck_int8_plan *plan, const uint8_t *image, int32_t first, copied c, char *to) {
     const ck_conv_plan *shape = plan->shape;
     void (*const place)(const ck_widen_row *) =
-        in_a_word(plan) == 4 ? shape->kernels->place_row : shape->kernels->widen_row;
+        multiplies_bytes(plan) ? shape->kernels->place_row : shape->kernels->widen_row;
     const ck_conv_desc *d = &shape->d;
     const int32_t v = shape->block, pointwise = is_pointwise(d), step = pointwise ? d->stride_width : 1;
     const int32_t left = d->pad_width < c.width ? d->pad_width : c.width;
@@ -153,7 +152,7 @@ static void run_part(void *context, int64_t part, int32_t worker) {
     ck_split(ck_panel_count(shape->out_blocks, shape->panel_blocks), part / j->items, j->shares, &panel, &panel_end);
     const ptrdiff_t block_weights = (ptrdiff_t)d->kernel_height * d->kernel_width * words * 4 * v;
     void (*const multiply)(const ck_word_panel *) =
-        in_a_word(plan) == 4 ? shape->kernels->byte_panel : shape->kernels->short_panel;
+        multiplies_bytes(plan) ? shape->kernels->byte_panel : shape->kernels->short_panel;
     for (; panel < panel_end; panel++) {
         int32_t k;
         ck_panel_at(shape->out_blocks, shape->panel_blocks, (int32_t)panel, &k, &p.blocks);
@@ -172,10 +171,11 @@ static void run(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batc
     ck_run_parts(plan->shape->threads, j.items * j.shares, run_part, &j);
 }
 
-#define CK_INT8_DIRECT(NAME, APPLICABLE)                                                                               \
+#define CK_INT8_DIRECT(NAME, WORD, APPLICABLE)                                                                         \
     {                                                                                                                  \
-        .id = CK_DIRECT, .name = NAME, .applicable = APPLICABLE, .packed_size = packed_size,                           \
+        .id = CK_DIRECT, .word = WORD, .name = NAME, .applicable = APPLICABLE, .packed_size = packed_size,             \
         .scratch_size = scratch_size, .pack_panel = pack_panel, .run = run                                             \
     }
-const ck_int8_algorithm ck_int8_direct = CK_INT8_DIRECT("direct", applicable);
-const ck_int8_algorithm ck_int8_direct_bytes = CK_INT8_DIRECT("direct bytes", pairs_fit);
+const ck_int8_algorithm ck_int8_direct = CK_INT8_DIRECT("direct", 2, applicable);
+const ck_int8_algorithm ck_int8_direct_bytes = CK_INT8_DIRECT("direct bytes", 4, pairs_fit);
+#undef CK_INT8_DIRECT

@@ -14,7 +14,7 @@ static int is_supported(const ck_int8_desc *desc) {
     return d->groups <= 1 && d->pass == CK_FORWARD && d->src_layout == CK_NCHWC && !(d->epilogue & ~epilogue);
 }
 
-/* Winograd reads eight times the bytes of the plain weights: for a map of few tiles, that takes longer than products.
+/* Winograd reads eight times the bytes of the plain weights, which for a map of few tiles takes longer than products.
  */
 enum { FEWEST_TILES = 8 };
 
@@ -83,7 +83,7 @@ uint64_t ck_int8_packed_format(const ck_int8_plan *plan) {
     const ck_conv_desc *d = &plan->shape->d;
     const int32_t words[] = {9,
                              plan->algorithm->id,
-                             plan->algorithm == &ck_int8_direct_bytes,
+                             plan->algorithm->word,
                              plan->shape->kernels->isa,
                              plan->shape->panel_blocks,
                              d->in_channels,
@@ -119,10 +119,13 @@ static int promises_hold(const ck_int8_plan *plan, const int8_t *oihw) {
         for (ptrdiff_t i = 0; i < filter; i++) {
             above += oihw[i] > 0 ? oihw[i] : 0;
             below -= oihw[i] < 0 ? oihw[i] : 0;
-            const int first = i / taps % 2 == 0, alone = i + taps >= filter;
-            if (first && abs(oihw[i]) + (alone ? 0 : abs(oihw[i + taps])) > pair) return 0;
         }
         if (above > plan->weight_sum || below > plan->weight_sum) return 0;
+        for (ptrdiff_t first = 0; first < filter; first += 2 * taps) {
+            const int alone = first + taps == filter;
+            for (ptrdiff_t i = first; i < first + taps; i++)
+                if (abs(oihw[i]) + (alone ? 0 : abs(oihw[i + taps])) > pair) return 0;
+        }
     }
     return 1;
 }

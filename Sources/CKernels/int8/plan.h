@@ -19,6 +19,7 @@ struct ck_int8_plan {
 /* Sizes in bytes. The work of a run is items times shares of the panels. */
 struct ck_int8_algorithm {
     ck_algorithm id;
+    int32_t word; /* input channels of a word (ck_word_panel): 2, or 4 where products are of bytes */
     const char *name;
     int (*applicable)(const ck_int8_plan *plan);
     size_t (*packed_size)(const ck_int8_plan *plan);

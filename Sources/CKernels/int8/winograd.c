@@ -210,6 +210,7 @@ static void run(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batc
 }
 
 const ck_int8_algorithm ck_int8_winograd = {.id = CK_WINOGRAD_4,
+                                            .word = 2,
                                             .name = "winograd f4x4",
                                             .applicable = applicable,
                                             .packed_size = packed_size,

@@ -69,13 +69,10 @@ public struct ConvNeXtConfig: Sendable, Hashable {
 
 extension GraphBuilder {
     fileprivate mutating func convNeXtBlock(_ x: Node, _ name: String, dropPath rate: Double) -> Node {
-        let channels = channelCount(of: x)
         container(name, "ConvNeXtBlock")
         var y = layerNorm(depthwise(x, "\(name).conv_dw", kernel: 7), "\(name).norm", eps: 1e-6)
         container("\(name).mlp", "Mlp")
-        y = pixelLinear(y, "\(name).mlp.fc1", 4 * channels)
-        y = pixelLinear(gelu(y, "\(name).mlp.act"), "\(name).mlp.fc2", channels)
-        y = layerScale(y, name)
+        y = layerScale(mlp(y, "\(name).mlp"), name)
         return add(rate > 0 ? dropPath(y, "\(name).drop_path", rate) : y, x, "\(name).add")
     }
 }

@@ -125,8 +125,7 @@ extension GraphBuilder {
         x = add(rate > 0 ? dropPath(y, "\(name).drop_path1", rate) : y, x, "\(name).add")
         x = positions(x, "\(name).cpe2")
         container("\(name).mlp", "Mlp")
-        y = pixelLinear(layerNorm(x, "\(name).norm2"), "\(name).mlp.fc1", 4 * channels)
-        y = pixelLinear(gelu(y, "\(name).mlp.act"), "\(name).mlp.fc2", channels)
+        y = mlp(layerNorm(x, "\(name).norm2"), "\(name).mlp")
         return add(rate > 0 ? dropPath(y, "\(name).drop_path2", rate) : y, x, "\(name).add")
     }
 

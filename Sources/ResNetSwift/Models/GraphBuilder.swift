@@ -143,6 +143,13 @@ public struct GraphBuilder: Sendable {
     /// x times the normal distribution's value at x.
     public mutating func gelu(_ x: Node, _ name: String) -> Node { record(graph.add(name, .gelu, x)) }
 
+    /// timm's Mlp, for each pixel: fc2(GELU(fc1(x))), with four times the channels between them.
+    mutating func mlp(_ x: Node, _ name: String) -> Node {
+        let channels = channelCount(of: x)
+        let inner = pixelLinear(x, "\(name).fc1", 4 * channels)
+        return pixelLinear(gelu(inner, "\(name).act"), "\(name).fc2", channels)
+    }
+
     /// Attention of the pixels of each window; `qkv` has three times the channels of the result, and whole windows.
     public mutating func windowAttention(_ qkv: Node, _ name: String, heads: Int, window: Size2) -> Node {
         record(graph.apply(name, .windowAttention(heads: heads, window: window), [qkv]))

@@ -66,6 +66,16 @@ public struct TrainingHistory: Sendable, Hashable {
     /// An object an epoch; epochs count from 1.
     public var jsonLines: String { records.map { $0.json.text + "\n" }.joined() }
 
+    /// The epochs that have the value; nil where none has.
+    private func curve(
+        _ name: String, isDashed: Bool = false, _ value: (EpochRecord) -> Double?
+    ) -> LineChart.Series? {
+        let points = records.compactMap { record in
+            value(record).map { LineChart.Point(Double(record.epoch + 1), $0) }
+        }
+        return points.isEmpty ? nil : LineChart.Series(name: name, points: points, isDashed: isDashed)
+    }
+
     /// Loss on the left, everything that should rise on the right.
     package func charts(title: String) -> [LineChart] {
         func series(_ column: Column) -> [LineChart.Series] {
@@ -73,11 +83,7 @@ public struct TrainingHistory: Sendable, Hashable {
                 ("training", { $0.training }), ("validation", { $0.validation }),
             ]
             return parts.compactMap { part, scores in
-                let points = records.compactMap { record in
-                    scores(record).flatMap(column.value).map { LineChart.Point(Double(record.epoch + 1), $0) }
-                }
-                let name = column.name == "loss" ? part : "\(part) \(column.label)"
-                return points.isEmpty ? nil : LineChart.Series(name: name, points: points)
+                curve(column.name == "loss" ? part : "\(part) \(column.label)") { scores($0).flatMap(column.value) }
             }
         }
         let losses = columns.filter { $0.name == "loss" }
@@ -110,11 +116,7 @@ extension TrainingHistory {
         func line(
             _ run: (name: String, history: TrainingHistory), _ part: String, _ value: (EpochRecord) -> Double?
         ) -> LineChart.Series? {
-            let points = run.history.records.compactMap { record in
-                value(record).map { LineChart.Point(Double(record.epoch + 1), $0) }
-            }
-            return points.isEmpty
-                ? nil : LineChart.Series(name: "\(run.name) \(part)", points: points, isDashed: part == "training")
+            run.history.curve("\(run.name) \(part)", isDashed: part == "training", value)
         }
         let losses =
             runs.compactMap { line($0, "validation") { $0.validation?.loss } }

@@ -9,8 +9,7 @@ extension ConvNeXtConfig {
 
     /// What the shapes show; nil for what is no ConvNeXt of this structure.
     init?(_ entries: [WeightEntry]) {
-        var shapes: [String: [Int]] = [:]
-        for entry in entries where entry.part == .network { shapes[entry.name] = entry.shape }
+        let shapes = entries.networkShapes
         var (depths, channels) = ([Int](), [Int]())
         while depths.count < 16, let shape = shapes["stages.\(depths.count).blocks.0.conv_dw.weight"] {
             guard shape.count == 4, 1...1 << 16 ~= shape[0], Array(shape[1...]) == [1, 7, 7] else { return nil }

@@ -38,8 +38,7 @@ enum DaViTNames {
 extension DaViTConfig {
     /// What the shapes show; nil for what is no DaViT of this structure.
     init?(_ entries: [WeightEntry]) {
-        var shapes: [String: [Int]] = [:]
-        for entry in entries where entry.part == .network { shapes[entry.name] = entry.shape }
+        let shapes = entries.networkShapes
         guard shapes[DaViTNames.sign] != nil, shapes["stages.3.blocks.0.1.attn.qkv.weight"] != nil else { return nil }
         var (depths, channels) = ([Int](), [Int]())
         for stage in 0..<4 {

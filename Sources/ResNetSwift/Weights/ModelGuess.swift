@@ -48,11 +48,19 @@ public struct ModelGuess: Sendable, Hashable {
     public let classes: Int?
 }
 
+extension [WeightEntry] {
+    /// The shapes of the network's tensors, by name.
+    var networkShapes: [String: [Int]] {
+        var shapes: [String: [Int]] = [:]
+        for entry in self where entry.part == .network { shapes[entry.name] = entry.shape }
+        return shapes
+    }
+}
+
 extension ModelGuess {
     /// - Throws: `unsupported` where the file shows no ResNet or a variant that is not built here.
     init(_ entries: [WeightEntry]) throws(WeightFault) {
-        var shapes: [String: [Int]] = [:]
-        for entry in entries where entry.part == .network { shapes[entry.name] = entry.shape }
+        let shapes = entries.networkShapes
         func fault(_ what: String) -> WeightFault {
             .unsupported("the weights are of no network that is known here: \(what)")
         }

@@ -450,7 +450,7 @@ struct Lowering {
                 let operation = FoldBatchNorm(channels: channels, eps: eps)
                 return inputs + constants(draft, operation, [wholeBlocks(channels), wholeBlocks(channels)])
             case let conv as ChannelConvolution:
-                return inputs + constants(draft, CopyParameter(count: conv.kernel), [conv.kernel])
+                return inputs + constants(draft, CopyParameters(counts: [conv.kernel]), [conv.kernel])
             case is LayerNorm, is LayerScale:
                 let counts = graph.parameters(of: draft.nodes[0]).map(\.count)
                 return inputs + constants(draft, CopyParameters(counts: counts), counts.map(wholeBlocks))

@@ -86,6 +86,12 @@ struct StepContext {
     func input(_ position: Int) -> Address { layout.address(step.inputs[position], parameters) }
     func output(_ position: Int) -> Address { layout.address(step.outputs[position], parameters) }
     func update(_ position: Int) -> Address { layout.address(step.updates[position], parameters) }
+    /// The first result of a step that may have none: the gradient of an input that needs none.
+    var outputIfAny: Address? { step.outputs.isEmpty ? nil : output(0) }
+    /// The gradients of two parameters, one after the other among the updates, of those that train.
+    func updates(_ firstTrains: Bool, _ secondTrains: Bool) -> (Address?, Address?) {
+        (firstTrains ? update(0) : nil, secondTrains ? update(firstTrains ? 1 : 0) : nil)
+    }
 
     /// The kernel that reads the step's first result.
     var readerOfResult: Preparation {

@@ -347,7 +347,7 @@ struct Differentiator {
         let count = spec.count
         let copy = program.constant(flow.name(node), count: NormShape.padded(count))
         program.setup.append(
-            Step(operation: CopyParameter(count: count), nodes: [node], inputs: [value], outputs: [copy]))
+            Step(operation: CopyParameters(counts: [count]), nodes: [node], inputs: [value], outputs: [copy]))
         fixedParameters[spec.name] = copy
         return copy
     }

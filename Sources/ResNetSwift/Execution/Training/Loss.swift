@@ -98,7 +98,7 @@ struct LossStep: StepOperation {
     func compile(_ step: StepContext) -> Kernel {
         let (loss, classes) = (loss, classes)
         let logits = step.input(0)
-        let gradient = step.step.outputs.isEmpty ? nil : step.output(0)
+        let gradient = step.outputIfAny
         return { run, _, images in
             let (pass, source) = (run.pass!, logits(run))
             for image in 0..<images {

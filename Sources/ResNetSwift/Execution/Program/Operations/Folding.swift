@@ -101,17 +101,18 @@ struct FillConstant: StepOperation {
     }
 }
 
-/// parameter -> constant, which may be longer: zeros stay behind it.
-struct CopyParameter: StepOperation {
-    let count: Int
+/// Parameters -> constants, which may be longer: zeros stay behind them.
+struct CopyParameters: StepOperation {
+    /// Of each parameter.
+    let counts: [Int]
 
     var text: String { "copy" }
     var isPerImage: Bool { false }
 
     func compile(_ step: StepContext) -> Kernel {
-        let (source, target, count) = (step.input(0), step.output(0), count)
+        let copies = counts.enumerated().map { (source: step.input($0), target: step.output($0), count: $1) }
         return { run, _, _ in
-            target(run).update(from: source(run), count: count)
+            for copy in copies { copy.target(run).update(from: copy.source(run), count: copy.count) }
             return CK_OK
         }
     }

@@ -70,7 +70,7 @@ struct ChannelConvolutionGradient: StepOperation {
 
     func compile(_ step: StepContext) -> Kernel {
         let (x, weight, dy) = (step.input(0), step.input(1), step.input(2))
-        let dx = step.step.outputs.isEmpty ? nil : step.output(0)
+        let dx = step.outputIfAny
         let dw = weightTrains ? step.update(0) : nil
         let (channels, kernel) = (step.inputShape(0).kernelSize.c, kernel)
         return { run, start, count in

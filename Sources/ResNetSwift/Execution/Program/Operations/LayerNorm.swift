@@ -43,9 +43,8 @@ struct LayerNormGradient: StepOperation {
 
     func compile(_ step: StepContext) -> Kernel {
         let (x, dy, gamma) = (step.input(0), step.input(1), step.input(2))
-        let dx = step.step.outputs.isEmpty ? nil : step.output(0)
-        let dgamma = scaleTrains ? step.update(0) : nil
-        let dbeta = shiftTrains ? step.update(scaleTrains ? 1 : 0) : nil
+        let dx = step.outputIfAny
+        let (dgamma, dbeta) = step.updates(scaleTrains, shiftTrains)
         let description = layerNormDescription(step.inputShape(0), step.inputShape(0), eps: eps)
         let channels = channels
         return { run, start, count in
@@ -87,22 +86,6 @@ struct LayerScale: StepOperation {
             ck_scale_shift(
                 x(run, start), gamma(run), zeros(run), Int32(count), size.c, size.h, size.w, y(run, start), 0,
                 run.threads)
-        }
-    }
-}
-
-/// Parameters -> constants, each up to whole blocks: zeros stay behind it.
-struct CopyParameters: StepOperation {
-    let counts: [Int]
-
-    var text: String { "copy" }
-    var isPerImage: Bool { false }
-
-    func compile(_ step: StepContext) -> Kernel {
-        let copies = counts.enumerated().map { (source: step.input($0), target: step.output($0), count: $1) }
-        return { run, _, _ in
-            for copy in copies { copy.target(run).update(from: copy.source(run), count: copy.count) }
-            return CK_OK
         }
     }
 }

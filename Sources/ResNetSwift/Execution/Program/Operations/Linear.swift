@@ -41,9 +41,8 @@ struct LinearGradient: StepOperation {
 
     func compile(_ step: StepContext) -> Kernel {
         let (x, dy, w) = (step.input(0), step.input(1), step.input(2))
-        let dx = step.step.outputs.isEmpty ? nil : step.output(0)
-        let dw = weightTrains ? step.update(0) : nil
-        let db = biasTrains ? step.update(weightTrains ? 1 : 0) : nil
+        let dx = step.outputIfAny
+        let (dw, db) = step.updates(weightTrains, biasTrains)
         let (inputs, outputs) = (inFeatures, outFeatures)
         return { run, start, count in
             run.store(dw, inputs * outputs) { dw in
