@@ -31,6 +31,20 @@ struct JitterAmounts: ExpressibleByArgument {
     }
 }
 
+/// `2,9`: operations and magnitude of RandAugment.
+struct RandAugmentAmounts: ExpressibleByArgument {
+    let operations: Int
+    let magnitude: Int
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+        guard parts.count == 2, let operations = parts[0], let magnitude = parts[1], 1...100 ~= operations,
+            0...30 ~= magnitude
+        else { return nil }
+        (self.operations, self.magnitude) = (operations, magnitude)
+    }
+}
+
 struct AugmentationOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -61,6 +75,15 @@ struct AugmentationOptions: ParsableArguments {
             "Change colors by up to brightness,contrast,saturation,hue, e.g. 0.4,0.4,0.4,0.1.", valueName: "b,c,s,h"))
     var jitter: JitterAmounts?
 
+    @Option(
+        help: ArgumentHelp(
+            "RandAugment: changes for each picture and their magnitude of 0 to 30; torchvision's default is 2,9.",
+            valueName: "n,m"))
+    var randAugment: RandAugmentAmounts?
+
+    @Flag(help: "TrivialAugment (wide): one change of a random magnitude for each picture.")
+    var trivialAugment = false
+
     @Option(help: ArgumentHelp("Erase a random rectangle in this share of the training pictures.", valueName: "p"))
     var erase = 0.0
 
@@ -73,6 +96,9 @@ struct AugmentationOptions: ParsableArguments {
     func validate() throws {
         if transform != nil && size != nil { throw ValidationError("Give --transform or --size, not both.") }
         if cropRatio != nil && crop == nil { throw ValidationError("--crop-ratio needs --crop.") }
+        if randAugment != nil && trivialAugment {
+            throw ValidationError("Give --rand-augment or --trivial-augment, not both.")
+        }
         guard 0...1 ~= erase else { throw ValidationError("--erase must be 0 to 1, not \(erase).") }
         guard mixup >= 0, cutmix >= 0, (mixup + cutmix).isFinite else {
             throw ValidationError("--mixup and --cutmix must be 0 or more.")
@@ -81,7 +107,15 @@ struct AugmentationOptions: ParsableArguments {
 
     var mixing: BatchMixing? { mixup + cutmix > 0 ? BatchMixing(mixup: mixup, cutmix: cutmix) : nil }
 
-    private var isRandom: Bool { crop != nil || flip || jitter != nil || erase > 0 }
+    /// The random steps asked for that need pictures of bytes; those on colors need 1 or 3 channels.
+    private var randomSteps: (all: [String], onColors: [String]) {
+        let onColors = [
+            (jitter != nil, "--jitter"), (randAugment != nil, "--rand-augment"), (trivialAugment, "--trivial-augment"),
+        ]
+        let others = [(crop != nil, "--crop"), (flip, "--flip"), (erase > 0, "--erase")]
+        func given(_ options: [(Bool, String)]) -> [String] { options.filter(\.0).map(\.1) }
+        return (given(others + onColors), given(onColors))
+    }
 
     /// The size of the input, if it can be told before the network is made.
     func inputSize(of dataset: Dataset, stored: ImageTransform?, usual: Size2) throws -> Size2 {
@@ -140,13 +174,11 @@ struct AugmentationOptions: ParsableArguments {
 
     /// The transform with the random steps asked for.
     func training(_ evaluation: ImageTransform, _ dataset: Dataset, size: Size2) throws -> ImageTransform {
-        guard isRandom else { return evaluation }
-        if dataset.isFloats {
-            throw ToolError(
-                "--crop, --flip, --jitter and --erase: expected pictures of bytes, found an array of floats")
-        }
-        if jitter != nil && evaluation.channels != 1 && evaluation.channels != 3 {
-            throw ToolError("--jitter: expected pictures of 1 or 3 channels, found \(evaluation.channels)")
+        let (asked, onColors) = randomSteps
+        guard let first = asked.first else { return evaluation }
+        if dataset.isFloats { throw ToolError("\(first): expected pictures of bytes, found an array of floats") }
+        if let first = onColors.first, evaluation.channels != 1 && evaluation.channels != 3 {
+            throw ToolError("\(first): expected pictures of 1 or 3 channels, found \(evaluation.channels)")
         }
         var steps: [ImageTransform.Step] = []
         if let crop {
@@ -157,6 +189,11 @@ struct AugmentationOptions: ParsableArguments {
             steps += evaluation.geometric
         }
         if flip { steps.append(.randomHorizontalFlip()) }
+        // torchvision's recipes have the policies behind the flip.
+        if let randAugment {
+            steps.append(.randAugment(operations: randAugment.operations, magnitude: randAugment.magnitude))
+        }
+        if trivialAugment { steps.append(.trivialAugmentWide) }
         if let jitter {
             let amounts = jitter.values
             steps.append(

@@ -181,6 +181,85 @@ static void refuse_the_rest(void) {
     REFUSED(ck_hue_u8(dst, 4, (double)NAN));
 }
 
+/* A shift, a quarter turn, and a map that leaves the picture everywhere. */
+static void affine(void) {
+    static const double right[] = {1, 0, -1, 0, 1, 0}, quarter[] = {0, 1, 0, -1, 0, 3},
+                        away[] = {1, 0, 0x1p40, 0, 1, 0};
+    static const uint8_t src[18] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18}; /* (3, 3, 2) */
+    static const uint8_t shifted[18] = {0, 0, 1, 2, 3, 4, 0, 0, 7, 8, 9, 10, 0, 0, 13, 14, 15, 16};
+    static const uint8_t turned[18] = {13, 14, 7, 8, 1, 2, 15, 16, 9, 10, 3, 4, 17, 18, 11, 12, 5, 6}, none[18] = {0};
+    const double *maps[] = {right, quarter, away};
+    const uint8_t *expected[] = {shifted, turned, none};
+    for (size_t i = 0; i < COUNT_OF(maps); i++) {
+        uint8_t *from = allocate(sizeof src), *to = allocate(sizeof src);
+        memcpy(from, src, sizeof src);
+        check(ck_affine_u8(from, 3, 3, 2, maps[i], to) == CK_OK, "affine map %zu", i);
+        check(!memcmp(to, expected[i], sizeof src), "affine map %zu: other pixels", i);
+        release_all();
+    }
+}
+
+static void refuse_affine(void) {
+    static const double wrong[][6] = {{NAN, 0, 0, 0, 1, 0}, {1, 0, 0x1p41, 0, 1, 0}, {257, 0, 0, 0, 1, 0}};
+    static const double same[] = {1, 0, 0, 0, 1, 0};
+    uint8_t src[12] = {0}, dst[12];
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) REFUSED(ck_affine_u8(src, 2, 2, 3, wrong[i], dst));
+    REFUSED(ck_affine_u8(src, 2, 2, 3, NULL, dst));
+    REFUSED(ck_affine_u8(src, 0, 2, 3, same, dst));
+    REFUSED(ck_affine_u8(NULL, 2, 2, 3, same, dst));
+}
+
+/* The middle of 3x3 against (sum + 4 * middle) / 13 by hand; thin pictures have no middle. */
+static void sharpness(void) {
+    static const uint8_t src[9] = {10, 20, 30, 40, 250, 60, 70, 80, 90};
+    static const float factors[] = {0, 0.5f, 1, 1.5f};
+    static const uint8_t middle[] = {127, 188, 250, 255}; /* 1650 / 13 = 126.9; 127 + 123 / 2, cut; as it is; 311 */
+    for (size_t i = 0; i < COUNT_OF(factors); i++) {
+        uint8_t *from = allocate(9), *to = allocate(9);
+        memcpy(from, src, 9);
+        check(ck_sharpness_u8(from, 3, 3, 1, factors[i], to) == CK_OK, "sharpness");
+        check(to[4] == middle[i], "sharpness by %g: %d, expected %d", (double)factors[i], to[4], middle[i]);
+        to[4] = src[4];
+        check(!memcmp(to, src, 9), "sharpness: the border stays");
+        for (int width = 1; width < 3; width++) {
+            check(ck_sharpness_u8(from, 4, width, 1, factors[i], to) == CK_OK, "sharpness of a thin picture");
+            check(!memcmp(to, src, 4 * (size_t)width), "a thin picture stays");
+        }
+        release_all();
+    }
+    uint8_t dst[9];
+    REFUSED(ck_sharpness_u8(src, 3, 3, 1, -1, dst));
+    REFUSED(ck_sharpness_u8(src, 3, 3, 1, NAN, dst));
+    REFUSED(ck_sharpness_u8(src, 3, 0, 1, 1, dst));
+    REFUSED(ck_sharpness_u8(src, 3, 3, 1, 1, NULL));
+}
+
+static void tables(void) {
+    enum { PIXELS = 1000, C = 3 };
+    uint8_t *pixels = allocate(PIXELS * C), *table = allocate(256 * C);
+    uint64_t *counts = allocate(256 * C * sizeof *counts), sum = 0, wrong = 0;
+    pattern(pixels, PIXELS * C, 7);
+    for (int i = 0; i < 256 * C; i++) table[i] = (uint8_t)(i % 256 / 2 + i / 256);
+    check(ck_histogram_u8(pixels, PIXELS, C, counts) == CK_OK, "histogram");
+    for (int i = 0; i < 256 * C; i++) {
+        uint64_t found = 0;
+        for (int k = i / 256; k < PIXELS * C; k += C) found += pixels[k] == i % 256;
+        wrong += found != counts[i];
+        sum += counts[i];
+    }
+    check(sum == PIXELS * C && wrong == 0, "%d wrong counts, %d in all", (int)wrong, (int)sum);
+    check(ck_lookup_u8(pixels, PIXELS, C, table) == CK_OK, "lookup");
+    uint8_t *again = allocate(PIXELS * C);
+    pattern(again, PIXELS * C, 7);
+    for (int i = 0; i < PIXELS * C; i++) wrong += pixels[i] != again[i] / 2 + i % C;
+    check(wrong == 0, "%d wrong bytes looked up", (int)wrong);
+    REFUSED(ck_histogram_u8(pixels, 1, 0, counts));
+    REFUSED(ck_histogram_u8(NULL, 1, 1, counts));
+    REFUSED(ck_lookup_u8(pixels, 1, 0, table));
+    REFUSED(ck_lookup_u8(pixels, 1, 1, NULL));
+    release_all();
+}
+
 void test_pictures(void) {
     like_pillow();
     teams(128, 341);
@@ -200,6 +279,10 @@ void test_pictures(void) {
     orient(70, 33, 3);
     orient(33, 70, 4);
     interleave();
+    affine();
+    refuse_affine();
+    sharpness();
+    tables();
     refuse_resizes();
     refuse_the_rest();
 }

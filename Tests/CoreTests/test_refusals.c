@@ -281,6 +281,11 @@ static void pictures(void) {
     REFUSED(ck_interleave_u8(bytes, 1, 4, bytes, 3));
     REFUSED(ck_brightness_u8(bytes, 1, (float)NAN));
     REFUSED(ck_hue_u8(bytes, 1, 1));
+    const double same[] = {1, 0, 0, 0, 1, 0};
+    TOO_MUCH(ck_affine_u8(bytes, MOST, MOST, MOST, same, bytes));
+    TOO_MUCH(ck_sharpness_u8(bytes, MOST, MOST, MOST, 1, bytes));
+    uint64_t counts[256];
+    TOO_MUCH(ck_histogram_u8(bytes, 1, MOST, counts));
 }
 
 static ck_conv_desc usual(void) {

@@ -125,6 +125,7 @@ final class ImageTransformTests: XCTestCase {
             .randomResizedCrop(Size2(32, 33), scale: 0.25...1, ratio: 0.5...2, .bicubic),
             .randomHorizontalFlip(probability: 0.25),
             .colorJitter(brightness: 0.4, contrast: 0.3, saturation: 0.2, hue: 0.1),
+            .randAugment(operations: 3, magnitude: 7), .trivialAugmentWide,
             .randomErasing(probability: 0.1, scale: 0.02...0.4, ratio: 0.3...3.3), .toFloat,
             .normalize(mean: [0.485, 0.456, 1.0 / 3], std: [0.229, 1, 0.225]),
         ])
@@ -191,6 +192,18 @@ final class ImageTransformTests: XCTestCase {
             (
                 fault(#"{"step":"colorJitter","brightness":0,"contrast":0,"saturation":0,"hue":0.6}"#),
                 "has a hue jitter of 0.6; 0...0.5 are possible"
+            ),
+            (
+                fault(#"{"step":"randAugment","operations":2,"magnitude":31}"#),
+                "has a RandAugment of magnitude 31; 0...30 are possible"
+            ),
+            (
+                fault(#"{"step":"randAugment","operations":0,"magnitude":9}"#),
+                "has a RandAugment of 0 operations; 1...100 are possible"
+            ),
+            (
+                fault(#"{"step":"trivialAugmentWide"}"#, channels: "4"),
+                "has TrivialAugment on 4 channels; 1 or 3 are possible"
             ),
             (fault("", channels: "0"), "has 0 channels; 1...4096 are possible"),
             (fault("", channels: "\"3\""), "has no number of channels"),

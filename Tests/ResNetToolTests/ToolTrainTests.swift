@@ -61,6 +61,27 @@ final class ToolTrainTests: XCTestCase {
             naming: "learning rate", "0.05", "0.01")
     }
 
+    func testTrainsWithRandAugmentAndTrivialAugment() throws {
+        let folder = try ToolFolder()
+        func losses(_ options: [String], _ out: String) throws -> String {
+            let result = try folder.resnet(
+                ["train", "demo/digits.npz", "--model", "cifar_resnet14", "--epochs", "1", "--out", out] + options)
+            XCTAssertEqual(result.status, 0, result.error)
+            return try String(contentsOfFile: "\(folder.path)/\(out)/history.csv", encoding: .utf8)
+                .split(separator: "\n")[1].split(separator: ",").prefix(3).joined(separator: ",")
+        }
+        let plain = try losses([], "plain")
+        let rand = try losses(["--rand-augment", "2,9"], "rand")
+        XCTAssertEqual(try losses(["--rand-augment", "2,9"], "again"), rand)
+        XCTAssertEqual(Set([plain, rand, try losses(["--trivial-augment"], "trivial")]).count, 3)
+        try folder.assertFails(
+            "train", "demo/digits.npz", "--model", "cifar_resnet14", "--rand-augment", "2,31", "--out", "x", code: 64,
+            naming: "--rand-augment")
+        try folder.assertFails(
+            "train", "demo/digits.npz", "--model", "cifar_resnet14", "--rand-augment", "2,9", "--trivial-augment",
+            "--out", "x", code: 64, naming: "not both")
+    }
+
     func testAnotherTaskGetsAnotherHead() throws {
         let folder = try ToolFolder()
         let pictures = "\(folder.path)/shapes"

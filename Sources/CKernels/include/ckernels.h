@@ -449,6 +449,19 @@ CK_API ck_status ck_contrast_u8(uint8_t *pixels, size_t count, int32_t channels,
 CK_API ck_status ck_saturation_u8(uint8_t *rgb, size_t count, float factor);
 /* turn: -0.5...0.5 of the color circle. */
 CK_API ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn);
+/* src (H, W, C) to dst of the same shape: 0 is smooth, more than 1 is sharper. The outermost pixels stay. dst must not
+ * overlap src. */
+CK_API ck_status ck_sharpness_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, float factor,
+                                 uint8_t *dst);
+/* counts (channels, 256): how often each channel of `count` pixels has each value. */
+CK_API ck_status ck_histogram_u8(const uint8_t *pixels, size_t count, int32_t channels, uint64_t *counts);
+/* Every byte of `count` pixels becomes tables[channel][byte], in place; tables (channels, 256). */
+CK_API ck_status ck_lookup_u8(uint8_t *pixels, size_t count, int32_t channels, const uint8_t *tables);
+/* src (H, W, C) to dst of the same shape, zeros where nothing comes from: pixel (x, y) of dst is the pixel of src at
+ * (map[0] x + map[1] y + map[2], map[3] x + map[4] y + map[5]), coordinates of pixels' middles, nearest, with the
+ * pixels of Pillow's Image.transform. Factors are at most 256, shifts 2^40. dst must not overlap src. */
+CK_API ck_status ck_affine_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, const double *map,
+                              uint8_t *dst);
 
 #ifdef __cplusplus
 }

@@ -1,12 +1,15 @@
-/* Brightness, contrast, saturation and hue of byte pictures, as augmentation uses them.
+/* Brightness, contrast, saturation, sharpness and hue of byte pictures, and tables of colors, as augmentation uses
+ * them.
  *
- * Each of the first three blends the picture with a poorer version of itself: black, the flat gray of its mean luma, or
- * its own luma: out = poor + factor * (pixel - poor). Hue goes to HSV in bytes, turns H by a byte, and comes back. The
- * roundings are Pillow's, so that training sees the pixels that torchvision's ColorJitter makes.
+ * Each of the first four blends the picture with a poorer version of itself: black, the flat gray of its mean luma, its
+ * own luma, or a smooth one: out = poor + factor * (pixel - poor). Hue goes to HSV in bytes, turns H by a byte, and
+ * comes back. The roundings are Pillow's, so that training sees the pixels that torchvision's ColorJitter and
+ * RandAugment make.
  */
 #include <math.h>
+#include <string.h>
 
-#include "ckernels.h"
+#include "ops/ops.h"
 
 /* poor + factor * (pixel - poor), cut to a byte; truncated, not rounded. */
 static inline uint8_t blend(int poor, int pixel, float factor) {
@@ -92,5 +95,43 @@ ck_status ck_hue_u8(uint8_t *rgb, size_t count, double turn) {
     const uint8_t shift = (uint8_t)(int)(turn * 255.0);
     /* Even a turn by nothing goes through HSV and loses a little, as it does in torchvision. */
     for (size_t i = 0; i < count; i++) turn_pixel(rgb + 3 * i, shift);
+    return CK_OK;
+}
+
+/* Pillow's SMOOTH: weights 1, and 5 in the middle, of 13. The quotient is never halfway between two bytes. */
+static inline int smooth(const uint8_t *at, size_t row, size_t pixel) {
+    int sum = 4 * at[0];
+    for (const uint8_t *from = at - row; from <= at + row; from += row) sum += *(from - pixel) + from[0] + from[pixel];
+    return (2 * sum + 13) / 26;
+}
+
+ck_status ck_sharpness_u8(const uint8_t *src, int32_t height, int32_t width, int32_t channels, float factor,
+                          uint8_t *dst) {
+    if (!src || !dst || height < 1 || width < 1 || channels < 1 || !(factor >= 0.0f)) return CK_INVALID_ARGUMENT;
+    if (!ck_addressable(1, channels, height, width, 1)) return CK_OUT_OF_MEMORY;
+    const size_t pixel = (size_t)channels, row = (size_t)width * pixel;
+    memcpy(dst, src, (size_t)height * row);
+    if (factor == 1.0f || width < 3) return CK_OK;
+    for (int32_t y = 1; y < height - 1; y++) {
+        const size_t start = (size_t)y * row;
+        for (size_t i = start + pixel; i < start + row - pixel; i++)
+            dst[i] = blend(smooth(src + i, row, pixel), src[i], factor);
+    }
+    return CK_OK;
+}
+
+ck_status ck_histogram_u8(const uint8_t *pixels, size_t count, int32_t channels, uint64_t *counts) {
+    if (!pixels || !counts || channels < 1) return CK_INVALID_ARGUMENT;
+    if (channels > INT32_MAX / 256) return CK_OUT_OF_MEMORY;
+    memset(counts, 0, (size_t)channels * 256 * sizeof *counts);
+    for (size_t i = 0; i < count; i++)
+        for (int32_t c = 0; c < channels; c++) counts[256 * c + *pixels++]++;
+    return CK_OK;
+}
+
+ck_status ck_lookup_u8(uint8_t *pixels, size_t count, int32_t channels, const uint8_t *tables) {
+    if (!pixels || !tables || channels < 1) return CK_INVALID_ARGUMENT;
+    for (size_t i = 0; i < count; i++)
+        for (int32_t c = 0; c < channels; c++, pixels++) *pixels = tables[(size_t)256 * (size_t)c + *pixels];
     return CK_OK;
 }

@@ -54,6 +54,10 @@ extension ImageTransform {
         case .colorJitter(let brightness, let contrast, let saturation, let hue):
             return picture.jittered(
                 brightness: brightness, contrast: contrast, saturation: saturation, hue: hue, &random)
+        case .randAugment(let operations, let magnitude):
+            return picture.randAugmented(operations: operations, magnitude: magnitude, &random)
+        case .trivialAugmentWide:
+            return picture.trivialAugmented(&random)
         case .randomErasing(let probability, let scale, let ratio):
             guard random.chance(probability),
                 let window = Window.erasing(of: whole.size, scale: scale, ratio: ratio, &random)

@@ -64,6 +64,10 @@ extension ImageTransform.Step {
                     ("brightness", .number(brightness)), ("contrast", .number(contrast)),
                     ("saturation", .number(saturation)), ("hue", .number(hue)),
                 ])
+        case .randAugment(let operations, let magnitude):
+            return object(
+                "randAugment", [("operations", .integer(operations)), ("magnitude", .integer(magnitude))])
+        case .trivialAugmentWide: return object("trivialAugmentWide", [])
         case .randomErasing(let probability, let scale, let ratio):
             return object(
                 "randomErasing",
@@ -95,6 +99,11 @@ extension ImageTransform.Step {
             self = .colorJitter(
                 brightness: try fields.number("brightness"), contrast: try fields.number("contrast"),
                 saturation: try fields.number("saturation"), hue: try fields.number("hue"))
+        case "randAugment":
+            self = .randAugment(
+                operations: try fields.integer("operations"), magnitude: try fields.integer("magnitude"))
+        case "trivialAugmentWide":
+            self = .trivialAugmentWide
         case "randomErasing":
             self = .randomErasing(
                 probability: try fields.number("probability"), scale: try fields.range("scale"),

@@ -41,6 +41,11 @@ public struct ImageTransform: Sendable, Hashable {
         case randomHorizontalFlip(probability: Double = 0.5)
         /// Factors uniform in max(0, 1 - x)...1 + x, hue in -x...x circles; in random order.
         case colorJitter(brightness: Double = 0, contrast: Double = 0, saturation: Double = 0, hue: Double = 0)
+        /// torchvision's RandAugment: so many of its 14 changes one after the other, all of one magnitude of 0...30. What
+        /// moves in from outside is black.
+        case randAugment(operations: Int = 2, magnitude: Int = 9)
+        /// torchvision's TrivialAugmentWide: one of 14 changes, of one of 31 magnitudes.
+        case trivialAugmentWide
         /// A part of `scale` of the area and `ratio` (height / width) gets the mean color, which is 0 once normalized, to
         /// half a level. (torchvision erases after normalizing; here pictures are bytes until the network loads them.)
         case randomErasing(
@@ -156,8 +161,10 @@ extension ImageTransform {
     public var isRandom: Bool {
         steps.contains {
             switch $0 {
-            case .randomResizedCrop, .randomHorizontalFlip, .colorJitter, .randomErasing: true
-            default: false
+            case .randomResizedCrop, .randomHorizontalFlip, .colorJitter, .randAugment, .trivialAugmentWide,
+                .randomErasing:
+                true
+            case .resizeShorterSide, .resize, .centerCrop, .toFloat, .normalize: false
             }
         }
     }
@@ -251,6 +258,9 @@ extension ImageTransform.Step {
         func bad(probability: Double) -> String? {
             (0...1).contains(probability) ? nil : "has a probability of \(probability)"
         }
+        func needsColors(_ what: String) -> String? {
+            channels == 1 || channels == 3 ? nil : "has \(what) on \(channels) channels; 1 or 3 are possible"
+        }
         switch self {
         case .resizeShorterSide(let length, _):
             return bad(Size2(length, length))
@@ -261,12 +271,20 @@ extension ImageTransform.Step {
         case .randomHorizontalFlip(let probability):
             return bad(probability: probability)
         case .colorJitter(let brightness, let contrast, let saturation, let hue):
-            if channels != 1 && channels != 3 {
-                return "has color jitter on \(channels) channels; 1 or 3 are possible"
-            }
+            if let fault = needsColors("color jitter") { return fault }
             let amounts = [brightness, contrast, saturation]
             if !amounts.allSatisfy({ $0 >= 0 && $0.isFinite }) { return "has a negative color jitter" }
             return (0...0.5).contains(hue) ? nil : "has a hue jitter of \(hue); 0...0.5 are possible"
+        case .randAugment(let operations, let magnitude):
+            if let fault = needsColors("RandAugment") { return fault }
+            if !(1...100).contains(operations) {
+                return "has a RandAugment of \(operations) operations; 1...100 are possible"
+            }
+            let possible = 0..<AugmentationPolicy.bins
+            if possible.contains(magnitude) { return nil }
+            return "has a RandAugment of magnitude \(magnitude); 0...\(possible.upperBound - 1) are possible"
+        case .trivialAugmentWide:
+            return needsColors("TrivialAugment")
         case .randomErasing(let probability, let scale, let ratio):
             return bad(probability: probability) ?? bad(scale, "scale") ?? bad(ratio, "ratio")
         case .toFloat:

@@ -68,6 +68,36 @@ enum PixelKernels {
         check(ck_hue_u8(pixels.baseAddress, pixels.count / 3, turn))
     }
 
+    /// (H, W, C) to the same shape: 0 smooth, 1 as it is, more than 1 sharper.
+    static func sharpness(
+        _ source: UnsafePointer<UInt8>, height: Int, width: Int, channels: Int, factor: Double,
+        into target: UnsafeMutablePointer<UInt8>
+    ) {
+        check(ck_sharpness_u8(source, Int32(height), Int32(width), Int32(channels), Float(factor), target))
+    }
+
+    /// How often each channel has each value: (channels, 256).
+    static func histogram(_ pixels: [UInt8], channels: Int) -> [UInt64] {
+        var counts = [UInt64](repeating: 0, count: channels * 256)
+        check(ck_histogram_u8(pixels, pixels.count / channels, Int32(channels), &counts))
+        return counts
+    }
+
+    /// Each channel through its own table of 256.
+    static func lookUp(_ pixels: UnsafeMutableBufferPointer<UInt8>, channels: Int, tables: [UInt8]) {
+        precondition(tables.count == channels * 256, "a table for each channel")
+        check(ck_lookup_u8(pixels.baseAddress, pixels.count / channels, Int32(channels), tables))
+    }
+
+    /// (H, W, C) to the same shape; the map says where pixels come from.
+    static func affine(
+        _ source: UnsafePointer<UInt8>, height: Int, width: Int, channels: Int, _ map: [Double],
+        into target: UnsafeMutablePointer<UInt8>
+    ) {
+        precondition(map.count == 6, "an affine map has six numbers")
+        check(ck_affine_u8(source, Int32(height), Int32(width), Int32(channels), map, target))
+    }
+
     private static func check(_ status: ck_status) {
         precondition(
             status == CK_OK, "a pixel kernel refused its arguments: \(String(cString: ck_status_string(status)))")
