@@ -22,5 +22,7 @@ run cats-and-dogs --model resnet18 --size 64 --epochs 6 --count 300 --batch 16
 run posture --weights "$out/cats-and-dogs/best.safetensors" --size 64 --epochs 30
 run cifar --depths 14,20 --epochs 6
 run glomeruli --size 84 --epochs 5 --count 128 --batch 8 --learning-rate 3e-4 --davit-learning-rate 3e-5
+run glomeruli --data "$out/glomeruli/pictures-128" --models davit_tiny_keras --davit "$out/glomeruli/davit_tiny_keras.safetensors" \
+    --out "$out/glomeruli-features" --freeze allButHead --size 84 --epochs 5 --batch 8 --learning-rate 1e-3
 echo "\$ four-situations --repeats 2"
 stdbuf -oL "$programs/four-situations" --repeats 2 2>&1

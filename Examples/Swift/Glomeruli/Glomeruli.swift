@@ -12,8 +12,12 @@ struct Glomeruli: ParsableCommand {
 
     @Option(help: "A folder with two folders of pictures. Without it glomeruli are drawn.")
     var data: String?
-    @Option(help: "A DaViT-T trained on other pictures; its first 80 layers, as Keras counts them, are frozen.")
+    @Option(help: "The networks to train.", transform: { $0.split(separator: ",").map(String.init) })
+    var models = ["alexnet_mini", "googlenet", "davit_tiny_keras"]
+    @Option(help: "A DaViT-T trained on other pictures; a part of it is frozen.")
     var davit: String?
+    @Option(help: "What of that DaViT-T is frozen; with allButHead its features are computed once and kept.")
+    var freeze = "keras:80"
     @Option(help: "Height and width of the pictures.")
     var size = 280
     @Option(help: "At most so many epochs.")
@@ -29,8 +33,8 @@ struct Glomeruli: ParsableCommand {
 
     func run() throws {
         let folder = data ?? "\(out)/pictures-\(count)"
+        try makeFolder(out)
         if data == nil {
-            try makeFolder(out)
             try drawFolder(folder, classes: ["healthy", "sclerotic"], count: count, seed: 1) {
                 drawGlomerulus(size: 280, sclerotic: $0 == 1, &$1)
             }
@@ -48,7 +52,7 @@ struct Glomeruli: ParsableCommand {
             batchSize: batch)
 
         var histories: [(name: String, history: TrainingHistory)] = []
-        for name in [ModelName.alexnet_mini, .googlenet, .davit_tiny_keras] {
+        for name in try models.map({ try ModelName(named: $0) }) {
             let model = try model(name)
             let variables = model.graph.parameters.filter { !$0.role.isBuffer }
             let trainable = variables.count { !model.frozen.contains($0.name) }
@@ -73,11 +77,12 @@ struct Glomeruli: ParsableCommand {
         print("\(out)/curves.svg: the curves of all; \(out)/*/history.svg: of each")
     }
 
-    /// With random values, or for DaViT with those of a file, a new head, and what `model.layers[:80]` is in Keras frozen.
+    /// With random values, or for DaViT with those of a file, a new head, and a part frozen: by default what
+    /// `model.layers[:80]` is in Keras.
     private func model(_ name: ModelName) throws -> Model {
         guard name == .davit_tiny_keras, let davit else { return try name.model(inputSize: Size2(size, size), seed: 1) }
         return try Model(from: try WeightFile.open(davit), named: name)
             .replacingHead(with: HeadKind.dropout(0.3), classes: 1, seed: 1)
-            .freezing(.kerasLayers(80), input: Size2(size, size))
+            .freezing(FreezePolicy(parsing: freeze), input: Size2(size, size))
     }
 }

@@ -55,7 +55,13 @@ static int32_t rows_a_part(const ck_int8_plan *plan) {
     return (height + parts - 1) / parts;
 }
 
-static size_t scratch_size(const ck_int8_plan *plan) { return copied_bytes(plan, rows_a_part(plan)); }
+/* Of a thread: a line that says which item the copy is of, and the copy. */
+enum { A_LINE = 64 };
+static size_t own_bytes(const ck_int8_plan *plan) {
+    return A_LINE + ck_round_up(copied_bytes(plan, rows_a_part(plan)), A_LINE);
+}
+
+static size_t workspace_size(const ck_int8_plan *plan) { return own_bytes(plan) * (size_t)plan->shape->threads; }
 
 /* ---- weights: words (kernel row, kernel column, run of input channels, block, V) */
 
@@ -90,8 +96,12 @@ typedef struct job {
     int32_t rows, chunks; /* output rows of a part, parts of an image */
     int64_t items;
     int32_t shares;
-    size_t scratch;
 } job;
+
+/* The item whose rows a thread has copied; -1: none. */
+static int64_t *held_item(const job *j, int32_t worker) {
+    return (int64_t *)(void *)((char *)j->args->workspace + (size_t)worker * own_bytes(j->plan));
+}
 
 /* The input rows of output rows from `first` on. */
 static void copy_rows(const ck_int8_plan *plan, const uint8_t *image, int32_t first, copied c, char *to) {
@@ -123,20 +133,23 @@ static void copy_rows(const ck_int8_plan *plan, const uint8_t *image, int32_t fi
     }
 }
 
-/* Some output rows of an image through one share of the panels. The shares come one after the other, so that a thread
- * stays with one. */
+/* Some output rows of an image through one share of the panels. The shares of an item come one after the other: a
+ * thread that has the next one has the rows already. */
 static void run_part(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const ck_int8_plan *plan = j->plan;
     const ck_conv_plan *shape = plan->shape;
     const ck_conv_desc *d = &shape->d;
-    const int64_t item = part % j->items, image = item / j->chunks;
+    const int64_t item = part / j->shares, image = item / j->chunks;
     const int32_t v = shape->block, first = (int32_t)(item % j->chunks) * j->rows;
     const int32_t rows = shape->out_height - first < j->rows ? shape->out_height - first : j->rows;
     const copied c = copied_rows(plan, rows);
-    char *buffer = (char *)j->args->workspace + (size_t)worker * j->scratch;
+    int64_t *held = held_item(j, worker);
+    char *buffer = (char *)held + A_LINE;
     const ptrdiff_t plane = (ptrdiff_t)shape->out_height * shape->out_width * v, words = pixel_words(plan);
-    copy_rows(plan, j->args->src + image * shape->in_blocks * d->in_height * d->in_width * v, first, c, buffer);
+    if (*held != item)
+        copy_rows(plan, j->args->src + image * shape->in_blocks * d->in_height * d->in_width * v, first, c, buffer);
+    *held = item;
 
     const int whole = d->dilation_width == 1; /* the columns of a kernel row are adjacent */
     ck_word_panel p = {.src = buffer,
@@ -149,7 +162,7 @@ static void run_part(void *context, int64_t part, int32_t worker) {
                        .row_stride = c.row_step * c.width * words,
                        .dst_block = plane};
     int64_t panel, panel_end;
-    ck_split(ck_panel_count(shape->out_blocks, shape->panel_blocks), part / j->items, j->shares, &panel, &panel_end);
+    ck_split(ck_panel_count(shape->out_blocks, shape->panel_blocks), part % j->shares, j->shares, &panel, &panel_end);
     const ptrdiff_t block_weights = (ptrdiff_t)d->kernel_height * d->kernel_width * words * 4 * v;
     void (*const multiply)(const ck_word_panel *) =
         multiplies_bytes(plan) ? shape->kernels->byte_panel : shape->kernels->short_panel;
@@ -164,17 +177,18 @@ static void run_part(void *context, int64_t part, int32_t worker) {
 }
 
 static void run(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batch) {
-    job j = {.plan = plan, .args = args, .rows = rows_a_part(plan), .scratch = ck_round_up(scratch_size(plan), 64)};
+    job j = {.plan = plan, .args = args, .rows = rows_a_part(plan)};
     j.chunks = (plan->shape->out_height + j.rows - 1) / j.rows;
     j.items = (int64_t)batch * j.chunks;
     j.shares = ck_int8_shares(plan, j.items);
+    for (int32_t worker = 0; worker < plan->shape->threads; worker++) *held_item(&j, worker) = -1;
     ck_run_parts(plan->shape->threads, j.items * j.shares, run_part, &j);
 }
 
 #define CK_INT8_DIRECT(NAME, WORD, APPLICABLE)                                                                         \
     {                                                                                                                  \
         .id = CK_DIRECT, .word = WORD, .name = NAME, .applicable = APPLICABLE, .packed_size = packed_size,             \
-        .scratch_size = scratch_size, .pack_panel = pack_panel, .run = run                                             \
+        .workspace_size = workspace_size, .pack_panel = pack_panel, .run = run                                         \
     }
 const ck_int8_algorithm ck_int8_direct = CK_INT8_DIRECT("direct", 2, applicable);
 const ck_int8_algorithm ck_int8_direct_bytes = CK_INT8_DIRECT("direct bytes", 4, pairs_fit);

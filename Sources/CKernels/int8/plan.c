@@ -21,7 +21,7 @@ enum { FEWEST_TILES = 8 };
 static int pays(const ck_int8_plan *plan) {
     const int bytes = plan->shape->kernels->byte_products && ck_int8_direct_bytes.applicable(plan);
     if (plan->algorithm == &ck_int8_direct_bytes) return bytes;
-    return plan->algorithm != &ck_int8_winograd || !bytes ||
+    return plan->algorithm->id != CK_WINOGRAD_4 || !bytes ||
            ck_tile_count(plan->shape, 4, plan->shape->d.batch) >= FEWEST_TILES;
 }
 
@@ -73,7 +73,7 @@ size_t ck_int8_packed_size(const ck_int8_plan *plan) {
 }
 
 size_t ck_int8_workspace_size(const ck_int8_plan *plan) {
-    return plan ? ck_round_up(plan->algorithm->scratch_size(plan), 64) * (size_t)plan->shape->threads : 0;
+    return plan ? ck_round_up(plan->algorithm->workspace_size(plan), 64) : 0;
 }
 
 ck_algorithm ck_int8_plan_algorithm(const ck_int8_plan *plan) { return plan ? plan->algorithm->id : CK_AUTO; }

@@ -23,7 +23,7 @@ struct ck_int8_algorithm {
     const char *name;
     int (*applicable)(const ck_int8_plan *plan);
     size_t (*packed_size)(const ck_int8_plan *plan);
-    size_t (*scratch_size)(const ck_int8_plan *plan); /* of one thread */
+    size_t (*workspace_size)(const ck_int8_plan *plan);
     void (*pack_panel)(const ck_int8_plan *plan, const int8_t *oihw, int32_t first, int32_t blocks, void *packed);
     void (*run)(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batch);
 };
@@ -50,13 +50,16 @@ static inline ck_requantize ck_int8_result(const ck_int8_plan *plan, const ck_in
                            .floats = plan->float_result ? (float *)args->dst + at : NULL};
 }
 
-/* Shares of the panels, so that there is enough for everybody to do. */
+/* Shares of the panels: several where there are few items for each thread. Then so many that a thread whose core is
+ * taken away for a while leaves the rest to the others. */
+enum { CK_INT8_FEW = 2, CK_INT8_PARTS = 8 };
+
 static inline int32_t ck_int8_shares(const ck_int8_plan *plan, int64_t items) {
     const int32_t panels = ck_panel_count(plan->shape->out_blocks, plan->shape->panel_blocks);
-    const int64_t wanted = 2 * (int64_t)plan->shape->threads;
-    if (plan->shape->threads == 1 || items >= wanted) return 1;
-    const int32_t shares = (int32_t)((wanted + items - 1) / items);
-    return shares < panels ? shares : panels;
+    const int64_t threads = plan->shape->threads;
+    if (threads == 1 || items >= CK_INT8_FEW * threads) return 1;
+    const int64_t shares = (CK_INT8_PARTS * threads + items - 1) / items;
+    return shares < panels ? (int32_t)shares : panels;
 }
 
 #endif

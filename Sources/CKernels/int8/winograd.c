@@ -13,7 +13,8 @@
  * is exact while -2^25 <= y < 2^25, which a bound on the weights' sums guarantees when they are packed.
  *
  * A thread takes a run of tiles: transforms them, for all channels, to [point][tile][channel] of 16 bits, and then,
- * panel by panel, multiplies point by point and transforms the sums back. */
+ * panel by panel, multiplies point by point and transforms the sums back. Where one run has all tiles, all threads
+ * transform it, and each takes panels. */
 #include <string.h>
 
 #include "conv/tiles.h"
@@ -66,7 +67,7 @@ typedef struct job {
     int64_t tiles, items;
     int32_t most; /* tiles of an item */
     int32_t shares;
-    size_t scratch;
+    char *own; /* behind the transformed tiles: what each thread has for itself */
 } job;
 
 static size_t input_bytes(const ck_int8_plan *plan, int64_t tiles) {
@@ -93,20 +94,26 @@ static void cut(job *j, int32_t batch) {
     if (items > 1) items = (items + threads - 1) / threads * threads;
     j->most = (int32_t)((j->tiles + items - 1) / items);
     j->items = (j->tiles + j->most - 1) / j->most;
-    j->shares = ck_int8_shares(plan, items > 1 ? 2 * threads : 1);
+    j->shares = j->items > 1 ? 1 : ck_int8_shares(plan, 1);
 }
 
-static size_t bytes_for(const ck_int8_plan *plan, int64_t tiles) {
-    return input_bytes(plan, tiles) + sums_bytes(plan, tiles) + ck_round_up(columns_bytes(plan, tiles), 64);
+/* Of one thread: sums, columns. */
+static size_t own_bytes(const ck_int8_plan *plan, int64_t tiles) {
+    return sums_bytes(plan, tiles) + ck_round_up(columns_bytes(plan, tiles), 64);
+}
+
+/* The transformed tiles of the items that are worked on at a time. */
+static size_t inputs_bytes(const job *j) {
+    return input_bytes(j->plan, j->most) * (size_t)(j->shares > 1 ? 1 : j->plan->shape->threads);
 }
 
 /* Of a full batch or of fewer images, whose parts may be larger. */
-static size_t scratch_size(const ck_int8_plan *plan) {
+static size_t workspace_size(const ck_int8_plan *plan) {
     size_t largest = 0;
     for (int32_t batch = 1; batch <= plan->shape->d.batch; batch++) {
         job j = {.plan = plan};
         cut(&j, batch);
-        const size_t bytes = bytes_for(plan, j.most);
+        const size_t bytes = inputs_bytes(&j) + own_bytes(plan, j.most) * (size_t)plan->shape->threads;
         if (bytes > largest) largest = bytes;
     }
     return largest;
@@ -114,7 +121,8 @@ static size_t scratch_size(const ck_int8_plan *plan) {
 
 /* ---- running */
 
-static void transform_run(const job *j, ck_tile_run run, int16_t *to, int16_t *columns) {
+/* Of channel blocks begin...end-1. */
+static void transform_run(const job *j, ck_tile_run run, int64_t begin, int64_t end, int16_t *to, int16_t *columns) {
     const ck_conv_plan *shape = j->plan->shape;
     const ck_conv_desc *d = &shape->d;
     const ptrdiff_t row = (ptrdiff_t)d->in_width * shape->block;
@@ -124,13 +132,13 @@ static void transform_run(const job *j, ck_tile_run run, int16_t *to, int16_t *c
                                   .dst_point = (ptrdiff_t)j->most * j->plan->channels,
                                   .dst_tile = j->plan->channels,
                                   .scratch = columns};
-    for (int32_t b = 0; b < shape->in_blocks; b++) {
+    for (int64_t b = begin; b < end; b++) {
         const uint8_t *map = j->args->src + ((ptrdiff_t)run.image * shape->in_blocks + b) * d->in_height * row;
         for (int32_t i = 0; i < 6; i++) {
             const int32_t y = 4 * run.row - d->pad_height + i;
             in.rows[i] = y < 0 || y >= d->in_height ? NULL : map + y * row;
         }
-        in.dst = to + (ptrdiff_t)b * shape->block;
+        in.dst = to + b * shape->block;
         shape->kernels->short_winograd_input(&in);
     }
 }
@@ -171,20 +179,43 @@ static void multiply_points(const job *j, int32_t count, const int16_t *in, cons
     }
 }
 
+/* What a thread has for itself. */
+typedef struct own_memory {
+    int32_t *sums;
+    int16_t *columns;
+} own_memory;
+
+static own_memory own_memory_of(const job *j, int32_t worker) {
+    char *sums = j->own + (size_t)worker * own_bytes(j->plan, j->most), *columns = sums + sums_bytes(j->plan, j->most);
+    return (own_memory){(int32_t *)(void *)sums, (int16_t *)(void *)columns};
+}
+
+/* Some channel blocks of the only item. */
+static void transform_part(void *context, int64_t part, int32_t worker) {
+    const job *j = context;
+    int16_t *const in = j->args->workspace, *const columns = own_memory_of(j, worker).columns;
+    for (int64_t t = 0; t < j->tiles;) {
+        const ck_tile_run run = ck_tile_run_at(j->plan->shape, 4, t, j->tiles);
+        transform_run(j, run, part, part + 1, in + t * j->plan->channels, columns);
+        t += run.count;
+    }
+}
+
 static void run_part(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const ck_int8_plan *plan = j->plan;
     const ck_conv_plan *shape = plan->shape;
     const int64_t first = part % j->items * j->most, rest = j->tiles - first,
                   end = rest < j->most ? j->tiles : first + j->most;
-    char *scratch = (char *)j->args->workspace + (size_t)worker * j->scratch;
-    int16_t *in = (int16_t *)(void *)scratch;
-    int32_t *sums = (int32_t *)(void *)(scratch + input_bytes(plan, j->most));
-    int16_t *columns = (int16_t *)(void *)(scratch + input_bytes(plan, j->most) + sums_bytes(plan, j->most));
-    for (int64_t t = first; t < end;) {
-        const ck_tile_run run = ck_tile_run_at(shape, 4, t, end);
-        transform_run(j, run, in + (t - first) * plan->channels, columns);
-        t += run.count;
+    const own_memory own = own_memory_of(j, worker);
+    int16_t *in = j->args->workspace;
+    if (j->shares == 1) {
+        in += (size_t)worker * input_bytes(plan, j->most) / sizeof *in;
+        for (int64_t t = first; t < end;) {
+            const ck_tile_run run = ck_tile_run_at(shape, 4, t, end);
+            transform_run(j, run, 0, shape->in_blocks, in + (t - first) * plan->channels, own.columns);
+            t += run.count;
+        }
     }
     int64_t panel, panel_end;
     ck_split(ck_panel_count(shape->out_blocks, shape->panel_blocks), part / j->items, j->shares, &panel, &panel_end);
@@ -193,19 +224,21 @@ static void run_part(void *context, int64_t part, int32_t worker) {
         ck_panel_at(shape->out_blocks, shape->panel_blocks, (int32_t)panel, &k, &blocks);
         multiply_points(j, (int32_t)(end - first), in,
                         (const int16_t *)j->args->packed + (ptrdiff_t)k * shape->block * POINTS * plan->channels,
-                        blocks, sums);
+                        blocks, own.sums);
         for (int32_t b = 0; b < blocks; b++)
             for (int64_t t = first; t < end;) {
                 const ck_tile_run run = ck_tile_run_at(shape, 4, t, end);
-                restore_run(j, run, sums + ((ptrdiff_t)b * POINTS * j->most + (t - first)) * shape->block, k + b);
+                restore_run(j, run, own.sums + ((ptrdiff_t)b * POINTS * j->most + (t - first)) * shape->block, k + b);
                 t += run.count;
             }
     }
 }
 
 static void run(const ck_int8_plan *plan, const ck_int8_args *args, int32_t batch) {
-    job j = {.plan = plan, .args = args, .scratch = ck_round_up(scratch_size(plan), 64)};
+    job j = {.plan = plan, .args = args};
     cut(&j, batch);
+    j.own = (char *)args->workspace + inputs_bytes(&j);
+    if (j.shares > 1) ck_run_parts(plan->shape->threads, plan->shape->in_blocks, transform_part, &j);
     ck_run_parts(plan->shape->threads, j.items * j.shares, run_part, &j);
 }
 
@@ -214,6 +247,6 @@ const ck_int8_algorithm ck_int8_winograd = {.id = CK_WINOGRAD_4,
                                             .name = "winograd f4x4",
                                             .applicable = applicable,
                                             .packed_size = packed_size,
-                                            .scratch_size = scratch_size,
+                                            .workspace_size = workspace_size,
                                             .pack_panel = pack_panel,
                                             .run = run};
