@@ -85,6 +85,7 @@ struct EvaluateCommand: ParsableCommand {
                 ("instruction set", "\(try Machine.instructionSet())"), ("resnet", Machine.kernelVersion),
             ]
             page.commands = [CommandLine.asTyped]
+            page.explainPictures(by: classifier)
             try page.write(to: report)
             Terminal.note("\(report) shows it")
         }

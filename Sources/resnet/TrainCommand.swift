@@ -174,7 +174,12 @@ struct TrainCommand: ParsableCommand {
             skipped: skippedJSON(outcome.skipped, of: datasets, and: setup.skipped))
         try writeText(report + "\n", to: "\(out)/evaluation.txt")
         try writeText(object.text + "\n", to: "\(out)/evaluation.json")
-        try page(evaluation, outcome, setup, path).write(to: "\(out)/report.html")
+        var page = page(evaluation, outcome, setup, path)
+        var options = ClassifierOptions(threads: compute.threads)
+        options.accuracy = compute.accuracy
+        options.transform = setup.data.evaluationTransform
+        page.explainPictures(by: try Classifier(model: model, origin: path, options: options))
+        try page.write(to: "\(out)/report.html")
         Terminal.note(
             "\(path)\(model.metadata[MetadataKey.trained].map { ", \($0)" } ?? "") on \(slice.count) pictures:")
         if json { Output.json(object) } else { Output.text(report) }

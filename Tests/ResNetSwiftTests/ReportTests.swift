@@ -132,6 +132,39 @@ final class ReportTests: XCTestCase {
         for part in ["<script", "http://", "https://"] { XCTAssertFalse(html.contains(part), part) }
     }
 
+    func testColorsStandBesideThePictures() throws {
+        var report = report(classes: 2, [(0, 1, 3), (1, 1, 2)], name: { "class \($0)" })
+        var asked: [Int] = []
+        report.heat = { picture, index in
+            asked.append(index)
+            return picture.pixels[0] == 0 ? picture : nil  // of the first picture only
+        }
+        let document = try parse(report.html)
+        let wrong = try document.nodes(forXPath: "//section[h2='Most wrong']//div[@class='views']/img")
+        XCTAssertEqual(wrong.count, 2)
+        XCTAssertEqual(try document.nodes(forXPath: "//section[h2='Least sure']//img").count, 3)
+        XCTAssertEqual(asked, [1, 1, 1])
+        let note = try document.nodes(forXPath: "//section[h2='Most wrong']/p").first?.stringValue
+        XCTAssertTrue(note?.hasSuffix("In color: what speaks for the answer.") == true, note ?? "")
+    }
+
+    func testChoiceOfPicturesWithSeveralLabels() {
+        var outcomes = SampleOutcomes()
+        // Probabilities 0.5, 0.88, 0.05; 0.73, 0.5, 0.05; 0.02, 0.98, 0.05.
+        outcomes.add(
+            [4, 2, 7], logits: Tensor(shape: [3, 3], values: [0, 2, -3, 1, 0.004, -3, -4, 4, -3]),
+            labels: .multiHot(Tensor(shape: [3, 3], values: [1, 0, 0, 0, 0, 0, 1, 1, 0])))
+        let choice = ReportChoice(
+            outcomes, classNames: ["cat", "dog", "owl"], thresholds: LabelThresholds([0.4, 0.6, 0.5]))
+        XCTAssertEqual(choice.mostWrong.map(\.sample), [7, 2, 4])
+        XCTAssertEqual(choice.mostWrong.map(\.said), ["not cat", "cat", "dog"])
+        XCTAssertEqual(choice.mostWrong.map(\.index), [0, 0, 1])
+        XCTAssertEqual(choice.mostWrong.map(\.shows), ["is cat, dog", "has no label", "is cat"])
+        XCTAssertEqual(choice.leastSure.map(\.sample), [2, 4, 7])
+        XCTAssertEqual(choice.leastSure.map(\.said), ["not dog", "cat", "not cat"])
+        XCTAssertEqual(choice.leastSure.map(\.isRight), [true, true, false])
+    }
+
     func testManyClassesAndTwo() throws {
         let two = report(classes: 2, [(0, 0, 2), (1, 1, 1), (1, 0, 1), (0, 1, 0.5)], name: { "class \($0)" })
         let ranking = try parse(two.html).nodes(forXPath: "//section[h2='Ranking']//svg")

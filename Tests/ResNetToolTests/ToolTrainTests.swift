@@ -39,6 +39,7 @@ final class ToolTrainTests: XCTestCase {
         ] {
             let page = try String(contentsOfFile: "\(folder.path)/\(path)", encoding: .utf8)
             XCTAssertTrue(page.contains(part) && page.hasSuffix("</html>\n"), path)
+            XCTAssertGreaterThan(page.components(separatedBy: "alt=\"what speaks for it\"").count, 12, path)
         }
 
         // Class names, transform and model come with the file; the network never saw these pictures.

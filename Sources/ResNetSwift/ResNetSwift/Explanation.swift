@@ -34,7 +34,7 @@ public struct Explanation: Sendable {
                 let color = Self.color(strength)
                 let source = ((y / zoom) * picture.width + x / zoom) * picture.channels
                 for channel in 0..<3 {
-                    let own = Float(picture.pixels[source + (picture.channels == 1 ? 0 : channel)])
+                    let own = Float(picture.pixels[source + (picture.channels < 3 ? 0 : channel)])
                     let mixed = own + 0.7 * strength * (color[channel] - own)
                     pixels[3 * (y * width + x) + channel] = UInt8(min(max(mixed.rounded(), 0), 255))
                 }
@@ -68,29 +68,51 @@ extension Classifier {
     /// - Throws: `PictureError`; `ExecutionError`; `ClassifierError` for a class that there is not, for a network without
     ///   a head, and for one whose head is more than a mean, linear layers and ReLU.
     public func explain(_ picture: PictureInput, class index: Int? = nil) throws -> Explanation {
-        try requireHead()
         if let index, !(0..<classCount).contains(index) {
             throw ClassifierError(.argument, "class: expected 0...\(classCount - 1), found \(index)")
         }
-        guard let end = model.graph.trunkEnd else {
+        let prepared = try pictureTransform().prepared(picture)
+        return try Explainer(self, size: Size2(prepared.height, prepared.width)).explain(prepared, class: index)
+    }
+}
+
+/// Explains pictures of one size with one plan.
+package struct Explainer: Sendable {
+    private let classifier: Classifier
+    private let transform: ImageTransform
+    private let plan: InferencePlan
+    /// Of the last feature map.
+    private let node: String
+
+    /// - Throws: `ExecutionError`; `ClassifierError` for a network without a head, and for one whose head is more than a
+    ///   mean, linear layers and ReLU.
+    package init(_ classifier: Classifier, size: Size2) throws {
+        try classifier.requireHead()
+        guard let end = classifier.model.graph.trunkEnd else {
             throw ClassifierError(
-                .unsupported, "\(name): expected a head of a mean, linear layers and ReLU to explain, found another")
+                .unsupported,
+                "\(classifier.name): expected a head of a mean, linear layers and ReLU to explain, found another")
         }
-        let transform = try pictureTransform()
-        let prepared = try transform.prepared(picture)
-        let input = try PictureBatch([prepared], for: transform)
-        let node = model.graph.nodes[end].name
-        let plan = try InferencePlan(
-            model: model,
-            input: ImageShape(channels: inputChannels, height: prepared.height, width: prepared.width), batch: 1,
+        self.classifier = classifier
+        transform = classifier.transform
+        node = classifier.model.graph.nodes[end].name
+        plan = try InferencePlan(
+            model: classifier.model,
+            input: ImageShape(channels: classifier.inputChannels, height: size.height, width: size.width), batch: 1,
             options: PlanOptions(
-                threads: options.threads, accuracy: options.accuracy,
+                threads: classifier.options.threads, accuracy: classifier.options.accuracy,
                 input: .bytesNHWC(scale: transform.scale, shift: transform.shift), taps: [node]))
-        let prediction = try plan.predict(input.pixels)
-        let ranked = scores(prediction.logits, top: classCount)[0]
+    }
+
+    /// - Parameters:
+    ///   - prepared: as the network sees it, of the size.
+    ///   - index: one of the classes; nil means the most probable one.
+    package func explain(_ prepared: Picture, class index: Int?) throws -> Explanation {
+        let prediction = try plan.predict(PictureBatch([prepared], for: transform).pixels)
+        let ranked = classifier.scores(prediction.logits, top: classifier.classCount)[0]
         let score = index.map { index in ranked.first { $0.index == index }! } ?? ranked[0]
         return Explanation(
-            score: score, map: ClassActivationMap(prediction.taps[node]!, of: model, class: score.index),
+            score: score, map: ClassActivationMap(prediction.taps[node]!, of: classifier.model, class: score.index),
             picture: prepared)
     }
 }

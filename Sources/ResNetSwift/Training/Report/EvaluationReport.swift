@@ -23,6 +23,8 @@ package struct EvaluationReport {
     package var facts: [(name: String, value: String)] = []
     /// Commands that do it again.
     package var commands: [String] = []
+    /// The picture as the network sees it, with where a class (or label) comes from in color; nil where that cannot be told.
+    package var heat: (_ picture: Picture, _ index: Int) -> Picture? = { _, _ in nil }
 
     package init(
         title: String, lead: String, evaluation: Evaluation, slice: DatasetSlice, transform: ImageTransform, topK: Int
@@ -205,13 +207,24 @@ package struct EvaluationReport {
     }
 
     private func addPictures(to page: inout ReportPage) {
-        let pictures = ReportPictures(
-            slice: slice, transform: transform, outcomes: evaluation.outcomes, classNames: evaluation.classNames)
-        if let figures = pictures.figures(pictures.mostWrong) {
-            page.section("Most wrong", figures, note: "As the network sees them: what it says, and what it should say.")
+        let isMulti = evaluation.isMultiLabel
+        let outcomes = evaluation.outcomes
+        let choice =
+            isMulti
+            ? ReportChoice(outcomes, classNames: evaluation.classNames, thresholds: evaluation.thresholds)
+            : ReportChoice(outcomes, classNames: evaluation.classNames)
+        let pictures = ReportPictures(dataset: slice.dataset, transform: transform, heat: heat)
+        if let (figures, hasHeat) = pictures.figures(choice.mostWrong) {
+            let colors = " In color: what speaks for the \(isMulti ? "label" : "answer")."
+            page.section(
+                "Most wrong", figures,
+                note: "As the network sees them: what it says, and what it should say.\(hasHeat ? colors : "")")
         }
-        if let figures = pictures.figures(pictures.leastSure) {
-            page.section("Least sure", figures, note: "The two best classes are nearest to each other.")
+        if let (figures, _) = pictures.figures(choice.leastSure) {
+            page.section(
+                "Least sure", figures,
+                note: isMulti
+                    ? "A label is nearest to its threshold." : "The two best classes are nearest to each other.")
         }
     }
 

@@ -130,10 +130,14 @@ struct ReportPage {
         details { padding: 8px 12px; margin-top: 10px; } summary { cursor: pointer; } details > .scroll { border: 0; margin-top: 8px; }
         .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 14px; }
         .pictures img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #8882; border-radius: 4px; }
+        .pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 226px), 1fr)); }
+        .views { display: flex; gap: 6px; } .views img { flex: 1 1 0; min-width: 0; }
         .pictures img.small { image-rendering: pixelated; }
         .pictures figcaption { margin: 6px 0 0; color: var(--text); overflow-wrap: anywhere; font-size: .85em; line-height: 1.35; }
         .pictures small { color: var(--muted); }
         .hit { color: var(--hit); } .miss { color: var(--miss); }
+        @media print { .pairs { grid-template-columns: repeat(3, 1fr); } }
+        @media screen and (max-width: 520px) { .pairs figure { display: flex; gap: 10px; } .pairs .views { flex: 0 0 56%; } }
         @media (max-width: 520px) { main { padding: 18px 12px 32px; } th, td { padding: 5px 7px; } td.bar { min-width: 62px; } }
         pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line);
           border-radius: 8px; padding: 12px; font-size: .88em; }

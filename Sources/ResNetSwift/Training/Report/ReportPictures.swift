@@ -1,4 +1,4 @@
-// The pictures that a report shows: those the network is most wrong about, and those it is least sure about.
+// The pictures of a report as figures: the picture as the network sees it, and beside it what the network looked at.
 
 import ResNetData
 import ResNetGraph
@@ -6,49 +6,45 @@ import ResNetSupport
 
 /// Pictures for a report, as figures.
 struct ReportPictures {
-    let slice: DatasetSlice
+    let dataset: Dataset
     /// Of the evaluation: pictures are shown as the network sees them.
     let transform: ImageTransform
-    let outcomes: SampleOutcomes
-    let classNames: [String]
-    /// Pictures of each kind.
-    static let count = 12
+    /// Where on a picture a class comes from, in color.
+    let heat: (_ picture: Picture, _ index: Int) -> Picture?
     /// Larger ones are made smaller, in pixels.
     private static let side = 160
 
-    /// Wrong answers, the surest first.
-    var mostWrong: [SampleOutcomes.Answer] {
-        let wrong = outcomes.answers.filter { $0.actual != $0.predicted }
-        return Array(wrong.sorted { ($0.share, $0.sample) < ($1.share, $1.sample) }.prefix(Self.count))
+    /// Figures, and whether some have colors beside them; nil where none of the pictures can be shown.
+    func figures(_ items: [ReportChoice.Item]) -> (html: String, hasHeat: Bool)? {
+        var figures: [String] = []
+        var hasHeat = false
+        for item in items {
+            guard let picture = prepared(item.sample), let shown = image(of: picture) else { continue }
+            let name = escaped(dataset.name(of: item.sample))
+            var images = "<img alt=\"\"\(shown.isSmall ? " class=\"small\"" : "") src=\"\(shown.source)\">"
+            if let colored = heat(picture, item.index), let heat = image(of: colored) {
+                images += "<img alt=\"what speaks for it\" src=\"\(heat.source)\">"
+                hasHeat = true
+            }
+            figures.append(
+                "<figure><div class=\"views\">\(images)</div><figcaption>"
+                    + "<b class=\"\(item.isRight ? "hit" : "miss")\">\(escaped(item.said))</b> "
+                    + "\(percent(item.probability))<br>\(escaped(item.shows))<br><small>\(name)</small>"
+                    + "</figcaption></figure>")
+        }
+        guard !figures.isEmpty else { return nil }
+        let kind = hasHeat ? "pictures pairs" : "pictures"
+        return ("<div class=\"\(kind)\">\n\(figures.joined(separator: "\n"))\n</div>", hasHeat)
     }
 
-    /// Where the two best classes are nearest to each other.
-    var leastSure: [SampleOutcomes.Answer] {
-        let sorted = outcomes.answers.sorted {
-            ($0.confidence - $0.second, $0.sample) < ($1.confidence - $1.second, $1.sample)
-        }
-        return Array(sorted.prefix(Self.count))
-    }
-
-    /// Figures; nil where none of the pictures can be shown.
-    func figures(_ answers: [SampleOutcomes.Answer]) -> String? {
-        let figures = answers.compactMap { answer -> String? in
-            guard let (source, isSmall) = image(answer.sample) else { return nil }
-            let isRight = answer.actual == answer.predicted
-            return "<figure><img alt=\"\"\(isSmall ? " class=\"small\"" : "") src=\"\(source)\"><figcaption>"
-                + "<b class=\"\(isRight ? "hit" : "miss")\">\(escaped(classNames[answer.predicted]))</b> "
-                + "\(percent(Double(answer.confidence)))<br>is \(escaped(classNames[answer.actual])), "
-                + "\(percent(Double(answer.share)))<br><small>\(escaped(slice.dataset.name(of: answer.sample)))</small>"
-                + "</figcaption></figure>"
-        }
-        return figures.isEmpty ? nil : "<div class=\"pictures\">\n\(figures.joined(separator: "\n"))\n</div>"
+    private func prepared(_ sample: Int) -> Picture? {
+        guard !dataset.isFloats, let whole = try? dataset.picture(sample, for: transform) else { return nil }
+        return try? transform.apply(to: whole)
     }
 
     /// A data URI, and whether its pixels are worth seeing one by one.
-    private func image(_ sample: Int) -> (source: String, isSmall: Bool)? {
-        guard !slice.dataset.isFloats, let whole = try? slice.dataset.picture(sample, for: transform),
-            var picture = try? transform.apply(to: whole)
-        else { return nil }
+    private func image(of picture: Picture) -> (source: String, isSmall: Bool)? {
+        var picture = picture
         let longest = max(picture.height, picture.width)
         if longest > Self.side {
             let size = Size2(
