@@ -12,12 +12,16 @@ struct QuantizeCommand: ParsableCommand {
             writes a .safetensors file that `classify`, `embed`, `evaluate`, `time`, `describe` and `profile` take like any \
             other. The first convolution, grouped ones, pools and the classifier stay in float32. The report says for each \
             layer how far the bytes are from the floats (signal to noise in decibels, cosine), and for how many of the \
-            pictures both name the same class. The same pictures give the same file.
+            pictures both name the same class. With --agreement, layers go back to float32, the most harmful first, until \
+            that share of the pictures is reached; with --evaluate, the report has the top-1 accuracy of both. The same \
+            pictures give the same file.
 
             EXAMPLES
               resnet quantize resnet50.pth --calibrate photos/ --out resnet50-int8.safetensors
               resnet quantize demo/digits.safetensors --calibrate demo/digits.npz --out digits-int8.safetensors
               resnet quantize resnet18.pth --calibrate photos/ --keep-float layer4 --out resnet18-int8.safetensors
+              resnet quantize resnet18.pth --calibrate photos/ --agreement 0.99 --out resnet18-int8.safetensors
+              resnet quantize run/best.safetensors --calibrate photos/train --evaluate photos --out int8.safetensors
             """)
 
     @Argument(help: ArgumentHelp("A weight file.", valueName: "weights"))
@@ -41,6 +45,16 @@ struct QuantizeCommand: ParsableCommand {
             "A convolution, or what stands before the names of several, that stays in float32.",
             valueName: "name"))
     var keepFloat: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "The share of pictures that must keep their class, 0 to 1: convolutions go back to float32 until they do.",
+            valueName: "share"))
+    var agreement: Double?
+    @Option(
+        help: ArgumentHelp(
+            "Pictures whose classes are known, as for `evaluate`: the report has top-1 before and after.",
+            valueName: "data"))
+    var evaluate: String?
     @Flag(help: "Leave the biases as they are.")
     var keepBias = false
     @Option(help: ArgumentHelp("Pictures to use at most, evenly among all.", valueName: "n"))
@@ -60,6 +74,9 @@ struct QuantizeCommand: ParsableCommand {
             throw ValidationError("\(out): expected a name that ends in .safetensors.")
         }
         guard 1...1_000_000 ~= limit else { throw ValidationError("--limit must be 1 to 1000000, not \(limit).") }
+        if let agreement, !(0...1 ~= agreement) {
+            throw ValidationError("--agreement must be 0 to 1, not \(agreement).")
+        }
         guard 0...1024 ~= threads else { throw ValidationError("--threads must be 0 to 1024, not \(threads).") }
     }
 
@@ -93,7 +110,8 @@ struct QuantizeCommand: ParsableCommand {
             try calibration.observe(batch, images: images)
             progress.advance(by: images)
         }
-        let quantized = calibration.quantized(correctsBias: !keepBias)
+        let fallback = try agreement.map { try fall(back: calibration, $0, pictures, loaded) }
+        let quantized = fallback?.model ?? calibration.quantized(correctsBias: !keepBias)
         var comparison = try QuantizationComparison(
             original: loaded.model, quantized: quantized, input: input, batch: batch, options: options)
         try pictures.forEachBatch(batch) { batch, images in
@@ -101,120 +119,48 @@ struct QuantizeCommand: ParsableCommand {
             progress.advance(by: images)
         }
         progress.hide()
+        let scores = try evaluate.map { try evaluation(on: $0, loaded, quantized) }
         try quantized.save(to: out)
-        if json {
-            Output.json(object(loaded, calibration, comparison))
-        } else {
-            Output.text(report(calibration, comparison))
-        }
-        Terminal.note("\(out): \(calibration.layers.count) convolutions in 8 bits")
+        let report = QuantizationReport(
+            name: loaded.name, method: method, calibration: calibration, fallback: fallback, comparison: comparison,
+            scores: scores)
+        if json { Output.json(report.object) } else { Output.text(report.text) }
+        Terminal.note("\(out): \(report.layers.count) convolutions in 8 bits")
         if pictures.failures > 0 { throw ExitCode(2) }
     }
 
-    private func report(_ calibration: Calibration, _ comparison: QuantizationComparison) -> String {
-        var table = TextTable(["layer", "SQNR dB", "cosine"], rightAligned: [1, 2])
-        for layer in comparison.layers {
-            table.rows.append([layer.name, fixed(layer.sqnr, 1), fixed(layer.cosine, 5)])
-        }
-        let floats = calibration.floatLayers.map { "\($0.name) (\($0.reason))" }.joined(separator: ", ")
-        return """
-            \(table.text)
-
-            int8       \(calibration.layers.count) convolutions, \(method.rawValue) of \(comparison.pictures) pictures
-            float32    \(floats.isEmpty ? "no convolution" : floats)
-            agreement  \(comparison.agreeing) of \(comparison.pictures) pictures get the same class
-            """
-    }
-
-    private func object(
-        _ loaded: Classifier, _ calibration: Calibration, _ comparison: QuantizationComparison
-    ) -> JSONValue {
-        let layers = comparison.layers.map { layer in
-            JSONValue(
-                ("layer", .string(layer.name)),
-                ("sqnr_db", layer.sqnr.isFinite ? .number(layer.sqnr) : .null), ("cosine", .number(layer.cosine)))
-        }
-        return JSONValue(
-            ("model", .string(loaded.name)), ("method", .string(method.rawValue)),
-            ("pictures", .integer(comparison.pictures)), ("agreeing", .integer(comparison.agreeing)),
-            ("int8", .array(calibration.layers.map(JSONValue.string))),
-            ("float32", .array(calibration.floatLayers.map { .string($0.name) })), ("layers", .array(layers)))
-    }
-}
-
-/// The pictures that scales are chosen by, as a plan takes them.
-private struct CalibrationPictures {
-    let input: InputKind
-    let shape: ImageShape
-    /// Each (H, W, C) bytes.
-    private let pictures: [[UInt8]]
-    /// That could not be read.
-    let failures: Int
-
-    var count: Int { pictures.count }
-
-    init(_ path: String, for loaded: Classifier, limit: Int) throws {
-        let transform = loaded.transform
-        guard let size = transform.fixedOutputSize, !transform.isRandom, transform.channels == loaded.inputChannels
-        else {
+    /// Layers back to floats until enough pictures keep their class.
+    private func fall(
+        back calibration: Calibration, _ agreement: Double, _ pictures: CalibrationPictures, _ loaded: Classifier
+    ) throws -> QuantizationFallback {
+        let fallback = try QuantizationFallback(
+            calibration, agreement: agreement, correctsBias: !keepBias,
+            pictures: { try pictures.forEachBatch(batch, $0) },
+            progress: { Terminal.note("\($0.layer) goes back to float32") })
+        guard !fallback.layers.isEmpty else {
             throw ToolError(
-                "\(loaded.name): expected a transform to \(loaded.inputChannels) channels and one size, without random steps; "
-                    + "choose another with --transform")
+                "\(loaded.name): expected some convolutions in 8 bits with an agreement of \(agreement), found that none may be; "
+                    + "ask for less, or choose scales by more pictures or another --method")
         }
-        input = .bytesNHWC(scale: transform.scale, shift: transform.shift)
-        shape = ImageShape(channels: transform.channels, height: size.height, width: size.width)
-        if path.hasSuffix(".npz") {
-            (pictures, failures) = (try Self.arrays(path, transform, limit), 0)
-        } else {
-            (pictures, failures) = try Self.files(path, loaded, limit)
-        }
-        guard !pictures.isEmpty else { throw ToolError("\(path): expected pictures to choose scales by, found none") }
+        return fallback
     }
 
-    /// `limit` of `count`, evenly.
-    private static func chosen(_ count: Int, _ limit: Int) -> [Int] {
-        let taken = min(count, limit)
-        return (0..<taken).map { $0 * count / taken }
-    }
-
-    private static func files(_ path: String, _ loaded: Classifier, _ limit: Int) throws -> ([[UInt8]], failures: Int) {
-        let found = try PictureOptions.parse([path]).find()
-        var pictures: [[UInt8]] = []
-        var failures = found.skipped.count
-        for file in found.skipped { Terminal.error("\(file.path): \(file.reason)") }
-        try loaded.read(chosen(found.pictures.count, limit).map { found.pictures[$0] }) { _, picture in
-            switch picture {
-            case .success(let picture): pictures.append(try PictureBatch([picture], for: loaded.transform).pixels)
-            case .failure(let error):
-                failures += 1
-                Terminal.error("\(error)")
-            }
+    /// Both networks on pictures whose classes are known.
+    private func evaluation(
+        on path: String, _ loaded: Classifier, _ quantized: Model
+    ) throws -> (float32: Evaluation, int8: Evaluation) {
+        try loaded.requireHead()
+        let data = try DataOptions.parse([path])
+        let parts = try data.datasets(
+            classNames: loaded.model.classNames, classCount: loaded.classCount, severalLabels: loaded.thresholds != nil)
+        let part = (parts.test ?? parts.validation ?? parts.training).all
+        func run(_ model: Model) throws -> Evaluation {
+            try EvaluationRun(
+                model: model, name: loaded.name, slice: part, transform: loaded.transform, batch: batch,
+                workers: data.workers, topK: 1, options: PlanOptions(threads: threads)
+            ).run(thresholds: loaded.model.labelThresholds)
         }
-        return (pictures, failures)
-    }
-
-    /// Those to train on.
-    private static func arrays(_ path: String, _ transform: ImageTransform, _ limit: Int) throws -> [[UInt8]] {
-        let dataset = try Dataset.arrays(npz: path).training
-        guard !dataset.isFloats else {
-            throw ToolError("\(path): expected pictures of bytes, found floats")
-        }
-        let loader = try BatchLoader(dataset.all, LoaderSettings(batchSize: 1, transform: transform))
-        let wanted = Set(chosen(dataset.count, limit))
-        var pictures: [[UInt8]] = []
-        let stream = loader.batches(epoch: 0)
-        while let loaded = stream.nextBatch() {
-            guard wanted.contains(loaded.index), case .pictures(let batch)? = loaded.batch?.input else { continue }
-            pictures.append(batch.pixels)
-        }
-        return pictures
-    }
-
-    func forEachBatch(_ batch: Int, _ body: (UnsafeRawPointer, Int) throws -> Void) throws {
-        for start in stride(from: 0, to: pictures.count, by: batch) {
-            let part = pictures[start..<min(start + batch, pictures.count)]
-            try Array(part.joined()).withUnsafeBytes { try body($0.baseAddress!, part.count) }
-        }
+        return (try run(loaded.model), try run(quantized))
     }
 }
 

@@ -207,6 +207,68 @@ final class QuantizationTests: XCTestCase {
         }
     }
 
+    // MARK: - Layers that go back
+
+    /// A network of which one convolution cannot be in bytes: beside weights of the usual size it has huge ones, for an
+    /// input that is always 0.
+    private func networkWithABadLayer() throws -> Model {
+        var model = try network()
+        let channel = 3
+        func set(_ key: String, _ change: (inout [Float]) -> Void) {
+            var values = model[key].values
+            change(&values)
+            model[key] = Tensor(shape: model[key].shape, values: values)
+        }
+        set("layer1.0.bn1.weight") { $0[channel] = 0 }
+        set("layer1.0.bn1.bias") { $0[channel] = -1 }
+        set("layer1.0.conv2.weight") { values in
+            for filter in 0..<8 { for tap in 0..<9 { values[(filter * 8 + channel) * 9 + tap] = 1000 } }
+        }
+        // No class is favored: random networks say the same of most pictures otherwise.
+        let plan = try InferencePlan(model: model, input: picture, batch: 32)
+        let logits = try plan.predict(randomPictures(32, picture, seed: 11)).logits.values
+        set("fc.bias") { bias in
+            for (index, logit) in logits.enumerated() { bias[index % 5] -= logit / 32 }
+        }
+        return model
+    }
+
+    func testTheWorstLayersGoBackToFloats() throws {
+        let model = try networkWithABadLayer()
+        let pictures = randomPictures(32, picture, seed: 11)
+        var calibration = try Calibration(
+            model: model, input: picture, batch: 8, options: PlanOptions(threads: 1), method: .minmax)
+        let batches: QuantizationFallback.Pictures = { body in
+            try pictures.withUnsafeFloats { floats in
+                for start in stride(from: 0, to: 32, by: 8) {
+                    try body(UnsafeRawPointer(floats.baseAddress! + start * self.picture.count), 8)
+                }
+            }
+        }
+        try batches { try calibration.observe($0, images: $1) }
+        func agreeing(_ quantized: Model) throws -> Int {
+            var comparison = try QuantizationComparison(
+                original: model, quantized: quantized, input: picture, batch: 8, options: PlanOptions(threads: 1))
+            try batches { try comparison.compare($0, images: $1) }
+            return comparison.agreeing
+        }
+        let all = try agreeing(calibration.quantized())
+        XCTAssertLessThan(all, 29)
+        let search = try QuantizationFallback(calibration, agreement: 0.9, pictures: batches)
+        XCTAssertEqual(search.steps.first?.layer, "layer1.0.conv2")
+        XCTAssertLessThan(search.steps.count, 4)
+        XCTAssertEqual(search.layers, Set(calibration.layers).subtracting(search.steps.map(\.layer)))
+        XCTAssertGreaterThanOrEqual(try agreeing(search.model), 29)
+        XCTAssertTrue(search.model["layer1.0.conv2.weight"].values == model["layer1.0.conv2.weight"].values)
+        XCTAssertNil(search.model.quantization?.weights["layer1.0.conv2.weight"])
+        let again = try QuantizationFallback(calibration, agreement: 0.9, pictures: batches)
+        XCTAssertEqual(again.steps, search.steps)
+        XCTAssertEqual(again.model.quantization, search.model.quantization)
+        let easy = try QuantizationFallback(calibration, agreement: Double(all) / 32, pictures: batches)
+        XCTAssertEqual(easy.steps, [])
+        XCTAssertEqual(easy.layers, Set(calibration.layers))
+    }
+
     // MARK: - Files and refusals
 
     func testAFileBringsTheSameBits() throws {
@@ -223,9 +285,15 @@ final class QuantizationTests: XCTestCase {
         XCTAssertEqual(read.metadata["note"], "kept")
         XCTAssertNil(read.metadata["quantization"])
         XCTAssertEqual(try logits(read), try logits(quantized))
+        for key in try XCTUnwrap(read.quantization).weights.keys {
+            XCTAssertFalse(read[key].storage.hasFloats, "\(key): a plan in bytes has no use for floats")
+        }
+        XCTAssertEqual(read.fingerprint, quantized.fingerprint)
+        XCTAssertFalse(read["layer1.0.conv1.weight"].storage.hasFloats)
         let float = PlanOptions(precision: .float32)
         XCTAssertEqual(try logits(read, float), try logits(quantized, float))
         XCTAssertNotEqual(try logits(read, float), try logits(read))
+        for key in read.quantization!.weights.keys { XCTAssertEqual(read[key].values, quantized[key].values, key) }
 
         let packed = "\(folder.path)/q.packed"
         try InferencePlan(model: read, input: picture, batch: images).writePacked(to: packed)

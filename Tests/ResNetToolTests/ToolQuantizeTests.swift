@@ -78,6 +78,25 @@ final class ToolQuantizeTests: XCTestCase {
         XCTAssertEqual(first["pictures"], .integer(20))
         XCTAssertEqual(first["agreeing"], .integer(20))
         XCTAssertEqual(first["float32"], .array([.string("conv1")]))
+        XCTAssertEqual(first["fallback"], .array([]))
+    }
+
+    func testAnAgreementAndScoresOfBoth() throws {
+        let folder = try ToolFolder()
+        let out = "\(folder.path)/q.safetensors"
+        let common = ["quantize", "demo/digits.safetensors", "--calibrate", "demo/digits", "--out", out]
+        let result = try folder.resnet(common + ["--agreement", "1", "--evaluate", "demo/digits.npz", "--json"])
+        XCTAssertEqual(result.status, 0, result.error)
+        let report = try XCTUnwrap(try result.objects().first)
+        XCTAssertEqual(report["agreeing"], .integer(20))
+        XCTAssertEqual(report["fallback"], .array([]))
+        for (key, weights) in [("float32", "demo/digits.safetensors"), ("int8", out)] {
+            guard case .number(let top1)? = report["evaluation"]?[key]?["top1"] else { return XCTFail("no top-1") }
+            XCTAssertEqual(top1, try self.top1(folder, weights), key)
+        }
+        let text = try folder.resnet(common + ["--evaluate", "demo/digits.npz"])
+        XCTAssertTrue(text.output.contains("top-1 "), text.output)
+        XCTAssertEqual(try folder.resnet(common + ["--agreement", "1.5"]).status, 64)
     }
 
     func testWhatCannotBeDoneSaysSo() throws {

@@ -3,15 +3,20 @@
 // Storage may be a view into a memory-mapped file (nothing is copied until somebody writes) or memory of its own.
 
 import ResNetSupport
+import Synchronization
 
 /// Floats with an owner: keeps the mapping or the allocation alive as long as a tensor looks at it.
 public final class FloatStorage: @unchecked Sendable {
-    /// The first float.
-    public let base: UnsafePointer<Float>
+    /// The first float. Floats that signed bytes stand for are made when first asked for.
+    public var base: UnsafePointer<Float> { given ?? floats().base }
     /// Floats.
     public let count: Int
     /// True where the floats are a view of a read-only file mapping.
     public let isFileBacked: Bool
+    /// What the floats are made from, if they are not there.
+    package let signedBytes: SignedBytes?
+    private let given: UnsafePointer<Float>?
+    private let made = AtomicLazyReference<FloatStorage>()
     private let release: @Sendable () -> Void
 
     /// Adopts `count` floats at `base`; `release` runs when the last tensor lets go.
@@ -23,15 +28,32 @@ public final class FloatStorage: @unchecked Sendable {
     public init(
         base: UnsafePointer<Float>, count: Int, isFileBacked: Bool = false, release: @escaping @Sendable () -> Void
     ) {
-        self.base = base
+        given = base
+        signedBytes = nil
         self.count = count
         self.isFileBacked = isFileBacked
         self.release = release
     }
 
+    /// The floats that `bytes` stand for.
+    package init(_ bytes: SignedBytes) {
+        given = nil
+        signedBytes = bytes
+        count = bytes.count
+        isFileBacked = false
+        release = {}
+    }
+
+    /// False for floats that nobody has asked for yet.
+    package var hasFloats: Bool { given != nil || made.load() != nil }
+
+    /// Two threads may both make them; one copy stays.
+    private func floats() -> FloatStorage { made.load() ?? made.storeIfNil(signedBytes!.floats()) }
+
     /// Gives the memory of a view of a file back to the system, after it has been consumed (by packing the weights,
     /// for example). The values stay: they are read from the file again when touched. Memory that is not mapped is left alone.
     public func discardPages() {
+        if let signedBytes { return signedBytes.discardPages() }
         if isFileBacked { discardFilePages(base, count * MemoryLayout<Float>.stride) }
     }
 

@@ -264,6 +264,7 @@ public final class WeightFile: Sendable {
                     base: base, count: floats.count, isFileBacked: file.isFileBacked,
                     release: { withExtendedLifetime(owner) {} }))
         }
+        if let storage = Self.signedBytes(tensor, in: file) { return Tensor(shape: shape, storage: storage) }
         switch tensor.payload {
         case .raw(let range):
             guard let bytes = file.bytes.slice(range) else {
@@ -285,12 +286,15 @@ public final class WeightFile: Sendable {
             shape: tensor.geometry.shape,
             storage: FloatStorage(count: tensor.geometry.count) { target in
                 convertElements(storage, tensor.type, bigEndian: tensor.bigEndian, tensor.geometry, into: target)
-                guard let scales = tensor.scales, !target.isEmpty else { return }
-                let filter = target.count / scales.count
-                for (channel, scale) in scales.enumerated() {
-                    for index in channel * filter..<(channel + 1) * filter { target[index] *= scale }
-                }
             })
+    }
+
+    /// Weights in signed bytes where they lie, which only safetensors have.
+    private static func signedBytes(_ tensor: StoredTensor, in file: MappedFile) -> FloatStorage? {
+        guard let scales = tensor.scales, tensor.geometry.count > 0, case .raw(let range) = tensor.payload,
+            let bytes = file.bytes.slice(range)
+        else { return nil }
+        return FloatStorage(SignedBytes(bytes, scales: scales, in: file))
     }
 
     private func inflate(_ member: ZipMember, skip: Int, _ tensor: StoredTensor) throws(WeightFault) -> Tensor {

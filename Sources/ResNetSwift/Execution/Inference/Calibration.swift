@@ -30,7 +30,11 @@ public struct Calibration: Sendable {
     /// Pictures seen.
     public private(set) var pictures = 0
 
-    private let model: Model
+    let model: Model
+    let input: ImageShape
+    let batch: Int
+    /// In floats, without taps.
+    let options: PlanOptions
     private let plan: InferencePlan
     private let workspace: Workspace
     private let convolutions: [CalibratedConvolution]
@@ -51,6 +55,9 @@ public struct Calibration: Sendable {
         var options = options
         options.precision = .float32
         options.taps = []
+        self.options = options
+        self.input = input
+        self.batch = batch
         let found = try CalibratedConvolution.all(of: model.graph, input: input, options, keepingFloat)
         let names = found.convolutions.flatMap { [$0.input] + ($0.residual.map { [$0] } ?? []) }
         options.taps = Array(Set(names)).sorted()
@@ -83,16 +90,18 @@ public struct Calibration: Sendable {
     }
 
     /// The model with scales, its weights rounded to what bytes stand for and its biases corrected.
-    /// - Parameter correctsBias: Takes what rounding adds on the average off the biases.
-    public func quantized(correctsBias: Bool = true) -> Model {
+    /// - Parameters:
+    ///   - correctsBias: Takes what rounding adds on the average off the biases.
+    ///   - layers: Those of `layers` that get 8 bits; nil means all.
+    public func quantized(correctsBias: Bool = true, layers: Set<String>? = nil) -> Model {
         var quantization = Quantization(method: method.rawValue, values: [:], weights: [:])
         var result = model
         let names = plan.outputNames
-        for (index, statistics) in statistics.enumerated() {
-            guard let statistics else { continue }
-            quantization.values[names[index]] = statistics.scale(method)
-        }
-        for convolution in convolutions {
+        for convolution in convolutions where layers?.contains(convolution.name) != false {
+            for value in [convolution.input] + (convolution.residual.map { [$0] } ?? []) {
+                guard let index = names.firstIndex(of: value) else { continue }
+                quantization.values[value] = statistics[index]?.scale(method)
+            }
             let weight = model[convolution.weight]
             let (weights, rounded) = Self.rounded(weight)
             quantization.weights[convolution.weight] = weights

@@ -218,4 +218,6 @@ private struct ModelMemory: ParameterMemory {
     }
 
     func gradient(_ key: String) -> UnsafeMutableRawPointer { preconditionFailure("inference has no gradients") }
+
+    func signedBytes(_ key: String) -> SignedBytes? { model[key].storage.signedBytes }
 }

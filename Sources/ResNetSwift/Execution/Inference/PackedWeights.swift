@@ -84,9 +84,11 @@ extension Model {
         for spec in graph.parameters {
             hash.add(spec.name + "\0")
             for size in spec.shape { hash.add(size) }
-            self[spec.name].withUnsafeFloats { values in
-                for value in values.prefix(16) { hash.add(Int(value.bitPattern)) }
-                for value in values.suffix(16) { hash.add(Int(value.bitPattern)) }
+            let storage = self[spec.name].storage
+            let count = storage.count
+            for index in Array(0..<min(count, 16)) + Array(max(count - 16, 0)..<count) {
+                let value = storage.signedBytes?.float(index) ?? storage.base[index]
+                hash.add(Int(value.bitPattern))
             }
         }
         return hash.value

@@ -18,7 +18,7 @@ public struct QuantizationComparison: Sendable {
 
     /// Pictures compared.
     public private(set) var pictures = 0
-    /// Those of which both say the same class.
+    /// Those of which both say the same class; of a network with one output, the same answer.
     public private(set) var agreeing = 0
 
     private let plans: [InferencePlan]
@@ -66,20 +66,11 @@ public struct QuantizationComparison: Sendable {
             workspaces[0].withOutput(index) { a in
                 workspaces[1].withOutput(index) { b in
                     _ = ck_compare(a.baseAddress!, b.baseAddress!, images * size, &sums[index])
-                    if index == 0 { agreeing += Self.agreeing(a, b, images, size) }
+                    if index == 0 { agreeing += agreements(a, b, classes: size, images: images) }
                 }
             }
         }
         self.pictures += images
-    }
-
-    private static func agreeing(
-        _ a: UnsafeBufferPointer<Float>, _ b: UnsafeBufferPointer<Float>, _ images: Int, _ classes: Int
-    ) -> Int {
-        func most(_ values: UnsafeBufferPointer<Float>, _ image: Int) -> Int {
-            (image * classes..<(image + 1) * classes).reduce(image * classes) { values[$1] > values[$0] ? $1 : $0 }
-        }
-        return (0..<images).count { most(a, $0) == most(b, $0) }
     }
 
     /// The layers in 8 bits, in the order in which they run; the logits last.
@@ -94,4 +85,16 @@ public struct QuantizationComparison: Sendable {
                 name: names[index], sqnr: 10 * log10(ratio), cosine: norm > 0 ? sums[2] / norm : 1)
         }
     }
+}
+
+/// Of how many images both logits, (images, classes), say the same class.
+func agreements(
+    _ a: UnsafeBufferPointer<Float>, _ b: UnsafeBufferPointer<Float>, classes: Int, images: Int
+) -> Int {
+    func answer(_ values: UnsafeBufferPointer<Float>, _ image: Int) -> Int {
+        let first = image * classes
+        if classes == 1 { return values[first] > 0 ? 1 : 0 }
+        return (first..<first + classes).reduce(first) { values[$1] > values[$0] ? $1 : $0 }
+    }
+    return (0..<images).count { answer(a, $0) == answer(b, $0) }
 }

@@ -86,6 +86,11 @@ struct StepContext {
     func input(_ position: Int) -> Address { layout.address(step.inputs[position], parameters) }
     func output(_ position: Int) -> Address { layout.address(step.outputs[position], parameters) }
     func update(_ position: Int) -> Address { layout.address(step.updates[position], parameters) }
+    /// A parameter that is kept in signed bytes; nil for floats.
+    func signedBytes(_ position: Int) -> SignedBytes? {
+        guard case .parameter(let key) = value(step.inputs[position]).home else { return nil }
+        return parameters?.signedBytes(key)
+    }
     /// The first result of a step that may have none: the gradient of an input that needs none.
     var outputIfAny: Address? { step.outputs.isEmpty ? nil : output(0) }
     /// The gradients of two parameters, one after the other among the updates, of those that train.
@@ -108,4 +113,10 @@ protocol ParameterMemory {
     func parameter(_ key: String) -> UnsafeMutableRawPointer
     /// Of a parameter that trains.
     func gradient(_ key: String) -> UnsafeMutableRawPointer
+    /// A parameter that is kept in signed bytes; nil for floats.
+    func signedBytes(_ key: String) -> SignedBytes?
+}
+
+extension ParameterMemory {
+    func signedBytes(_ key: String) -> SignedBytes? { nil }
 }

@@ -82,14 +82,25 @@ struct PackBytes: StepOperation {
 
     func compile(_ step: StepContext) -> Kernel {
         let plan = step.readerOfResult.int8Plan!
-        let (weight, packed, shift, scale) = (step.input(0), step.output(0), step.output(1), step.output(2))
-        let (form, count, fold) = (form, count, fold?.compiled(step))
+        let (packed, shift, scale) = (step.output(0), step.output(1), step.output(2))
+        let (form, fold, bytes) = (form, fold?.compiled(step), bytes(step))
         return { run, _, _ in
             let (status, norm) = fold?(run) ?? (CK_OK, nil)
             guard status == CK_OK else { return status }
             form.fill(scale: scale(run), shift: shift(run), norm: norm)
-            let bytes = form.weights.bytes(of: UnsafeBufferPointer(start: weight(run), count: count))
-            return ck_int8_pack(plan.handle, bytes, packed.pointer(run, 0))
+            return bytes(run) { ck_int8_pack(plan.handle, $0, packed.pointer(run, 0)) }
+        }
+    }
+
+    /// Hands out the weights' bytes: those of a file where they lie, or made from floats.
+    private func bytes(_ step: StepContext) -> @Sendable (Run, (UnsafePointer<Int8>) -> ck_status) -> ck_status {
+        let (form, count) = (form, count)
+        if let stored = step.signedBytes(0), stored.scales == form.weights.scales {
+            return { _, body in withExtendedLifetime(stored) { body(stored.values.baseAddress!) } }
+        }
+        let weight = step.input(0)
+        return { run, body in
+            body(form.weights.bytes(of: UnsafeBufferPointer(start: weight(run), count: count)))
         }
     }
 }
