@@ -53,7 +53,7 @@ class PyTorchTraining(Peer):
         torch.set_num_threads(job["threads"])
         self.batch, frozen = job["batch"], job["freeze"] == "allButHead"
         network = build(job["model"])
-        classes = network.fc.out_features
+        classes = networks.NETWORKS[job["model"]].classes if job["model"] in networks.NETWORKS else 10
         step = Step(network, frozen).to(memory_format=self.layout).train()
         if frozen:
             step.network.eval()

@@ -13,6 +13,8 @@ and a last layer fitted so that the logits differ. Files in FOLDER:
     input.npy               32 pictures (32, 3, size, size) float32
     reference.npy           their logits, computed in double by PyTorch
     meta.json               multiply-adds of one picture (convolutions and linear), seed, versions; written last
+
+A file that a converter cannot make is not there, and its peer sits out.
 """
 
 import json
@@ -85,7 +87,8 @@ def fit_plain(network, shape):
     with torch.no_grad():
         for layer in layers:
             torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            layer.bias.normal_(0, 0.1)
+            if layer.bias is not None:
+                layer.bias.normal_(0, 0.1)
         logits = network.eval()(torch.randn(shape))
         last = layers[-1]
         spread = logits.std(0)
@@ -104,7 +107,7 @@ def multiply_adds(network, pictures):
             kernel = module.weight[0].numel()
             total += output[0].numel() * kernel
         else:
-            total += module.weight.numel()
+            total += output[0].numel() * module.in_features
 
     hooks = [
         m.register_forward_hook(count) for m in network.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))
@@ -208,8 +211,11 @@ def prepare(name, folder):
     macs = multiply_adds(network, pictures)
     export(network, pictures, folder)
     convert_openvino(folder)
-    convert_ncnn(folder, size)
-    convert_mnn(folder)
+    for convert, arguments in (convert_ncnn, (folder, size)), (convert_mnn, (folder,)):
+        try:
+            convert(*arguments)
+        except (RuntimeError, subprocess.SubprocessError) as failure:
+            print(f"{name}: {convert.__name__}: {failure}", file=sys.stderr)
     meta = {
         "format": FORMAT,
         "model": name,

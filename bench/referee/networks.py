@@ -1,6 +1,6 @@
 """The networks that are compared: how PyTorch makes each one, which pictures it takes, how many logits it gives.
 
-Most are torchvision's; the others are the restatements in scripts/torch_models.py that the tests use too.
+Most are torchvision's; two are timm's; the others are the restatements in scripts/torch_models.py that the tests use too.
 """
 
 import sys
@@ -15,6 +15,7 @@ class Network:
     size: int = 224  # pictures are (3, size, size)
     classes: int = 1000
     restated: str | None = None  # the class in scripts/torch_models.py
+    of_timm: bool = False
 
 
 NETWORKS = {
@@ -31,6 +32,8 @@ NETWORKS = {
     # One yes-or-no unit on pictures of 280 pixels: what the two were asked to do. Compared before the sigmoid.
     "googlenet": Network(280, 1, "GoogLeNet"),
     "alexnet_mini": Network(280, 1, "AlexNetMini"),
+    "convnext_tiny": Network(of_timm=True),
+    "davit_tiny": Network(of_timm=True),
 }
 
 
@@ -48,6 +51,10 @@ def create(name):
     network = NETWORKS[name]
     if network.restated:
         return getattr(restatements(), network.restated)(classes=network.classes)
+    if network.of_timm:
+        import timm
+
+        return timm.create_model(name)
     import torchvision
 
     return torchvision.models.get_model(name, weights=None)

@@ -18,6 +18,7 @@ CASES = {
     "resnet18": ("resnet18", 32, 224, "none"),
     "resnet50": ("resnet50", 32, 224, "none"),
     "cifar_resnet20": ("cifar_resnet20", 128, 32, "none"),
+    "davit_tiny": ("davit_tiny", 16, 224, "none"),
     "resnet18-frozen": ("resnet18", 32, 224, "allButHead"),
 }
 
