@@ -48,6 +48,10 @@ for n in 1 2 4; do run "mpi -n $n" "of-$n" $options; done
 same of-1 of-2
 same of-1 of-4
 
+say "batch norms with the statistics of the whole batch"
+for n in 1 2; do run "mpi -n $n" "sync-$n" --shards 2 --epochs 1 --sync-batch-norm; done
+same sync-1 sync-2
+
 say "a frozen backbone: its features, its head"
 run "" frozen-1 --shards 2 --epochs 2 --freeze allButHead
 run "mpi -n 2" frozen-2 --shards 2 --epochs 2 --freeze allButHead
@@ -87,6 +91,8 @@ refused() {
 }
 mapfile -t arguments < <(train refused)
 refused "shards: expected 2 for 2 processes" mpi -n 2 "$tool" "${arguments[@]}" --shards 3
+refused "synchronized batch norm: expected batch norms that train" mpi -n 2 "$tool" "${arguments[@]}" \
+    --sync-batch-norm --freeze allButHead
 refused "OMPI_COMM_WORLD_RANK, PMI_RANK" env OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2 PMI_RANK=1 PMI_SIZE=4 \
     "$tool" "${arguments[@]}"
 refused "make mpi" env RESNET_MPI="$work/none.so" "$tool" "${arguments[@]}" --distributed mpi

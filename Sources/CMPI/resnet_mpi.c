@@ -73,9 +73,15 @@ int32_t resnet_mpi_broadcast(void *bytes, int64_t count) {
     return 0;
 }
 
-/* Piece i of `own`, whose length is lengths[i], goes to process i. `received`: everybody's piece for this process, in
- * the order of the processes, lengths[rank] floats each. */
-int32_t resnet_mpi_scatter(const float *own, const int32_t *lengths, float *received) {
+/* Everybody's bytes, as many from each, one after the other: one message each way, for a few numbers. */
+int32_t resnet_mpi_share(const void *own, int64_t count, void *all) {
+    if (count < 0 || count > MOST) return 2;
+    return MPI_Allgather(own, (int)count, MPI_BYTE, all, (int)count, MPI_BYTE, MPI_COMM_WORLD) != 0;
+}
+
+/* Piece i of `own`, whose bytes are lengths[i], goes to process i. `received`: everybody's piece for this process, in
+ * the order of the processes, lengths[rank] bytes each. */
+int32_t resnet_mpi_scatter(const void *own, const int32_t *lengths, void *received) {
     int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
@@ -88,20 +94,20 @@ int32_t resnet_mpi_scatter(const float *own, const int32_t *lengths, float *rece
         got[i] = lengths[rank];
         to[i] = i * lengths[rank];
     }
-    const int status = MPI_Alltoallv(own, sent, from, MPI_FLOAT, received, got, to, MPI_FLOAT, MPI_COMM_WORLD);
+    const int status = MPI_Alltoallv(own, sent, from, MPI_BYTE, received, got, to, MPI_BYTE, MPI_COMM_WORLD);
     free(numbers);
     return status != 0;
 }
 
-/* The pieces of a vector, this process's own in its place, to everybody. */
-int32_t resnet_mpi_collect(float *vector, const int32_t *lengths) {
+/* The pieces of a vector, this process's own in its place, to everybody. Lengths in bytes. */
+int32_t resnet_mpi_collect(void *vector, const int32_t *lengths) {
     int size;
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     int *starts = calloc((size_t)size, sizeof *starts);
     if (!starts) return 1;
     for (int i = 1; i < size; i++) starts[i] = starts[i - 1] + lengths[i - 1];
     const int status =
-        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, vector, lengths, starts, MPI_FLOAT, MPI_COMM_WORLD);
+        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, vector, lengths, starts, MPI_BYTE, MPI_COMM_WORLD);
     free(starts);
     return status != 0;
 }

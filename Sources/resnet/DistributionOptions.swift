@@ -20,6 +20,12 @@ struct DistributionOptions: ParsableArguments {
                 + "2, 4 or 8 processes then give the same bits. Default: a part for each process.", valueName: "n"))
     var shards: Int?
 
+    @Flag(
+        help:
+            "Batch norms use the mean and the variance of the whole batch, over all shards and processes. All shards of a process are in memory at once."
+    )
+    var syncBatchNorm = false
+
     func validate() throws {
         guard 1...4096 ~= shards ?? 1 else { throw ValidationError("--shards must be 1 to 4096, not \(shards ?? 0).") }
     }

@@ -68,6 +68,7 @@ struct TrainCommand: ParsableCommand {
         var settings = try schedule.settings(
             setup, usualRate: inputs.optimization.usualLearningRate, seed: inputs.split.seed)
         settings.shards = shards
+        settings.synchronizesBatchNorm = distribution.syncBatchNorm
         settings.folder = out
         settings.checkpointUpdates = checkpointEvery
         settings.replacesEarlierRun = overwrite

@@ -332,6 +332,77 @@ static void frozen_without_x(void) {
     release_all();
 }
 
+/* Two batches that are parts of a larger one, each with its own maps and workspace, finished from their added totals:
+ * what the reference says of the larger one. The parts' dgamma and dbeta add up to the whole's. */
+static void totals(size s, int first) {
+    const problem p = make(s, 90);
+    const options o = {.training = 1, .relu = 1, .residual = 0, .threads = 2};
+    const int c = s.c, counts[2] = {first, s.n - first};
+    const size_t image = (size_t)c * p.plane;
+    const char *what = text_of(&p, o);
+    outcome got = {.y = floats(p.count), .dx = floats(p.count), .dgamma = floats(c), .dbeta = floats(c)};
+    double *all = doubles(1 + 2 * c), *own = doubles(1 + 2 * c);
+    ck_bn_desc d[2];
+    ck_bn_forward_args forward[2];
+    ck_bn_backward_args backward[2];
+    for (int i = 0; i < 2; i++) {
+        const size_t at = i * first * image;
+        d[i] = describe(&p, o), d[i].batch = counts[i];
+        float *running_mean = copied(p.running_mean, c), *running_var = copied(p.running_var, c);
+        float *maps[4] = {blocked(p.x + at, counts[i], c, p.plane), blocked(p.dy + at, counts[i], c, p.plane),
+                          poisoned(counts[i], c, p.plane), poisoned(counts[i], c, p.plane)};
+        void *workspace = allocate(1 << 20);
+        forward[i] = (ck_bn_forward_args){maps[0],   p.gamma,   p.beta,  NULL,      running_mean, running_var,
+                                          floats(c), floats(c), maps[2], workspace, NULL};
+        backward[i] = (ck_bn_backward_args){.dy = maps[1], .x = maps[0], .gamma = p.gamma, .beta = p.beta};
+        backward[i].mean = forward[i].mean, backward[i].invstd = forward[i].invstd, backward[i].dx = maps[3];
+        backward[i].dgamma = floats(c), backward[i].dbeta = floats(c), backward[i].workspace = workspace;
+        check(ck_bn_forward_sums(&d[i], &forward[i], 0, counts[i]) == CK_OK, "%s: sums", what);
+        check(ck_bn_totals(&d[i], workspace, own) == CK_OK, "%s: totals", what);
+        for (int k = 0; k < 1 + 2 * c; k++) all[k] += own[k];
+    }
+    for (int i = 0; i < 2; i++) {
+        forward[i].totals = all;
+        check(ck_bn_forward_finish(&d[i], &forward[i]) == CK_OK, "%s: finish", what);
+        check(ck_bn_forward_apply(&d[i], &forward[i], counts[i]) == CK_OK, "%s: apply", what);
+        memcpy(got.y + i * first * image, unblocked(forward[i].y, counts[i], c, p.plane),
+               counts[i] * image * sizeof(float));
+    }
+    got.mean = forward[1].mean, got.invstd = forward[1].invstd;
+    got.running_mean = forward[1].running_mean, got.running_var = forward[1].running_var;
+    check(!memcmp(forward[0].mean, got.mean, c * sizeof(float)), "%s: one mean in both parts", what);
+    double *mean = doubles(c), *var = doubles(c), *sums = doubles(1 + 2 * c);
+    check_forward(&p, o, &got, mean, var);
+    for (int i = 0; i < 2; i++) {
+        check(ck_bn_backward_sums(&d[i], &backward[i], 0, counts[i]) == CK_OK, "%s: sums", what);
+        check(ck_bn_totals(&d[i], backward[i].workspace, own) == CK_OK, "%s: totals", what);
+        for (int k = 0; k < 1 + 2 * c; k++) sums[k] += own[k];
+    }
+    for (int i = 0; i < 2; i++) {
+        backward[i].totals = sums;
+        check(ck_bn_backward_finish(&d[i], &backward[i]) == CK_OK, "%s: finish", what);
+        check(ck_bn_backward_apply(&d[i], &backward[i], counts[i]) == CK_OK, "%s: apply", what);
+        memcpy(got.dx + i * first * image, unblocked(backward[i].dx, counts[i], c, p.plane),
+               counts[i] * image * sizeof(float));
+    }
+    /* Added in float, the parts' gradients have roundings that the whole's have not: the whole's, from the totals. */
+    for (int k = 0; k < c; k++) {
+        const double invstd = got.invstd[k], sum = sums[1 + k], dot = sums[1 + c + k] * invstd;
+        const double size = fabs(backward[0].dgamma[k]) + fabs(backward[1].dgamma[k]);
+        const double shift = fabs(backward[0].dbeta[k]) + fabs(backward[1].dbeta[k]);
+        got.dgamma[k] = backward[0].dgamma[k] + backward[1].dgamma[k];
+        got.dbeta[k] = backward[0].dbeta[k] + backward[1].dbeta[k];
+        check(fabs(got.dgamma[k] - dot) <= 2 * ROUNDOFF * size, "%s: dgamma of the parts", what);
+        check(fabs(got.dbeta[k] - sum) <= 2 * ROUNDOFF * shift, "%s: dbeta of the parts", what);
+        got.dgamma[k] = (float)dot, got.dbeta[k] = (float)sum;
+    }
+    check_backward(&p, o, &got, mean, var);
+    all[0] = 1;
+    REFUSED(ck_bn_forward_finish(&d[0], &forward[0]));
+    REFUSED(ck_bn_forward(&d[0], &forward[0])); /* totals are for finish */
+    release_all();
+}
+
 void test_batch_norm(void) {
     /* Channels around the block, planes from one pixel up, few and many blocks for a team, and a mean far from 0. */
     static const size sizes[] = {{2, 1, 1, 1, 0, 0},      {1, 3, 1, 2, 0, 0},  {5, 16, 1, 1, 0, 0},
@@ -355,4 +426,7 @@ void test_batch_norm(void) {
     parts();
     in_place_and_either_mask();
     frozen_without_x();
+    totals((size){5, 19, 4, 3, 0, 0}, 2);
+    totals((size){3, 16, 7, 5, 40, 0.5}, 1);
+    totals((size){2, 9, 1, 1, 0, 0}, 1); /* one value a channel in each part */
 }

@@ -27,6 +27,24 @@ extension Model {
     }
 }
 
+extension TrainingBatch {
+    /// Parts of so many samples; classes and floats only.
+    func parts(_ counts: [Int]) -> [TrainingBatch] {
+        guard case .floats(let pictures) = input, case .classes(let classes) = labels else { preconditionFailure() }
+        let size = pictures.values.count / pictures.shape[0]
+        var first = 0
+        return counts.map { count in
+            defer { first += count }
+            return TrainingBatch(
+                input: .floats(
+                    Tensor(
+                        shape: [count] + pictures.shape.dropFirst(),
+                        values: Array(pictures.values[first * size..<(first + count) * size]))),
+                labels: .classes(Array(classes[first..<first + count])))
+        }
+    }
+}
+
 final class GradientParityTests: XCTestCase {
     private static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .appendingPathComponent("../Fixtures/training/gradients.npz")
@@ -109,6 +127,34 @@ final class GradientParityTests: XCTestCase {
         }
     }
 
+    /// A batch in shards whose batch norms are synchronized: the gradients and the statistics of the whole batch.
+    private func compareShards(_ name: String, size: Int, shards: [Int]) throws {
+        let item = try Case(name, size: size, images: shards.reduce(0, +))
+        let plan = try item.plan(.sgd(), TrainingOptions(threads: 2))
+        let specs = item.model.graph.parameters
+        let parts = item.batch.parts(shards)
+        let sum = TreeSum(count: try plan.contributionCount())
+        try sum.add(parts.count) { targets in
+            let shards = zip(parts, targets).map {
+                BatchShard(batch: $0, step: 0, weight: Double($0.count), target: $1)
+            }
+            let results = try plan.contribute(together: shards, startsAtFeatures: false) { _ in }
+            let loss = zip(results, parts).reduce(0) { $0 + $1.0.loss * Double($1.1.count) } / Double(item.batch.count)
+            let expected = Double(try item.file.tensor("\(name).loss").values[0])
+            XCTAssertEqual(loss, expected, accuracy: item.tolerance * expected, "\(name), shards \(shards)")
+        }
+        try sum.finish {
+            try plan.update(
+                fromSum: $0, weight: Double(item.batch.count), samples: item.batch.count,
+                StepSettings(step: 0, learningRates: [0]))
+        }
+        let label = "shards \(shards)"
+        try item.compare(
+            plan.exportGradients(), "gradients", where: specs.filter { !$0.role.isBuffer }.map(\.name), label)
+        try item.compare(
+            plan.exportParameters(), "statistics", where: specs.filter(\.role.isBuffer).map(\.name), label)
+    }
+
     private typealias Recipe = (name: String, optimizer: Optimizer, decay: Float)
     private static let recipes: [Recipe] = [("sgd", .sgd(momentum: 0.9), 5e-4), ("adam", .adam(), 1e-4)]
 
@@ -130,6 +176,8 @@ final class GradientParityTests: XCTestCase {
 
     func testResNet18() throws { try compareGradients("resnet18", size: 64, images: 8) }
     func testResNet18Steps() throws { try compareSteps("resnet18", size: 64, images: 8) }
+    func testResNet18InShards() throws { try compareShards("resnet18", size: 64, shards: [5, 3]) }
+    func testCIFARResNet20InShards() throws { try compareShards("cifar_resnet20", size: 32, shards: [4, 1, 3]) }
     func testResNet50() throws { try compareGradients("resnet50", size: 64, images: 8) }
     func testResNet50Steps() throws { try compareSteps("resnet50", size: 64, images: 8) }
     func testCIFARResNet20() throws { try compareGradients("cifar_resnet20", size: 32, images: 8) }

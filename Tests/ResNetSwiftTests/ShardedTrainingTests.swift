@@ -19,21 +19,33 @@ final class ShardedTrainingTests: XCTestCase {
             options: TrainingOptions(threads: 1))
     }
 
-    private func train(shards: Int, _ processes: any ProcessGroup) throws -> TrainingOutcome {
+    private func train(
+        shards: Int, _ processes: any ProcessGroup, synchronizesBatchNorm: Bool = false
+    ) throws -> TrainingOutcome {
         // 21 samples in shards of 2: the last update has three shards of four, one of a single sample.
         let data = TrainerTests.data(
             training: 21, batchSize: 2, augments: true, mixing: BatchMixing(mixup: 0.2, cutmix: 1), size: 8)
         return try Trainer(
             backend: backend(), data: data,
-            settings: TrainingSettings(epochs: 2, learningRate: 0.01, shards: shards, seed: 9, averageDecay: 0.9),
+            settings: TrainingSettings(
+                epochs: 2, learningRate: 0.01, shards: shards, synchronizesBatchNorm: synchronizesBatchNorm, seed: 9,
+                averageDecay: 0.9),
             callbacks: [EarlyStopping(patience: 3)], processes: processes
         ).run()
     }
 
-    func testOneTwoAndFourProcessesGiveTheSameBits() throws {
-        let alone = try train(shards: 4, SingleProcess())
+    func testOneTwoAndFourProcessesGiveTheSameBits() throws { try compareProcesses(synchronizesBatchNorm: false) }
+
+    /// The last update has a shard of one sample, which has no statistics of its own, and one of none.
+    func testSynchronizedBatchNormGivesTheSameBits() throws { try compareProcesses(synchronizesBatchNorm: true) }
+
+    private func compareProcesses(synchronizesBatchNorm: Bool) throws {
+        let alone = try train(shards: 4, SingleProcess(), synchronizesBatchNorm: synchronizesBatchNorm)
         for count in [2, 4] {
-            for (rank, outcome) in try ThreadGroup.run(count, { try self.train(shards: 4, $0) }).enumerated() {
+            let outcomes = try ThreadGroup.run(count) {
+                try self.train(shards: 4, $0, synchronizesBatchNorm: synchronizesBatchNorm)
+            }
+            for (rank, outcome) in outcomes.enumerated() {
                 XCTAssertEqual(outcome.parameters.keys.sorted(), alone.parameters.keys.sorted())
                 for (name, tensor) in alone.parameters {
                     XCTAssertEqual(outcome.parameters[name]?.values, tensor.values, "\(name), \(rank) of \(count)")
@@ -63,7 +75,7 @@ final class ShardedTrainingTests: XCTestCase {
         var (losses, count) = (0.0, 0)
         while let part = stream.nextBatch()?.batch {
             try tree.add {
-                losses += try sharded.contribute(part, step: 0, weight: 3, to: $0).loss
+                losses += try sharded.contribute(BatchShard(batch: part, step: 0, weight: 3, target: $0)).loss
                 count += 1
             }
         }
@@ -93,7 +105,9 @@ final class ShardedTrainingTests: XCTestCase {
             means.append(try XCTUnwrap(alone.exportParameters()[name]).values)
         }
         let tree = TreeSum(count: try backend.contributionCount())
-        for batch in batches { try tree.add { _ = try backend.contribute(batch, step: 0, weight: 2, to: $0) } }
+        for batch in batches {
+            try tree.add { _ = try backend.contribute(BatchShard(batch: batch, step: 0, weight: 2, target: $0)) }
+        }
         XCTAssertEqual(backend.exportParameters()[name]?.values, before, "a contribution changes nothing")
         try tree.finish {
             try backend.update(fromSum: $0, weight: 4, samples: 4, StepSettings(step: 0, learningRates: [0]))
@@ -102,6 +116,68 @@ final class ShardedTrainingTests: XCTestCase {
         for index in after.indices {
             XCTAssertEqual(after[index], (means[0][index] + means[1][index]) / 2, accuracy: 1e-6)
         }
+    }
+
+    /// A frozen beginning is run for one shard after the other; what it hands over to each must stay.
+    func testSynchronizedShardsBehindAFrozenPart() throws {
+        let (whole, sharded) = (try backend(), try backend())
+        let frozen = Set(whole.graph.parameters.map(\.name).filter { $0.hasPrefix("conv1") || $0.hasPrefix("bn1") })
+        XCTAssertFalse(frozen.isEmpty)
+        (whole.frozen, sharded.frozen) = (frozen, frozen)
+        let batch = floatBatch(7)
+        _ = try whole.train(batch, StepSettings(step: 0, learningRates: [0], updates: false))
+        let tree = TreeSum(count: try sharded.contributionCount())
+        try tree.add(3) { targets in
+            let shards = zip(batch.parts([3, 3, 1]), targets).map {
+                BatchShard(batch: $0, step: 0, weight: Double($0.count), target: $1)
+            }
+            _ = try sharded.contribute(together: shards, startsAtFeatures: false) { _ in }
+        }
+        try tree.finish {
+            try sharded.update(fromSum: $0, weight: 7, samples: 7, StepSettings(step: 0, learningRates: [0]))
+        }
+        let gradients = sharded.exportGradients()
+        for (name, expected) in whole.exportGradients() {
+            let size = expected.values.reduce(0) { max($0, abs($1)) }
+            for (a, b) in zip(gradients[name]!.values, expected.values) {
+                XCTAssertEqual(a, b, accuracy: 1e-4 * size + 1e-7, name)
+            }
+        }
+    }
+
+    /// A process whose shard is refused still adds its part, so that nobody waits for it; all others finish.
+    func testARefusedShardKeepsNobodyWaiting() throws {
+        let outcomes = try ThreadGroup.run(2) { group -> String in
+            let backend = try self.backend()
+            var batch = self.floatBatch(3)
+            if group.rank == 1 { batch.labels = .classes([0, 1, 9]) }
+            let target = UnsafeMutableBufferPointer<Float>.allocate(capacity: try backend.contributionCount())
+            defer { target.deallocate() }
+            do {
+                _ = try backend.contribute(
+                    together: [BatchShard(batch: batch, step: 0, weight: 3, target: target)], startsAtFeatures: false,
+                    exchange: group.sum)
+                return "done"
+            } catch { return "\(error)" }
+        }
+        XCTAssertEqual(outcomes[0], "done")
+        XCTAssertTrue(outcomes[1].contains("labels from 0 to 2"), outcomes[1])
+    }
+
+    func testSynchronizedBatchNormNeedsBatchNorms() throws {
+        let backend = try backend()
+        backend.frozen = Set(backend.graph.parameters.map(\.name).filter { !$0.hasPrefix("fc") })
+        XCTAssertThrowsError(
+            try Trainer(
+                backend: backend, data: TrainerTests.data(batchSize: 2, size: 8),
+                settings: TrainingSettings(shards: 2, synchronizesBatchNorm: true))
+        ) { XCTAssertTrue("\($0)".hasPrefix("synchronized batch norm: expected batch norms that train"), "\($0)") }
+    }
+
+    private func floatBatch(_ count: Int) -> TrainingBatch {
+        TrainingBatch(
+            input: .floats(randomPictures(count, ImageShape(channels: 3, height: 8, width: 8))),
+            labels: .classes((0..<count).map { Int32($0 % 3) }))
     }
 
     func testSettingsThatDifferAreNamed() throws {
@@ -219,5 +295,22 @@ private final class ThreadGroup: ProcessGroup, @unchecked Sendable {
             tree.add { target in bytes.withUnsafeBytes { _ = $0.copyBytes(to: UnsafeMutableRawBufferPointer(target)) } }
         }
         tree.finish { _ = vector.update(fromContentsOf: $0) }
+    }
+
+    func sum(_ vector: UnsafeMutableBufferPointer<Double>) {
+        let all = board.exchange(rank, Array(UnsafeRawBufferPointer(vector)))
+        var vectors = all.map { bytes in
+            [Double](unsafeUninitializedCapacity: vector.count) { target, count in
+                bytes.withUnsafeBytes { _ = $0.copyBytes(to: UnsafeMutableRawBufferPointer(target)) }
+                count = vector.count
+            }
+        }
+        while vectors.count > 1 {
+            let last = vectors.count % 2 == 1 ? [vectors[vectors.count - 1]] : []
+            vectors =
+                stride(from: 0, to: vectors.count - 1, by: 2).map { zip(vectors[$0], vectors[$0 + 1]).map { $0 + $1 } }
+                + last
+        }
+        _ = vector.update(fromContentsOf: vectors[0])
     }
 }

@@ -39,6 +39,7 @@ typedef struct ck_bn_forward_args {
     float *mean, *invstd;              /* (C) for backward; NULL: not wanted */
     float *y;                          /* as x; may be x or residual */
     void *workspace;                   /* ck_bn_workspace_size bytes, 64-byte aligned */
+    const double *totals;              /* ck_bn_forward_finish: see ck_bn_totals; NULL: this batch alone */
 } ck_bn_forward_args;
 
 /* dx may be dy or x; dresidual may be dy, but not dx. Any of the four results may be NULL: not wanted. */
@@ -53,6 +54,7 @@ typedef struct ck_bn_backward_args {
     float *dresidual;           /* as x: dy where y > 0, which is also the gradient of whatever was added */
     float *dgamma, *dbeta;      /* (C) */
     void *workspace;            /* ck_bn_workspace_size bytes, 64-byte aligned */
+    const double *totals;       /* ck_bn_backward_finish: see ck_bn_totals; NULL: this batch alone */
 } ck_bn_backward_args;
 
 /* For forward and backward of this shape; 0 if the shape is not valid. */
@@ -77,6 +79,13 @@ CK_API ck_status ck_bn_backward_sums(const ck_bn_desc *desc, const ck_bn_backwar
                                      int32_t count);
 CK_API ck_status ck_bn_backward_finish(const ck_bn_desc *desc, const ck_bn_backward_args *args);
 CK_API ck_status ck_bn_backward_apply(const ck_bn_desc *desc, const ck_bn_backward_args *args, int32_t count);
+
+/* For batches that are parts of a larger one (batch norm over several processes). After the sums of all images, writes
+ * 1 + 2 C doubles: the values a channel (N H W), then for each channel the sums of x and of x^2 (forward), or of dy and
+ * of dy (x - mean) behind the mask (backward). Those of all parts, added, are the totals that finish takes from every
+ * part's args in place of its own sums; the totals need more than one value a channel. dgamma and dbeta stay those of
+ * the part: they are to be added, as all gradients of parts. Parts of one value a channel are possible. */
+CK_API ck_status ck_bn_totals(const ck_bn_desc *desc, const void *workspace, double *totals);
 
 /* ---------------------------------------------------------------- pooling and concat backward (NCHWc) */
 

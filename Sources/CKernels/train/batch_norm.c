@@ -24,13 +24,20 @@ typedef struct layout {
     float *coefficients[VECTORS]; /* (blocks * V) each */
 } layout;
 
-static ck_status check(const ck_bn_desc *d) {
+/* A batch that may be a part of a larger one. */
+static ck_status check_part(const ck_bn_desc *d) {
     if (!d || (d->training & ~1) || (d->relu & ~1) || !(d->eps >= 0) || !(d->momentum >= 0 && d->momentum <= 1))
         return CK_INVALID_ARGUMENT;
     const ck_status status = ck_check_blocked(d->batch, d->channels, d->height, d->width, d->threads);
-    if (status != CK_OK) return status;
-    if (d->training && (int64_t)d->batch * d->height * d->width == 1) return CK_INVALID_ARGUMENT;
-    return ck_init();
+    return status == CK_OK ? ck_init() : status;
+}
+
+/* A batch whose statistics are taken. NULL: it is a whole one. */
+static ck_status check(const ck_bn_desc *d, const double *totals) {
+    const ck_status status = check_part(d);
+    if (status != CK_OK || !d->training) return status;
+    const double values = totals ? totals[0] : (double)d->batch * d->height * d->width;
+    return values > 1 ? CK_OK : CK_INVALID_ARGUMENT;
 }
 
 static layout lay_out(const ck_bn_desc *d, void *workspace) {
@@ -45,7 +52,7 @@ static layout lay_out(const ck_bn_desc *d, void *workspace) {
 }
 
 size_t ck_bn_workspace_size(const ck_bn_desc *desc) {
-    if (check(desc) != CK_OK) return 0;
+    if (check(desc, NULL) != CK_OK) return 0;
     const size_t channels = (size_t)ck_blocks(desc->channels, ck_block()) * ck_block();
     return channels * (2 * sizeof(double) * (size_t)desc->batch + VECTORS * sizeof(float));
 }
@@ -57,7 +64,7 @@ static double *sums_at(const layout *l, int32_t image, int32_t block) {
     return l->sums + ((int64_t)block * l->batch + image) * 2 * l->block;
 }
 
-/* The sums of one channel over all images. */
+/* The sums of one channel over all images of this batch. */
 static void total(const layout *l, int32_t channel, double *first, double *second) {
     const double *sums = sums_at(l, 0, channel / l->block) + channel % l->block;
     *first = *second = 0;
@@ -65,6 +72,27 @@ static void total(const layout *l, int32_t channel, double *first, double *secon
         *first += sums[0];
         *second += sums[l->block];
     }
+}
+
+/* Values a channel, and the sums of one channel, of this batch or of all that it is a part of. */
+static double whole_total(const layout *l, const double *totals, int32_t channel, double *first, double *second) {
+    if (!totals) {
+        total(l, channel, first, second);
+        return (double)l->batch * (double)l->plane;
+    }
+    *first = totals[1 + channel];
+    *second = totals[1 + l->channels + channel];
+    return totals[0];
+}
+
+ck_status ck_bn_totals(const ck_bn_desc *desc, const void *workspace, double *totals) {
+    const ck_status status = check_part(desc);
+    if (status != CK_OK) return status;
+    if (!workspace || (uintptr_t)workspace % 64 || !totals) return CK_INVALID_ARGUMENT;
+    const layout l = lay_out(desc, (void *)workspace);
+    totals[0] = (double)l.batch * (double)l.plane;
+    for (int32_t c = 0; c < l.channels; c++) total(&l, c, &totals[1 + c], &totals[1 + l.channels + c]);
+    return CK_OK;
 }
 
 /* Both directions have three parts, each NULL where it is not wanted. `sum` and `apply` do one block of one image,
@@ -155,9 +183,8 @@ static void forward_finish(const passes *p, int32_t block) {
         }
         double average, variance;
         if (d->training) {
-            const double m = (double)l->batch * (double)l->plane;
             double sum, squares;
-            total(l, c, &sum, &squares);
+            const double m = whole_total(l, a->totals, c, &sum, &squares);
             average = sum / m;
             variance = squares / m - average * average;
             if (variance < 0) variance = 0;
@@ -199,9 +226,10 @@ static int bad_range(const ck_bn_desc *d, int32_t first, int32_t count) {
 }
 
 ck_status ck_bn_forward(const ck_bn_desc *desc, const ck_bn_forward_args *args) {
-    ck_status status = check(desc);
+    ck_status status = check(desc, NULL);
     if (status != CK_OK) return status;
-    if (bad_forward(args) || !args->x || !args->y || (!desc->training && (!args->running_mean || !args->running_var)))
+    if (bad_forward(args) || !args->x || !args->y || args->totals ||
+        (!desc->training && (!args->running_mean || !args->running_var)))
         return CK_INVALID_ARGUMENT;
     const layout l = lay_out(desc, args->workspace);
     const forward_job job = {desc, args};
@@ -217,7 +245,7 @@ ck_status ck_bn_forward(const ck_bn_desc *desc, const ck_bn_forward_args *args) 
 }
 
 ck_status ck_bn_forward_sums(const ck_bn_desc *desc, const ck_bn_forward_args *args, int32_t first, int32_t count) {
-    ck_status status = check(desc);
+    ck_status status = check_part(desc);
     if (status != CK_OK) return status;
     if (bad_forward(args) || !args->x || bad_range(desc, first, count)) return CK_INVALID_ARGUMENT;
     const layout l = lay_out(desc, args->workspace);
@@ -229,10 +257,10 @@ ck_status ck_bn_forward_sums(const ck_bn_desc *desc, const ck_bn_forward_args *a
 }
 
 ck_status ck_bn_forward_finish(const ck_bn_desc *desc, const ck_bn_forward_args *args) {
-    const ck_status status = check(desc);
+    if (bad_forward(args)) return CK_INVALID_ARGUMENT;
+    const ck_status status = check(desc, args->totals);
     if (status != CK_OK) return status;
-    if (bad_forward(args) || (!desc->training && (!args->running_mean || !args->running_var)))
-        return CK_INVALID_ARGUMENT;
+    if (!desc->training && (!args->running_mean || !args->running_var)) return CK_INVALID_ARGUMENT;
     const layout l = lay_out(desc, args->workspace);
     const forward_job job = {desc, args};
     const passes p = {.l = &l, .job = &job};
@@ -241,7 +269,7 @@ ck_status ck_bn_forward_finish(const ck_bn_desc *desc, const ck_bn_forward_args 
 }
 
 ck_status ck_bn_forward_apply(const ck_bn_desc *desc, const ck_bn_forward_args *args, int32_t count) {
-    ck_status status = check(desc);
+    ck_status status = check_part(desc);
     if (status != CK_OK) return status;
     if (bad_forward(args) || !args->x || !args->y || !args->mean || !args->invstd || bad_range(desc, 0, count))
         return CK_INVALID_ARGUMENT;
@@ -303,7 +331,6 @@ static void backward_finish(const passes *p, int32_t block) {
     const layout *l = p->l;
     const backward_job *job = p->job;
     const ck_bn_backward_args *a = job->a;
-    const double m = (double)l->batch * (double)l->plane;
     for (int32_t c = block * l->block; c < (block + 1) * l->block && c < l->channels; c++) {
         double sum, dot;
         total(l, c, &sum, &dot);
@@ -311,6 +338,7 @@ static void backward_finish(const passes *p, int32_t block) {
         if (a->dbeta) a->dbeta[c] = (float)sum;
         if (a->dgamma) a->dgamma[c] = (float)(dot * invstd);
         if (!job->d->training) continue;
+        const double m = whole_total(l, a->totals, c, &sum, &dot);
         const double by_x = -scale * invstd * invstd * dot / m;
         l->coefficients[3][c] = (float)by_x;
         l->coefficients[4][c] = (float)(-scale * sum / m - by_x * a->mean[c]);
@@ -331,7 +359,7 @@ static void backward_apply(const passes *p, int32_t image, int32_t block) {
 
 /* Checks what all parts need and settles what they do. `maps`: the images' values are there. */
 static ck_status start_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args, int maps, backward_job *job) {
-    const ck_status status = check(desc);
+    const ck_status status = check_part(desc);
     if (status != CK_OK) return status;
     if (!args || !args->mean || !args->invstd || !args->workspace || (uintptr_t)args->workspace % 64)
         return CK_INVALID_ARGUMENT;
@@ -349,8 +377,10 @@ static int has_sums(const backward_job *job) {
 
 ck_status ck_bn_backward(const ck_bn_desc *desc, const ck_bn_backward_args *args) {
     backward_job job;
-    ck_status status = start_backward(desc, args, 1, &job);
+    ck_status status = check(desc, NULL);
+    if (status == CK_OK) status = start_backward(desc, args, 1, &job);
     if (status != CK_OK) return status;
+    if (args->totals) return CK_INVALID_ARGUMENT;
     if (!args->dx && !args->dresidual && !args->dgamma && !args->dbeta) return CK_OK;
     const layout l = lay_out(desc, args->workspace);
     const passes p = {.l = &l,
@@ -380,7 +410,8 @@ ck_status ck_bn_backward_sums(const ck_bn_desc *desc, const ck_bn_backward_args 
 
 ck_status ck_bn_backward_finish(const ck_bn_desc *desc, const ck_bn_backward_args *args) {
     backward_job job;
-    const ck_status status = start_backward(desc, args, 0, &job);
+    ck_status status = start_backward(desc, args, 0, &job);
+    if (status == CK_OK) status = check(desc, args->totals);
     if (status != CK_OK) return status;
     const layout l = lay_out(desc, args->workspace);
     const passes p = {.l = &l, .job = &job};

@@ -130,10 +130,14 @@ public final class Trainer {
             phases.append(try settings.unfreezing!.frozen(in: epoch, of: backend.graph) ?? ownFrozen)
         }
         let trainsBatchNorm = phases.contains { backend.graph.trainsBatchNorm(frozen: $0) }
+        try require(
+            trainsBatchNorm || !settings.synchronizesBatchNorm, "synchronized batch norm", "batch norms that train",
+            "none in \(backend.graph.modelName)\(ownFrozen.isEmpty ? "" : " that is not frozen")")
         trainingLoader = try BatchLoader(
             data.training,
             data.loaderSettings(
-                seed: settings.seed, forTraining: true, dropsSingleSample: trainsBatchNorm && data.batchSize > 1))
+                seed: settings.seed, forTraining: true,
+                dropsSingleSample: trainsBatchNorm && data.batchSize > 1 && !settings.hasNeighbors(data)))
         validationLoader = try data.validation.map { slice throws(DatasetError) in
             try BatchLoader(slice, data.loaderSettings(seed: settings.seed, forTraining: false))
         }

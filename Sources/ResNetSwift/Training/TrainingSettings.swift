@@ -57,6 +57,8 @@ public struct TrainingSettings: Sendable {
     /// tree, by one process or several: with the same shards, 1, 2, 4 or 8 processes give the same bits. nil: the batch as
     /// it is. `TrainingData.batchSize` is then the size of a shard.
     public var shards: Int?
+    /// Batch norms normalize with the statistics of all shards of a batch; false: each shard with its own.
+    public var synchronizesBatchNorm: Bool
     /// Of the order, the augmentation and the mixing; the backend has its own in its plan.
     public var seed: UInt64
     /// What is frozen when; before its first entry the backend's own choice stands.
@@ -80,7 +82,8 @@ public struct TrainingSettings: Sendable {
 
     public init(
         epochs: Int = 10, learningRate: Double = 0.01, schedule: LearningRateSchedule = .init(), accumulation: Int = 1,
-        shards: Int? = nil, seed: UInt64 = 0, unfreezing: UnfreezeSchedule? = nil, averageDecay: Double? = nil,
+        shards: Int? = nil, synchronizesBatchNorm: Bool = false, seed: UInt64 = 0, unfreezing: UnfreezeSchedule? = nil,
+        averageDecay: Double? = nil,
         monitor: Monitor = .validationLoss, topK: Int = 5, folder: String? = nil, checkpointUpdates: Int? = nil,
         replacesEarlierRun: Bool = false, featureCacheLimit: Int = 1 << 30, title: String = "Training"
     ) {
@@ -89,6 +92,7 @@ public struct TrainingSettings: Sendable {
         self.schedule = schedule
         self.accumulation = accumulation
         self.shards = shards
+        self.synchronizesBatchNorm = synchronizesBatchNorm
         self.seed = seed
         self.unfreezing = unfreezing
         self.averageDecay = averageDecay
@@ -99,6 +103,11 @@ public struct TrainingSettings: Sendable {
         self.replacesEarlierRun = replacesEarlierRun
         self.featureCacheLimit = featureCacheLimit
         self.title = title
+    }
+
+    /// Whether the last sample of an epoch, if it is alone in its shard, shares its batch statistics with other shards.
+    func hasNeighbors(_ data: TrainingData) -> Bool {
+        synchronizesBatchNorm && shards.map { data.training.count % ($0 * data.batchSize) != 1 } ?? false
     }
 
     /// Batches of the loader that make one update.

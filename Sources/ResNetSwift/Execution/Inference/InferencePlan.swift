@@ -213,11 +213,11 @@ final class ConstantMemory: @unchecked Sendable {
 private struct ModelMemory: ParameterMemory {
     let model: Model
 
-    func parameter(_ key: String) -> UnsafeMutableRawPointer {
-        UnsafeMutableRawPointer(mutating: model[key].storage.base)
+    func parameter(_ key: String) -> ParameterPlace {
+        .fixed(UnsafeMutableRawPointer(mutating: model[key].storage.base))
     }
 
-    func gradient(_ key: String) -> UnsafeMutableRawPointer { preconditionFailure("inference has no gradients") }
+    func gradient(_ key: String) -> Int { preconditionFailure("inference has no gradients") }
 
     func signedBytes(_ key: String) -> SignedBytes? { model[key].storage.signedBytes }
 }

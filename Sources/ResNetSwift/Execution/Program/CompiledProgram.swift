@@ -7,18 +7,26 @@ final class CompiledProgram: Sendable {
     let layout: ProgramLayout
     /// By step.
     private let kernels: [Kernel]
+    /// By segment, of those whose step needs sums over the whole batch.
+    private let totals: [Int: TotalsReader]
 
     var program: Program { layout.program }
 
     /// - Parameter parameters: For steps that read them; they stay in place as long as the program.
     init(_ layout: ProgramLayout, parameters: (any ParameterMemory)? = nil) {
         self.layout = layout
-        kernels = layout.program.steps.enumerated().map { index, step in
-            step.operation.compile(
-                StepContext(
-                    layout: layout, step: step, chunk: layout.chunks[index],
-                    preparation: layout.preparations[index], parameters: parameters))
+        let contexts = layout.program.steps.enumerated().map { index, step in
+            StepContext(
+                layout: layout, step: step, chunk: layout.chunks[index], preparation: layout.preparations[index],
+                parameters: parameters)
         }
+        kernels = contexts.map { $0.step.operation.compile($0) }
+        totals = Dictionary(
+            uniqueKeysWithValues: layout.segments.enumerated().compactMap { index, segment in
+                // Steps of the whole batch are segments of their own.
+                let context = contexts[segment.steps.lowerBound]
+                return context.step.operation.totals(context).map { (index, $0) }
+            })
     }
 
     /// Fills the constants, of `layout.constantBytes`, zeroed. On the compute thread.
@@ -55,6 +63,62 @@ final class CompiledProgram: Sendable {
         }
     }
 
+    /// Runs the parts of a batch side by side: where a step needs sums over the whole batch, those of all parts are added in
+    /// the order of a binary tree, and `exchange` adds those of other processes, which it does equally often whatever fails.
+    func execute(_ parts: [Run], on thread: ComputeThread, exchange: TotalsExchange) throws(ExecutionError) {
+        exchange.hasBegun = true
+        var (runs, failure) = (parts, ExecutionError?.none)
+        func attempt(_ body: () throws(ExecutionError) -> Void) {
+            do throws(ExecutionError) { try thread.perform(body) } catch { (runs, failure) = ([], failure ?? error) }
+        }
+        var begin = 0
+        for end in totals.keys.sorted() {
+            let reader = totals[end]!
+            var vectors: [[Double]] = []
+            attempt { () throws(ExecutionError) in
+                try execute(segments: begin..<end, runs)
+                for run in runs {
+                    var vector = [Double](repeating: 0, count: reader.count)
+                    try check(reader.read(run, &vector), "sums of a batch norm")
+                    vectors.append(vector)
+                }
+            }
+            if failure != nil { vectors = [] }
+            var total = exchange.sum(vectors, count: reader.count)
+            if exchange.failure != nil { return }
+            guard total[0] > 1 else {
+                throw .input(
+                    expected: "more than one sample, as "
+                        + "\(layout.name(of: program.steps[layout.segments[end].steps.lowerBound])) "
+                        + "normalizes one value a channel", found: "\(Int(total[0]))")
+            }
+            attempt { () throws(ExecutionError) in
+                for index in runs.indices {
+                    try execute(segment: end, runs[index], totals: &total)
+                }
+            }
+            begin = end + 1
+        }
+        attempt { () throws(ExecutionError) in try execute(segments: begin..<layout.segments.count, runs) }
+        if let failure { throw failure }
+    }
+
+    private func execute(segments: Range<Int>, _ runs: [Run]) throws(ExecutionError) {
+        for run in runs {
+            guard let failure = execute(run, segments: layout.segments[segments]) else { continue }
+            try check(failure.status, "running \(layout.name(of: program.steps[failure.step]))")
+        }
+    }
+
+    private func execute(segment: Int, _ run: Run, totals: inout [Double]) throws(ExecutionError) {
+        var run = run
+        let failure = totals.withUnsafeBufferPointer {
+            run.totals = $0.baseAddress
+            return execute(run, segments: layout.segments[segment...segment])
+        }
+        if let failure { try check(failure.status, "running \(layout.name(of: program.steps[failure.step]))") }
+    }
+
     private struct Failure {
         let step: Int
         let status: ck_status
@@ -68,8 +132,10 @@ final class CompiledProgram: Sendable {
     }
 
     /// Every segment, chunk by chunk.
-    private func execute(_ run: Run) -> Failure? {
-        for segment in layout.segments {
+    private func execute(_ run: Run) -> Failure? { execute(run, segments: layout.segments[...]) }
+
+    private func execute(_ run: Run, segments: ArraySlice<Segment>) -> Failure? {
+        for segment in segments {
             var start = 0
             while start < run.images {
                 let end = min(start + segment.chunk, run.images)
@@ -92,6 +158,32 @@ final class CompiledProgram: Sendable {
             discardFilePages(picture + images.lowerBound * run.discardable, images.count * run.discardable)
         }
         return nil
+    }
+}
+
+/// How the sums of the parts of a batch become those of the whole.
+final class TotalsExchange {
+    private let others: (UnsafeMutableBufferPointer<Double>) throws -> Void
+    /// Whether a program has begun to call it.
+    var hasBegun = false
+    /// What went wrong; nothing is exchanged any more.
+    private(set) var failure: (any Error)?
+
+    /// - Parameter others: Replaces a vector by the sum of all processes' vectors.
+    init(_ others: @escaping (UnsafeMutableBufferPointer<Double>) throws -> Void) { self.others = others }
+
+    /// Vectors of `count` numbers of this process, none or more, and those of the others.
+    func sum(_ own: [[Double]], count: Int) -> [Double] {
+        var vectors = own
+        while vectors.count > 1 {
+            vectors = stride(from: 0, to: vectors.count, by: 2).map { index in
+                guard index + 1 < vectors.count else { return vectors[index] }
+                return zip(vectors[index], vectors[index + 1]).map { $0 + $1 }
+            }
+        }
+        var total = vectors.first ?? [Double](repeating: 0, count: count)
+        do { try total.withUnsafeMutableBufferPointer { try others($0) } } catch { failure = error }
+        return total
     }
 }
 

@@ -62,9 +62,12 @@ struct ProgramLayout: Sendable {
     }
 
     func address(_ value: Int, _ parameters: (any ParameterMemory)?) -> Address {
-        func fixed(_ pointer: UnsafeMutableRawPointer?) -> Address {
-            guard let pointer else { preconditionFailure("a step that reads parameters is compiled without them") }
-            return Address(region: .fixed(pointer), byteOffset: 0, batchStride: 0, imageBytes: 0)
+        func parameterMemory() -> any ParameterMemory {
+            guard let parameters else { preconditionFailure("a step that reads parameters is compiled without them") }
+            return parameters
+        }
+        func changing(_ offset: Int) -> Address {
+            Address(region: .changes, byteOffset: offset, batchStride: 0, imageBytes: 0)
         }
         let place = memory.places[value]
         let region: Address.Region
@@ -73,8 +76,13 @@ struct ProgramLayout: Sendable {
         case .arena: region = .arena
         case .picture: region = .picture
         case .boundary(let index): region = .boundary(index)
-        case .parameter(let key): return fixed(parameters?.parameter(key))
-        case .gradient(let key): return fixed(parameters?.gradient(key))
+        case .parameter(let key):
+            switch parameterMemory().parameter(key) {
+            case .fixed(let pointer):
+                return Address(region: .fixed(pointer), byteOffset: 0, batchStride: 0, imageBytes: 0)
+            case .changing(let offset): return changing(offset)
+            }
+        case .gradient(let key): return changing(parameterMemory().gradient(key))
         case .constant: (region, offset) = (.constants, constantOffsets[value]!)
         case .output(let port): (region, offset) = (.outputs, offset + portOffsets[port])
         }

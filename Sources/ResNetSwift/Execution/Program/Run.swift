@@ -19,13 +19,17 @@ struct Run {
     var nanoseconds: UnsafeMutablePointer<UInt64>?
     /// What a batch brings along and gets back; nil in inference.
     var pass: TrainingPass?
+    /// Gradients and running statistics, as `ParameterStore` lays them out; nil in inference.
+    var changes: UnsafeMutableRawPointer?
+    /// Where this is part of a larger batch: its sums for the step that runs, as `TotalsReader` has them.
+    var totals: UnsafePointer<Double>?
 }
 
 /// Where a value is, resolved to bytes.
 struct Address: @unchecked Sendable {
     // Unchecked: a fixed address is that of a parameter, which stays in place; who may write to it is the plan's rule.
     enum Region {
-        case arena, constants, picture, outputs
+        case arena, constants, picture, outputs, changes
         case boundary(Int)
         case fixed(UnsafeMutableRawPointer)
     }
@@ -48,6 +52,7 @@ struct Address: @unchecked Sendable {
             case .constants: UnsafeMutableRawPointer(mutating: run.constants!)
             case .picture: UnsafeMutableRawPointer(mutating: run.picture!)
             case .outputs: run.outputs!
+            case .changes: run.changes!
             case .boundary(let index): UnsafeMutableRawPointer(mutating: run.boundary[index])
             case .fixed(let pointer): pointer
             }

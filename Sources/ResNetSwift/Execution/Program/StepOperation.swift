@@ -27,6 +27,8 @@ protocol StepOperation: Sendable {
     /// Chooses the kernel for the images that pass at a time.
     func prepare(_ step: StepContext) throws(ExecutionError) -> Preparation
     func compile(_ step: StepContext) -> Kernel
+    /// Of a step of the whole batch that takes `Run.totals` where the batch is part of a larger one.
+    func totals(_ step: StepContext) -> TotalsReader?
 }
 
 extension StepOperation {
@@ -37,6 +39,7 @@ extension StepOperation {
     var joinsInputs: Bool { false }
     func constants(for result: Value, block: Int) -> [[Float]] { [] }
     func prepare(_ step: StepContext) throws(ExecutionError) -> Preparation { Preparation() }
+    func totals(_ step: StepContext) -> TotalsReader? { nil }
 }
 
 /// A step's kernel, chosen.
@@ -110,13 +113,26 @@ struct StepContext {
 /// Memory of a model's parameters; it stays in place as long as the kernels that use it.
 protocol ParameterMemory {
     /// A parameter or a statistic; only what trains is written to.
-    func parameter(_ key: String) -> UnsafeMutableRawPointer
-    /// Of a parameter that trains.
-    func gradient(_ key: String) -> UnsafeMutableRawPointer
+    func parameter(_ key: String) -> ParameterPlace
+    /// Of a parameter that trains: bytes from `Run.changes`.
+    func gradient(_ key: String) -> Int
     /// A parameter that is kept in signed bytes; nil for floats.
     func signedBytes(_ key: String) -> SignedBytes?
 }
 
 extension ParameterMemory {
     func signedBytes(_ key: String) -> SignedBytes? { nil }
+}
+
+enum ParameterPlace {
+    case fixed(UnsafeMutableRawPointer)
+    /// A running statistic that changes: bytes from `Run.changes`.
+    case changing(Int)
+}
+
+/// The sums that a step needs over the whole batch: reads those of the images of one run.
+struct TotalsReader: Sendable {
+    /// Doubles; the first is the number of values that each sum has.
+    let count: Int
+    let read: @Sendable (Run, UnsafeMutablePointer<Double>) -> ck_status
 }

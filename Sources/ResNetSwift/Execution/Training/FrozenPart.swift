@@ -50,6 +50,18 @@ final class FrozenPart {
         return boundary.indices.map { UnsafeRawPointer(workspace.core.outputs.base + plan.layout.portOffsets[$0]) }
     }
 
+    /// The values of the last run, where the next one does not overwrite them.
+    func copyResults(to buffer: inout AlignedBuffer?) throws(ExecutionError) -> [UnsafeRawPointer] {
+        guard let (_, plan, workspace) = current else { preconditionFailure("nothing has run") }
+        let results = workspace.core.outputs
+        if buffer?.bytes != results.bytes {
+            buffer = nil
+            buffer = try AlignedBuffer(bytes: results.bytes, for: "results of the frozen part")
+        }
+        buffer!.base.copyMemory(from: results.base, byteCount: results.bytes)
+        return boundary.indices.map { UnsafeRawPointer(buffer!.base + plan.layout.portOffsets[$0]) }
+    }
+
     private func prepared(_ kind: InputKind) throws(ExecutionError) -> (InferencePlan, Workspace) {
         if let current, current.kind == kind { return (current.plan, current.workspace) }
         // The memory of the old one first.

@@ -1,7 +1,7 @@
 // The numbers that training changes, in flat buffers: one optimizer call works on a whole learning-rate group.
 //
 //     weights     | group 0: conv1.weight, bn1.weight, ... | group 1: ... |      plain, as a checkpoint has them
-//     gradients   | the same places                                       |
+//     changes     | gradients: the same places                            | running statistics |
 //     moments     | the same places                                       |      velocity, or Adam's two averages
 //
 // Every parameter starts on a 64-byte boundary; the gaps hold zeros and stay zero. What is frozen stays where it came from.
@@ -36,9 +36,9 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
     var hasGradients = false
 
     private let weights: AlignedBuffer
-    private let gradients: AlignedBuffer
-    /// Running statistics that change, by key: floats.
-    private let statistics: AlignedBuffer
+    /// What a pass writes: gradients, and running statistics that change. A pass may write to a copy instead.
+    private let changes: AlignedBuffer
+    /// In floats from the start of `changes`, by key.
     private let statisticOffsets: [String: Int]
     private let slotOfName: [String: Int]
     private let shapes: [String: [Int]]
@@ -71,10 +71,9 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
         self.plan = plan
         updates = Array(repeating: 0, count: slots.count)
         weights = try AlignedBuffer(bytes: end * 4, for: "parameters")
-        gradients = try AlignedBuffer(bytes: end * 4, for: "gradients")
 
         var statisticOffsets: [String: Int] = [:]
-        var statisticsEnd = 0
+        var statisticsEnd = end
         var fixed: [String: Tensor] = [:]
         for spec in specs where slotOfName[spec.name] == nil {
             if spec.role.isBuffer, !frozen.contains(spec.name) {
@@ -86,9 +85,9 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
         }
         self.fixed = fixed
         self.statisticOffsets = statisticOffsets
-        statistics = try AlignedBuffer(bytes: statisticsEnd * 4, for: "running statistics")
+        changes = try AlignedBuffer(bytes: statisticsEnd * 4, for: "gradients")
         for slot in slots { copy(parameters[slot.name]!, to: weights.floats(at: slot.offset * 4)) }
-        for (name, offset) in statisticOffsets { copy(parameters[name]!, to: statistics.floats(at: offset * 4)) }
+        for (name, offset) in statisticOffsets { copy(parameters[name]!, to: changes.floats(at: offset * 4)) }
         try importMoments(state)
     }
 
@@ -101,38 +100,44 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
     /// The values of a parameter or a statistic; they stay in place as long as the store.
     func values(_ name: String) -> UnsafePointer<Float> {
         if let slot = slotOfName[name] { return UnsafePointer(weights.floats(at: slots[slot].offset * 4)) }
-        if let offset = statisticOffsets[name] { return UnsafePointer(statistics.floats(at: offset * 4)) }
+        if let offset = statisticOffsets[name] { return UnsafePointer(changes.floats(at: offset * 4)) }
         guard let tensor = fixed[name] else { preconditionFailure("there is no parameter \(name)") }
         return tensor.storage.base
     }
 
     /// Where the gradient of a parameter goes; nil for one that does not train.
     private func gradients(_ name: String) -> UnsafeMutablePointer<Float>? {
-        slotOfName[name].map { gradients.floats(at: slots[$0].offset * 4) }
+        slotOfName[name].map { changes.floats(at: slots[$0].offset * 4) }
     }
 
-    func parameter(_ key: String) -> UnsafeMutableRawPointer { UnsafeMutableRawPointer(mutating: values(key)) }
-
-    func gradient(_ key: String) -> UnsafeMutableRawPointer {
-        guard let gradient = gradients(key) else { preconditionFailure("\(key) does not train") }
-        return UnsafeMutableRawPointer(gradient)
+    func parameter(_ key: String) -> ParameterPlace {
+        if let offset = statisticOffsets[key] { return .changing(offset * 4) }
+        return .fixed(UnsafeMutableRawPointer(mutating: values(key)))
     }
+
+    func gradient(_ key: String) -> Int {
+        guard let slot = slotOfName[key] else { preconditionFailure("\(key) does not train") }
+        return slots[slot].offset * 4
+    }
+
+    /// Floats of gradients and running statistics.
+    var changesCount: Int { changes.bytes / 4 }
+
+    /// Gradients and running statistics, as a pass takes them.
+    var ownChanges: UnsafeMutableRawPointer { changes.base }
 
     /// The gradients of all that trains; zeros in the gaps.
     var allGradients: UnsafeMutableBufferPointer<Float> {
-        UnsafeMutableBufferPointer(start: gradients.floats(at: 0), count: count)
+        UnsafeMutableBufferPointer(start: changes.floats(at: 0), count: count)
     }
-
-    /// Floats of `runningStatistics`.
-    var statisticsCount: Int { statistics.bytes / 4 }
 
     /// All running statistics that change.
     var runningStatistics: UnsafeMutableBufferPointer<Float> {
-        UnsafeMutableBufferPointer(start: statistics.floats(at: 0), count: statisticsCount)
+        UnsafeMutableBufferPointer(start: changes.floats(at: count * 4), count: changesCount - count)
     }
 
     /// Bytes of parameters, gradients and what the optimizer remembers.
-    var bytes: Int { (2 + moments.count) * count * 4 + statistics.bytes }
+    var bytes: Int { (1 + moments.count) * count * 4 + changes.bytes }
 
     // MARK: - Updating
 
@@ -140,10 +145,10 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
     func clip(threads: Int32) throws(ExecutionError) -> Double? {
         guard let limit = plan.gradientNormLimit, count > 0 else { return nil }
         var sum = 0.0
-        try check(ck_sum_of_squares(gradients.floats(at: 0), count, &sum, threads), "measuring the gradient")
+        try check(ck_sum_of_squares(changes.floats(at: 0), count, &sum, threads), "measuring the gradient")
         let norm = sum.squareRoot()
         let factor = min(1, Double(limit) / (norm + 1e-6))
-        if factor < 1 { try check(ck_scale(gradients.floats(at: 0), count, factor, threads), "clipping the gradient") }
+        if factor < 1 { try check(ck_scale(changes.floats(at: 0), count, factor, threads), "clipping the gradient") }
         return norm
     }
 
@@ -171,7 +176,7 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
         at first: Int, _ length: Int, _ group: ParameterGroup, _ rate: Float, _ override: Float?, age: Int,
         threads: Int32
     ) -> ck_status {
-        let (w, g) = (weights.floats(at: first * 4), gradients.floats(at: first * 4))
+        let (w, g) = (weights.floats(at: first * 4), changes.floats(at: first * 4))
         func moment(_ index: Int) -> UnsafeMutablePointer<Float>? {
             moments.indices.contains(index) ? moments[index].floats(at: first * 4) : nil
         }

@@ -8,23 +8,50 @@
 //
 // A shard changes neither parameters nor statistics, so its contribution depends on its samples alone. The tree depends on
 // the number of shards alone. So 1, 2, 4 or 8 processes that share 8 shards give the same bits.
+//
+// Batch norms take their statistics from a shard, or from all shards of a batch. Then shards are computed side by side, and
+// their sums are added in the same tree whenever a batch norm needs them (`contribute(together:)`).
 import CKernels
 import Glibc
 import ResNetGraph
+
+/// A part of a batch, and where its contribution goes.
+public struct BatchShard {
+    /// Its samples.
+    public var batch: TrainingBatch
+    /// Decides dropout, as `StepSettings.step`.
+    public var step: Int
+    /// What the shard counts: the gradient of its mean loss is multiplied by it.
+    public var weight: Double
+    /// `contributionCount()` floats.
+    public var target: UnsafeMutableBufferPointer<Float>
+
+    public init(batch: TrainingBatch, step: Int, weight: Double, target: UnsafeMutableBufferPointer<Float>) {
+        self.batch = batch
+        self.step = step
+        self.weight = weight
+        self.target = target
+    }
+}
 
 /// A backend whose update may come from several shards.
 public protocol ShardedBackend: TrainingBackend {
     /// Floats of a contribution. Changes with `frozen`.
     func contributionCount() throws -> Int
     /// Forward and backward over one shard in training mode; changes neither parameters nor running statistics.
-    /// - Parameters:
-    ///   - step: Decides dropout, as `StepSettings.step`.
-    ///   - weight: What the shard counts: the gradient of its mean loss is multiplied by it.
-    ///   - target: `contributionCount()` floats; the contribution.
     /// - Throws: for a batch that the backend does not take.
+    func contribute(_ shard: BatchShard) throws -> StepResult
+    /// The same for all shards of this process at once, none or more, whose batch norms normalize with the statistics of
+    /// all shards of all processes.
+    /// - Parameters:
+    ///   - startsAtFeatures: The batch is one of features, which no shard may be there to say.
+    ///   - exchange: Replaces a vector by the sum of all processes' vectors, the same bits in all. Every process calls it
+    ///     equally often with vectors of the same lengths, whatever fails.
+    /// - Throws: for a batch that the backend does not take; what `exchange` throws.
     func contribute(
-        _ batch: TrainingBatch, step: Int, weight: Double, to target: UnsafeMutableBufferPointer<Float>
-    ) throws -> StepResult
+        together shards: [BatchShard], startsAtFeatures: Bool,
+        exchange: (UnsafeMutableBufferPointer<Double>) throws -> Void
+    ) throws -> [StepResult]
     /// One update from the sum of contributions, which is overwritten.
     /// - Parameters:
     ///   - weight: The sum of the shards' weights.
@@ -37,26 +64,50 @@ public protocol ShardedBackend: TrainingBackend {
 
 extension TrainingPlan: ShardedBackend {
     public func contributionCount() throws(ExecutionError) -> Int {
-        try withStore { (store) throws(ExecutionError) in store.count + store.statisticsCount }
+        try withStore { (store) throws(ExecutionError) in store.changesCount }
+    }
+
+    public func contribute(_ shard: BatchShard) throws(ExecutionError) -> StepResult {
+        try withStore { (store) throws(ExecutionError) in
+            begin(shard.target, store)
+            let result = try pass(
+                shard.batch, mode: .training, dropoutSeed: shard.step, gradientScale: shard.weight,
+                changes: UnsafeMutableRawPointer(shard.target.baseAddress!))
+            end(shard, store)
+            return result
+        }
     }
 
     public func contribute(
-        _ batch: TrainingBatch, step: Int, weight: Double, to target: UnsafeMutableBufferPointer<Float>
-    ) throws(ExecutionError) -> StepResult {
-        try withStore { (store) throws(ExecutionError) in
-            precondition(target.count == store.count + store.statisticsCount, "a contribution has another length")
-            precondition(!store.hasGradients, "shards do not mix with accumulated batches")
-            let before = Array(store.runningStatistics)
-            defer { _ = store.runningStatistics.update(fromContentsOf: before) }
-            let result = try pass(
-                batch.input, batch.labels, mode: .training, dropoutSeed: step, gradientScale: weight)
-            let (gradients, statistics) = (store.allGradients, store.runningStatistics)
-            _ = target.update(fromContentsOf: gradients)
-            let samples = Float(batch.input.count)
-            for index in statistics.indices {
-                target[gradients.count + index] = samples * (statistics[index] - before[index])
+        together shards: [BatchShard], startsAtFeatures: Bool,
+        exchange: (UnsafeMutableBufferPointer<Double>) throws -> Void
+    ) throws -> [StepResult] {
+        try withoutActuallyEscaping(exchange) { exchange in
+            let totals = TotalsExchange(exchange)
+            let results = try withStore { (store) throws(ExecutionError) in
+                for shard in shards { begin(shard.target, store) }
+                let results = try pass(together: shards, startsAtFeatures: startsAtFeatures, exchange: totals)
+                for shard in shards { end(shard, store) }
+                return results
             }
-            return result
+            if let failure = totals.failure { throw failure }
+            return results
+        }
+    }
+
+    /// A contribution starts as zeros and the running statistics as they are.
+    private func begin(_ target: UnsafeMutableBufferPointer<Float>, _ store: ParameterStore) {
+        precondition(target.count == store.changesCount, "a contribution has another length")
+        precondition(!store.hasGradients, "shards do not mix with accumulated batches")
+        target.baseAddress?.update(repeating: 0, count: store.count)
+        for (index, value) in store.runningStatistics.enumerated() { target[store.count + index] = value }
+    }
+
+    /// It ends with the change of the statistics, times the samples.
+    private func end(_ shard: BatchShard, _ store: ParameterStore) {
+        let samples = Float(shard.batch.input.count)
+        for (index, before) in store.runningStatistics.enumerated() {
+            shard.target[store.count + index] = samples * (shard.target[store.count + index] - before)
         }
     }
 
@@ -64,7 +115,7 @@ extension TrainingPlan: ShardedBackend {
         fromSum sum: UnsafeMutableBufferPointer<Float>, weight: Double, samples: Int, _ settings: StepSettings
     ) throws(ExecutionError) {
         try withStore { (store) throws(ExecutionError) in
-            precondition(sum.count == store.count + store.statisticsCount, "a sum has another length")
+            precondition(sum.count == store.changesCount, "a sum has another length")
             let (gradients, statistics) = (store.allGradients, store.runningStatistics)
             let factor = weight > 0 ? 1 / weight : 0
             for index in gradients.indices { gradients[index] = Float(Double(sum[index]) * factor) }
@@ -89,8 +140,8 @@ public final class TreeSum {
     public init(count: Int) { self.count = count }
 
     deinit {
-        for entry in stack { entry.values.deallocate() }
-        for values in spare { values.deallocate() }
+        for entry in stack { UnsafeMutableRawPointer(entry.values.baseAddress!).deallocate() }
+        for values in spare { UnsafeMutableRawPointer(values.baseAddress!).deallocate() }
     }
 
     /// Forgets what was added.
@@ -100,9 +151,32 @@ public final class TreeSum {
 
     /// Adds the next vector, which `body` writes. A vector that is missing counts as zeros and has to be written as such.
     public func add(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
-        let values = spare.popLast() ?? .allocate(capacity: count)
+        let values = vector()
         stack.append((0, values))
         try body(values)
+        foldPairs()
+    }
+
+    /// Adds so many vectors at once, which `body` writes.
+    public func add(_ number: Int, _ body: ([UnsafeMutableBufferPointer<Float>]) throws -> Void) rethrows {
+        let vectors = (0..<number).map { _ in vector() }
+        defer {
+            for values in vectors {
+                stack.append((0, values))
+                foldPairs()
+            }
+        }
+        try body(vectors)
+    }
+
+    private func vector() -> UnsafeMutableBufferPointer<Float> {
+        if let values = spare.popLast() { return values }
+        // Kernels write gradients to it.
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1) * 4, alignment: 64)
+        return UnsafeMutableBufferPointer(start: memory.bindMemory(to: Float.self, capacity: count), count: count)
+    }
+
+    private func foldPairs() {
         while stack.count > 1, stack[stack.count - 1].level == stack[stack.count - 2].level {
             fold()
             stack[stack.count - 1].level += 1

@@ -55,6 +55,8 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     private var arena: AlignedBuffer?
     private var scratch: AlignedBuffer?
     private var spare: AlignedBuffer?
+    /// Of batches that run side by side.
+    private var places: [PassMemory] = []
 
     struct ProgramKind: Hashable {
         var mode: Differentiator.Mode
@@ -124,8 +126,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         return try exclusively { () throws(ExecutionError) in
             try refreeze()
             var result = try pass(
-                batch.input, batch.labels, mode: .training, dropoutSeed: settings.step,
-                gradientScale: Double(settings.gradientScale))
+                batch, mode: .training, dropoutSeed: settings.step, gradientScale: Double(settings.gradientScale))
             store.hasGradients = true
             guard settings.updates else { return result }
             result.gradientNorm = try updateParameters(settings)
@@ -156,7 +157,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     public func evaluate(_ batch: TrainingBatch) throws(ExecutionError) -> StepResult {
         try exclusively { () throws(ExecutionError) in
             try refreeze()
-            return try pass(batch.input, batch.labels, mode: .inference, dropoutSeed: 0, gradientScale: 1)
+            return try pass(batch, mode: .inference, dropoutSeed: 0, gradientScale: 1)
         }
     }
 
@@ -232,6 +233,12 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         } catch { throw .graph(error) }
     }
 
+    /// Memory of one of several passes side by side: activations, and what the frozen part hands over.
+    private final class PassMemory {
+        var arena: AlignedBuffer?
+        var boundary: AlignedBuffer?
+    }
+
     /// A program, and the constants that it reads.
     struct TrainingProgram {
         let compiled: CompiledProgram
@@ -294,39 +301,105 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
 
     // MARK: - A pass
 
+    /// - Parameter changes: Where gradients and running statistics are changed; nil: the store's.
     func pass(
-        _ input: BatchInput, _ labels: BatchLabels, mode: Differentiator.Mode, dropoutSeed: Int, gradientScale: Double
+        _ batch: TrainingBatch, mode: Differentiator.Mode, dropoutSeed: Int, gradientScale: Double,
+        changes: UnsafeMutableRawPointer? = nil
     ) throws(ExecutionError) -> StepResult {
+        let program = try checkedProgram(for: batch, mode)
+        if mode == .training { try checkStatistics(program.compiled.program, images: batch.input.count) }
+        let spare = mode == .training && store.hasGradients ? try spareGradient() : nil
+        guard let arena else { preconditionFailure("a program without memory") }
+        return try withRun(
+            of: batch, program, arena: arena, spare: spare, dropoutSeed: dropoutSeed, gradientScale: gradientScale,
+            changes: changes ?? store.ownChanges
+        ) { (run) throws(ExecutionError) in
+            try program.compiled.execute(run, on: thread)
+            return result(of: run)
+        }
+    }
+
+    /// Forward and backward over several parts of one batch, a few steps of one part after those of another, so that batch
+    /// norms normalize with the statistics of all of them.
+    func pass(
+        together parts: [BatchShard], startsAtFeatures: Bool, exchange: TotalsExchange
+    ) throws(ExecutionError) -> [StepResult] {
+        let program = try program(ProgramKind(mode: .training, start: startsAtFeatures ? .features : .pictures))
+        do throws(ExecutionError) {
+            for part in parts { _ = try checkedProgram(for: part.batch, .training) }
+            while places.count < parts.count { places.append(PassMemory()) }
+            return try withRuns(of: parts[...], program, []) { (runs) throws(ExecutionError) in
+                try program.compiled.execute(runs, on: thread, exchange: exchange)
+                return runs.map(result(of:))
+            }
+        } catch {
+            // The other processes wait for what this one has to add.
+            if !exchange.hasBegun { try program.compiled.execute([], on: thread, exchange: exchange) }
+            throw error
+        }
+    }
+
+    private func withRuns<R>(
+        of parts: ArraySlice<BatchShard>, _ program: TrainingProgram, _ runs: [Run],
+        _ body: ([Run]) throws(ExecutionError) -> R
+    ) throws(ExecutionError) -> R {
+        guard let part = parts.first else { return try body(runs) }
+        let place = places[runs.count]
+        // The first part lies where other passes do.
+        if !runs.isEmpty { try reserve(&place.arena, program.compiled.layout.memory.arenaBytes, "activations") }
+        return try withRun(
+            of: part.batch, program, arena: runs.isEmpty ? arena! : place.arena!, spare: nil, dropoutSeed: part.step,
+            gradientScale: part.weight, changes: UnsafeMutableRawPointer(part.target.baseAddress!), keeping: place
+        ) { (run) throws(ExecutionError) in
+            try withRuns(of: parts.dropFirst(), program, runs + [run], body)
+        }
+    }
+
+    private func checkedProgram(
+        for batch: TrainingBatch, _ mode: Differentiator.Mode
+    ) throws(ExecutionError) -> TrainingProgram {
         precondition(ck_isa_active() == isa, "the plan was made for another instruction set than the active one")
         var kind = ProgramKind(mode: mode, start: .pictures)
-        if case .features = input { kind.start = .features }
-        try checkInput(input)
-        try checkLabels(labels, count: input.count)
-        let program = try program(kind)
+        if case .features = batch.input { kind.start = .features }
+        try checkInput(batch.input)
+        try checkLabels(batch.labels, count: batch.input.count)
+        return try program(kind)
+    }
+
+    /// - Parameter keeping: Gets a copy of what the frozen part hands over, where it runs again before this run ends.
+    private func withRun<R>(
+        of batch: TrainingBatch, _ program: TrainingProgram, arena: AlignedBuffer,
+        spare: UnsafeMutablePointer<Float>?, dropoutSeed: Int, gradientScale: Double,
+        changes: UnsafeMutableRawPointer, keeping place: PassMemory? = nil,
+        _ body: (Run) throws(ExecutionError) -> R
+    ) throws(ExecutionError) -> R {
         let steps = program.compiled.program
-        if mode == .training { try checkStatistics(steps, images: input.count) }
-        let spare = mode == .training && store.hasGradients ? try spareGradient() : nil
-        guard let arena, let scratch else { preconditionFailure("a program without memory") }
-        let classes = shapes[graph.logits].count
-        return try withSource(input) { (source) throws(ExecutionError) in
+        let images = batch.input.count
+        return try withSource(batch.input) { (source) throws(ExecutionError) in
             var boundary: [UnsafeRawPointer] = []
             if !steps.boundary.isEmpty {
-                boundary = try part(of: graph, boundary: steps.boundary).run(source, images: input.count)
+                let frozen = part(of: graph, boundary: steps.boundary)
+                boundary = try frozen.run(source, images: images)
+                if let place { boundary = try frozen.copyResults(to: &place.boundary) }
             }
-            return try withTarget(labels) { (target) throws(ExecutionError) in
+            return try withTarget(batch.labels) { (target) throws(ExecutionError) in
                 let pass = TrainingPass(
-                    source: source, target: target, logits: input.count * classes, spare: spare,
+                    source: source, target: target, logits: images * shapes[graph.logits].count, spare: spare,
                     dropoutSeed: CounterRandom(seed: plan.seed, stream: UInt64(bitPattern: Int64(dropoutSeed))),
                     gradientScale: gradientScale)
-                let run = Run(
-                    images: input.count, threads: Int32(threads), arena: arena.base, scratch: scratch.base,
-                    constants: program.constants.base, boundary: boundary, pass: pass)
-                try program.compiled.execute(run, on: thread)
-                return StepResult(
-                    loss: pass.loss.mean, weight: pass.loss.weight,
-                    logits: Tensor(shape: [input.count, classes], values: pass.logits))
+                return try body(
+                    Run(
+                        images: images, threads: Int32(threads), arena: arena.base, scratch: scratch!.base,
+                        constants: program.constants.base, boundary: boundary, pass: pass, changes: changes))
             }
         }
+    }
+
+    private func result(of run: Run) -> StepResult {
+        guard let pass = run.pass else { preconditionFailure("a run without a batch") }
+        return StepResult(
+            loss: pass.loss.mean, weight: pass.loss.weight,
+            logits: Tensor(shape: [run.images, shapes[graph.logits].count], values: pass.logits))
     }
 
     /// Room for the largest gradients that one kernel makes, where they are to be added to others.

@@ -80,7 +80,8 @@ public final class MPIProcesses: ProcessGroup {
         _ vector: UnsafeMutableBufferPointer<Float>, _ received: UnsafeMutableBufferPointer<Float>
     ) throws(TrainingError) {
         let lengths = (0..<size).map { Int32(vector.count * ($0 + 1) / size - vector.count * $0 / size) }
-        try check(library.scatter(vector.baseAddress!, lengths, received.baseAddress!), "exchanging gradients")
+        let bytes = lengths.map { 4 * $0 }
+        try check(library.scatter(vector.baseAddress!, bytes, received.baseAddress!), "exchanging gradients")
         let own = Int(lengths[rank])
         let first = vector.count * rank / size
         let tree = TreeSum(count: own)
@@ -88,7 +89,30 @@ public final class MPIProcesses: ProcessGroup {
             tree.add { $0.baseAddress?.update(from: received.baseAddress! + process * own, count: own) }
         }
         tree.finish { (vector.baseAddress! + first).update(from: $0.baseAddress!, count: own) }
-        try check(library.collect(vector.baseAddress!, lengths), "exchanging gradients")
+        try check(library.collect(vector.baseAddress!, bytes), "exchanging gradients")
+    }
+
+    public func sum(_ vector: UnsafeMutableBufferPointer<Double>) throws(TrainingError) {
+        guard size > 1, let base = vector.baseAddress else { return }
+        // Every process gets all vectors and adds them alike; so many at a time that the others' take little memory.
+        let room = max(1, min(vector.count, (1 << 20) / size))
+        let all = UnsafeMutableBufferPointer<Double>.allocate(capacity: size * room)
+        defer { all.deallocate() }
+        var start = 0
+        while start < vector.count {
+            let count = min(room, vector.count - start)
+            try check(library.share(base + start, Int64(8 * count), all.baseAddress!), "exchanging statistics")
+            // Pairs of neighbors, then pairs of pairs: the tree of the ranks.
+            var step = 1
+            while step < size {
+                for first in stride(from: 0, to: size - step, by: 2 * step) {
+                    for index in 0..<count { all[first * count + index] += all[(first + step) * count + index] }
+                }
+                step *= 2
+            }
+            (base + start).update(from: all.baseAddress!, count: count)
+            start += count
+        }
     }
 
     private func check(_ status: Int32, _ what: String) throws(TrainingError) {
@@ -104,9 +128,9 @@ private struct Library {
     typealias Counts = @convention(c) (Int64, UnsafeMutablePointer<Int64>) -> Int32
     typealias Gather = @convention(c) (UnsafeRawPointer, UnsafePointer<Int64>, UnsafeMutableRawPointer) -> Int32
     typealias Broadcast = @convention(c) (UnsafeMutableRawPointer, Int64) -> Int32
-    typealias Scatter =
-        @convention(c) (UnsafePointer<Float>, UnsafePointer<Int32>, UnsafeMutablePointer<Float>) -> Int32
-    typealias Collect = @convention(c) (UnsafeMutablePointer<Float>, UnsafePointer<Int32>) -> Int32
+    typealias Share = @convention(c) (UnsafeRawPointer, Int64, UnsafeMutableRawPointer) -> Int32
+    typealias Scatter = @convention(c) (UnsafeRawPointer, UnsafePointer<Int32>, UnsafeMutableRawPointer) -> Int32
+    typealias Collect = @convention(c) (UnsafeMutableRawPointer, UnsafePointer<Int32>) -> Int32
 
     let path: String
     let start: Start
@@ -115,6 +139,7 @@ private struct Library {
     let counts: Counts
     let gather: Gather
     let broadcast: Broadcast
+    let share: Share
     let scatter: Scatter
     let collect: Collect
 
@@ -146,6 +171,7 @@ private struct Library {
         counts = try function("counts", as: Counts.self)
         gather = try function("gather", as: Gather.self)
         broadcast = try function("broadcast", as: Broadcast.self)
+        share = try function("share", as: Share.self)
         scatter = try function("scatter", as: Scatter.self)
         collect = try function("collect", as: Collect.self)
     }

@@ -20,6 +20,9 @@ public protocol ProcessGroup: AnyObject {
     /// all processes. All vectors have one length.
     /// - Throws: `TrainingError.processes` where they do not arrive.
     func sum(_ vector: UnsafeMutableBufferPointer<Float>) throws(TrainingError)
+    /// The same for the few numbers that a batch norm shares: fast where they are few.
+    /// - Throws: `TrainingError.processes` where they do not arrive.
+    func sum(_ vector: UnsafeMutableBufferPointer<Double>) throws(TrainingError)
 }
 
 /// A process of its own.
@@ -33,6 +36,7 @@ public final class SingleProcess: ProcessGroup {
     public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
     public func broadcast(_ bytes: [UInt8]) -> [UInt8] { bytes }
     public func sum(_ vector: UnsafeMutableBufferPointer<Float>) {}
+    public func sum(_ vector: UnsafeMutableBufferPointer<Double>) {}
 }
 
 extension ProcessGroup {

@@ -70,27 +70,10 @@ extension Trainer {
         guard let backend = backend as? any ShardedBackend else { preconditionFailure("checked in init") }
         let step = state.epoch * trainingLoader.batchesPerEpoch
         let tree = shardSum(of: try backend.contributionCount())
-        var own: [ScoredBatch] = []
-        for shard in loaded {
-            var scored = ScoredBatch(index: shard?.index ?? -1, scores: RunningScores(k: topK))
-            scored.skipped = shard?.skipped ?? []
-            tree.add { values in
-                guard let shard, let batch = shard.batch else { return values.update(repeating: 0) }
-                scored.weight = backend.plan.loss.weight(of: batch.labels)
-                scored.samples = batch.input.count
-                do {
-                    let result = try backend.contribute(
-                        batch, step: step + shard.index, weight: scored.weight, to: values)
-                    scored.scores.add(result, labels: batch.labels)
-                    guard result.loss.isFinite || result.weight == 0 else {
-                        let what = "the loss is \(result.loss.isNaN ? "no number" : "infinite")"
-                        scored.failure = "\(notFinite(what, epoch: state.epoch, batch: shard.index, rate: rate))"
-                        return
-                    }
-                } catch { scored.failure = "\(error)" }
-            }
-            if shard != nil { own.append(scored) }
-        }
+        let own =
+            try settings.synchronizesBatchNorm
+            ? contributeTogether(loaded, step: step, rate: rate, backend, to: tree)
+            : loaded.compactMap { contribute($0, step: step, rate: rate, backend, to: tree) }
         let all = try ScoredBatch.gathered(own, from: processes)
         if let failure = all.lazy.compactMap(\.failure).first { throw TrainingError.failed(failure) }
         for scored in all {
@@ -109,6 +92,72 @@ extension Trainer {
             if average != nil { average!.add(try backend.exportParameters()) }
         }
         return try isStopRequested()
+    }
+
+    /// One shard, by itself.
+    private func contribute(
+        _ shard: LoadedBatch?, step: Int, rate: Double, _ backend: any ShardedBackend, to tree: TreeSum
+    ) -> ScoredBatch? {
+        var scored = shard.map(scored)
+        tree.add { values in
+            guard let shard, let batch = shard.batch else { return values.update(repeating: 0) }
+            do {
+                let result = try backend.contribute(
+                    BatchShard(batch: batch, step: step + shard.index, weight: scored!.weight, target: values))
+                score(result, batch.labels, rate: rate, in: &scored!)
+            } catch { scored!.failure = "\(error)" }
+        }
+        return scored
+    }
+
+    /// All shards of this process side by side, with the statistics of all shards.
+    private func contributeTogether(
+        _ loaded: [LoadedBatch?], step: Int, rate: Double, _ backend: any ShardedBackend, to tree: TreeSum
+    ) throws -> [ScoredBatch] {
+        var own = loaded.map { $0.map(scored) }
+        try tree.add(loaded.count) { values in
+            let places = loaded.indices.filter { loaded[$0]?.batch != nil }
+            for index in loaded.indices where !places.contains(index) { values[index].update(repeating: 0) }
+            let shards = places.map { index in
+                BatchShard(
+                    batch: loaded[index]!.batch!, step: step + loaded[index]!.index, weight: own[index]!.weight,
+                    target: values[index])
+            }
+            do {
+                let results = try backend.contribute(
+                    together: shards, startsAtFeatures: trainingFeatures != nil, exchange: processes.sum)
+                for (index, result) in zip(places, results) {
+                    score(result, loaded[index]!.batch!.labels, rate: rate, in: &own[index]!)
+                }
+            } catch let error as TrainingError { throw error } catch {
+                if let first = places.first {
+                    own[first]!.failure = "\(error)"
+                    return
+                }
+                // All processes hear of it, those without a shard too.
+                own.append(ScoredBatch(index: Int.max, scores: RunningScores(k: topK)))
+                own[own.count - 1]!.failure = "\(error)"
+            }
+        }
+        return own.compactMap { $0 }
+    }
+
+    /// What is known of a shard before it is computed.
+    private func scored(_ shard: LoadedBatch) -> ScoredBatch {
+        var scored = ScoredBatch(index: shard.index, scores: RunningScores(k: topK))
+        scored.skipped = shard.skipped
+        if let batch = shard.batch {
+            scored.weight = backend.plan.loss.weight(of: batch.labels)
+            scored.samples = batch.input.count
+        }
+        return scored
+    }
+
+    private func score(_ result: StepResult, _ labels: BatchLabels, rate: Double, in scored: inout ScoredBatch) {
+        scored.scores.add(result, labels: labels)
+        guard !result.loss.isFinite, result.weight != 0 else { return }
+        let what = "the loss is \(result.loss.isNaN ? "no number" : "infinite")"
+        scored.failure = "\(notFinite(what, epoch: state.epoch, batch: scored.index, rate: rate))"
     }
 
     /// The memory of sums, of a large network a hundred megabytes: kept from update to update.

@@ -28,6 +28,15 @@ struct NormShape: Sendable, Hashable {
             relu: relu ? 1 : 0, eps: eps, momentum: momentum, threads: threads)
     }
 
+    /// Reads the sums of a run's images out of the value `sums`.
+    func totals(_ sums: Address) -> TotalsReader {
+        let shape = self
+        return TotalsReader(count: 1 + 2 * map.channels) { run, totals in
+            var description = shape.description(run, usesBatch: true)
+            return ck_bn_totals(&description, sums.pointer(run, 0), totals)
+        }
+    }
+
     /// Of the value `sums`, which a step makes.
     func preparation(_ sums: Int, _ settings: KernelSettings) -> Preparation {
         var description = description(
@@ -95,9 +104,12 @@ struct NormFinish: StepOperation {
             arguments.mean = saved.mean(run)
             arguments.invstd = saved.invstd(run)
             arguments.workspace = sums.pointer(run, 0)
+            arguments.totals = run.totals
             return ck_bn_forward_finish(&description, &arguments)
         }
     }
+
+    func totals(_ step: StepContext) -> TotalsReader? { usesBatch ? shape.totals(step.update(0)) : nil }
 }
 
 /// x, [residual], gamma, beta, saved -> y; sums. In the backward pass, where y is computed again, sums are a second result.

@@ -111,10 +111,15 @@ struct NormGradientFinish: StepOperation {
                     var arguments = operands.arguments(run, sums: sums)
                     arguments.dgamma = dgamma
                     arguments.dbeta = dbeta
+                    arguments.totals = run.totals
                     return ck_bn_backward_finish(&description, &arguments)
                 }
             }
         }
+    }
+
+    func totals(_ step: StepContext) -> TotalsReader? {
+        gradient.usesBatch ? gradient.shape.totals(step.update(0)) : nil
     }
 }
 
