@@ -164,6 +164,51 @@ final class ShardedTrainingTests: XCTestCase {
         XCTAssertTrue(outcomes[1].contains("labels from 0 to 2"), outcomes[1])
     }
 
+    func testFrozenParametersSendNothing() throws {
+        let sent = try ThreadGroup.run(2) { group -> [Int] in
+            let backend = try self.backend()
+            backend.frozen = Set(backend.graph.parameters.map(\.name).filter { !$0.hasPrefix("fc") })
+            _ = try Trainer(
+                backend: backend, data: TrainerTests.data(training: 8, batchSize: 2, size: 8),
+                settings: TrainingSettings(epochs: 1, shards: 2), processes: group
+            ).run()
+            return group.summed
+        }
+        // 3 x 16 weights and 3 biases, each up to whole cache lines.
+        XCTAssertEqual(sent[0], [64, 64])
+        XCTAssertEqual(sent[1], sent[0])
+    }
+
+    /// Each process computes its share of the features and has all of them afterwards.
+    func testFeaturesAreSharedOut() throws {
+        let data = TrainerTests.data(training: 21, batchSize: 4)
+        let loader = try BatchLoader(data.training, data.loaderSettings(seed: 0, forTraining: false))
+        func compute(_ group: any ProcessGroup) throws -> (calls: Int, features: [Float]) {
+            let backend = ToyBackend()
+            let cache = try FeatureCache(loader, backend, group)
+            guard case .features(let features) = cache.batch(data.training.samples, loader)?.input else {
+                return (backend.featureCalls, [])
+            }
+            return (backend.featureCalls, features.values.map { $0 })
+        }
+        let alone = try compute(SingleProcess())
+        XCTAssertEqual(alone.calls, 6)
+        XCTAssertEqual(alone.features.count, 21 * 6)
+        for other in try ThreadGroup.run(2, compute) {
+            XCTAssertEqual(other.calls, 3)
+            XCTAssertEqual(other.features, alone.features)
+        }
+        for stopping in try ThreadGroup.run(
+            2,
+            { group -> Bool in
+                do {
+                    _ = try FeatureCache(loader, ToyBackend(), group, stopRequested: { group.rank == 1 })
+                    return false
+                } catch is FeatureCache.Stopped { return true }
+            })
+        { XCTAssertTrue(stopping, "all processes stop where one is asked to") }
+    }
+
     func testSynchronizedBatchNormNeedsBatchNorms() throws {
         let backend = try backend()
         backend.frozen = Set(backend.graph.parameters.map(\.name).filter { !$0.hasPrefix("fc") })
@@ -288,7 +333,11 @@ private final class ThreadGroup: ProcessGroup, @unchecked Sendable {
     func gather(_ bytes: [UInt8]) -> [[UInt8]] { board.exchange(rank, bytes) }
     func broadcast(_ bytes: [UInt8]) -> [UInt8] { board.exchange(rank, bytes)[0] }
 
+    /// The floats of every sum so far.
+    private(set) var summed: [Int] = []
+
     func sum(_ vector: UnsafeMutableBufferPointer<Float>) {
+        summed.append(vector.count)
         let all = board.exchange(rank, Array(UnsafeRawBufferPointer(vector)))
         let tree = TreeSum(count: vector.count)
         for bytes in all {

@@ -78,8 +78,7 @@ public struct LearningRateFinder: Sendable {
                 limit: featureCacheLimit)
         {
             cache = try FeatureCache(
-                BatchLoader(data.training, data.loaderSettings(seed: seed, forTraining: false)), backend
-            ) { _, _ in }
+                BatchLoader(data.training, data.loaderSettings(seed: seed, forTraining: false)), backend)
         }
         let before = try backend.exportState()
         let result = Result { () throws in

@@ -163,7 +163,7 @@ public final class Trainer {
         try join()
         announce()
         while state.epoch < settings.epochs && !state.isStopped {
-            do { try processes.agree { try freeze() } } catch is Stopped { return try interrupted() }
+            do { try processes.agree { try freeze() } } catch is FeatureCache.Stopped { return try interrupted() }
             guard try settings.shards == nil ? trainEpoch() : trainShardedEpoch() else { return try interrupted() }
             let started = monotonicSeconds()
             guard let validation = try validate() else { return try interrupted() }
@@ -211,9 +211,6 @@ public final class Trainer {
         }
     }
 
-    /// Somebody asked to stop while features were computed.
-    private struct Stopped: Error {}
-
     /// The epoch's frozen keys; features of a frozen backbone are computed here, once.
     private func freeze() throws {
         let frozen = try settings.unfreezing?.frozen(in: state.epoch, of: backend.graph) ?? ownFrozen
@@ -233,9 +230,8 @@ public final class Trainer {
             var loading = data.loaderSettings(seed: settings.seed, forTraining: false)
             loading.transform = transform
             let loader = try BatchLoader(slice, loading)
-            return try FeatureCache(loader, backend) { count, of in
+            return try FeatureCache(loader, backend, processes, stopRequested: stopRequested) { count, _ in
                 report(.features(done: done + count, of: samples))
-                if processes.size == 1 && count < of && stopRequested() { throw Stopped() }
             }
         }
         let training = try cache(data.training, data.transform, before: 0)

@@ -41,12 +41,19 @@ public final class MPIProcesses: ProcessGroup {
     public func gather(_ bytes: [UInt8]) throws(TrainingError) -> [[UInt8]] {
         var counts = [Int64](repeating: 0, count: size)
         try check(library.counts(Int64(bytes.count), &counts), "counting bytes")
-        var all = [UInt8](repeating: 0, count: Int(counts.reduce(0, +)))
-        try check(library.gather(bytes, counts, &all), "gathering \(all.count) bytes")
-        var (start, parts) = (0, [[UInt8]]())
-        for count in counts {
-            parts.append(Array(all[start..<start + Int(count)]))
-            start += Int(count)
+        var parts = [[UInt8]](repeating: [], count: size)
+        // MPI counts in int: a slice of everybody's bytes at a time.
+        let most = (1 << 27) / size
+        for begin in stride(from: 0, to: Int(counts.max() ?? 0), by: most) {
+            let slices = counts.map { min(Int64(most), max(0, $0 - Int64(begin))) }
+            var all = [UInt8](repeating: 0, count: Int(slices.reduce(0, +)))
+            let own = Array(bytes.dropFirst(begin).prefix(most))
+            try check(library.gather(own, slices, &all), "gathering \(all.count) bytes")
+            var start = 0
+            for (rank, count) in slices.enumerated() {
+                parts[rank] += all[start..<start + Int(count)]
+                start += Int(count)
+            }
         }
         return parts
     }
