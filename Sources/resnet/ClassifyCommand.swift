@@ -107,10 +107,9 @@ private struct ScoreTable {
     private static let barWidth = 20
 
     init(paths: [String], names: [String]?) {
-        let longestName = names?.map(\.count).max() ?? "class 1000".count
-        widths = [
-            min(max(paths.map(\.count).max() ?? 0, 7), 48), min(max(longestName, 5), 32), 7, Self.barWidth,
-        ]
+        let longestName = names?.map(TextTable.width).max() ?? "class 1000".count
+        let longestPath = paths.map(TextTable.width).max() ?? 0
+        widths = [min(max(longestPath, 7), 48), min(max(longestName, 5), 32), 7, Self.barWidth]
     }
 
     var header: String { line(["picture", "class", "score", ""]) }
@@ -129,7 +128,8 @@ private struct ScoreTable {
 
     /// The end of a path tells files apart.
     private static func shortened(_ path: String, to width: Int) -> String {
-        path.count <= width ? path : "…" + path.suffix(width - 1)
+        let shown = path.escapedForTerminal
+        return shown.terminalWidth <= width ? shown : "…" + shown.suffix(terminalWidth: width - 1)
     }
 
     /// In eighths of a character.

@@ -40,6 +40,20 @@ struct ResNetTool: ParsableCommand {
         // A file that may not grow any more is an error of its write, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
         Terminal.openMissingDescriptors()
+        if hasSmallStack, case .success(let thread) = startThread(leastStack: 8 << 20, { run() }) {
+            pthread_join(thread, nil)
+        }
+        run()
+    }
+
+    /// Swift's runtime overflows a first thread whose stack may not grow (`ulimit -s 64`).
+    private static var hasSmallStack: Bool {
+        var limit = rlimit()
+        return getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0 && limit.rlim_cur < 1 << 20
+    }
+
+    /// The command line, to the end of the process.
+    private static func run() -> Never {
         do {
             var command = try parseAsRoot(arguments())
             try command.run()

@@ -68,6 +68,23 @@ final class ClassScoresTests: XCTestCase {
         XCTAssertEqual(table.text, "name      ms\na       10.5  x\nlonger     1")
     }
 
+    /// Columns of a terminal: two for wide characters, none for marks, and what is escaped as it is shown.
+    func testATableAlignsNamesOfAllScripts() {
+        var table = TextTable(["name", "n"])
+        for (name, columns) in [
+            ("plain", 5), ("日本", 4), ("ｆｕ", 4), ("e\u{301}te\u{301}", 3), ("ไทย", 3), ("กี่", 1), ("한", 2), ("😀", 2),
+            ("a\tb", 4), ("\u{1b}[2J", 7), ("\u{202e}x", 7), ("é", 1), ("日\u{200b}", 2), ("\u{10fee9}", 4),
+        ] {
+            XCTAssertEqual(TextTable.width(name), columns, name.escapedForTerminal)
+            table.rows.append([name, "1"])
+        }
+        for line in table.lines.dropFirst() { XCTAssertEqual(line.terminalWidth, 7 + 2 + 1, line) }
+        XCTAssertEqual("写真.png".suffix(terminalWidth: 5), ".png")
+        XCTAssertEqual("写真.png".suffix(terminalWidth: 6), "真.png")
+        XCTAssertEqual("写真".suffix(terminalWidth: 9), "写真")
+        XCTAssertEqual("写真".suffix(terminalWidth: 1), "")
+    }
+
     func testAModelThatNobodyPublishedOpensFromItsFile() throws {
         let folder = try TemporaryFolder()
         let graph = try CIFARResNetConfig(nBlocks: [1, 2, 1], channels: [8, 12, 20]).graph(classes: 3, inputChannels: 2)

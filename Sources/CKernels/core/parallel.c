@@ -1,8 +1,9 @@
 /* Parts of work on the threads that the caller has: a team that stays (core/team.h), else threads for the call.
  *
- * A region is some threads that run one function together and end together. OpenMP opens it, or with CK_PTHREADS we do:
- * then the library needs no OpenMP runtime, so it cannot clash with another one in the process. With neither, the
- * caller is the team. */
+ * A region is some threads that run one function together and end together. A team's is of threads of our own: it is
+ * opened once, and OpenMP's runtimes end the process where the system refuses a thread. OpenMP opens those for one
+ * call, because it keeps its threads for the next; with CK_PTHREADS, or where its runtime cannot start, we do: the
+ * library then needs none, so it cannot clash with another one in the process. With neither, the caller is the team. */
 #define _GNU_SOURCE
 #include "core/parallel.h"
 
@@ -24,6 +25,7 @@ extern int omp_get_num_threads(void);
 
 enum {
     THREADS_MOST = 1024,
+    STACK_LEAST = 1 << 20,
     FLOATS_A_THREAD = 8192, /* waking a team costs about as much as one thread needs for some thousand floats */
     FLOATS_A_PART = 32768   /* 10 to 20 us */
 };
@@ -32,22 +34,6 @@ enum {
 
 /* What the threads of a region run. members: how many there are, at most as many as asked for. */
 typedef void (*region_body)(void *context, int32_t worker, int32_t members);
-
-#if defined(_OPENMP)
-
-/* Not inlined: the compiler asks the runtime for the thread's number at the beginning of a function that opens a
- * region, and the runtime reads the environment then. */
-__attribute__((noinline)) static void open_prepared_region(int32_t threads, region_body body, void *context) {
-#pragma omp parallel num_threads(threads)
-    body(context, omp_get_thread_num(), omp_get_num_threads());
-}
-
-static void open_region(int32_t threads, region_body body, void *context) {
-    ck_prepare_openmp();
-    open_prepared_region(threads, body, context);
-}
-
-#else
 
 typedef struct region {
     region_body body;
@@ -71,9 +57,22 @@ static void *run_member(void *argument) {
     return NULL;
 }
 
-/* Threads that the system refuses are left out. They take no signals: a handler of the host must not run on a thread
- * that it does not know. */
-static void open_region(int32_t threads, region_body body, void *context) {
+/* Starts the thread of m, with the stack that kernels need whatever `ulimit -s` says. */
+static int start_member(region_member *m) {
+    pthread_attr_t attributes;
+    size_t stack;
+    if (pthread_attr_init(&attributes) != 0) return 0;
+    if (pthread_attr_getstacksize(&attributes, &stack) != 0 || stack < STACK_LEAST) {
+        pthread_attr_setstacksize(&attributes, STACK_LEAST);
+    }
+    const int error = pthread_create(&m->thread, &attributes, run_member, m);
+    pthread_attr_destroy(&attributes);
+    return error == 0;
+}
+
+/* A region of threads of our own. Those that the system refuses are left out. They take no signals: a handler of the
+ * host must not run on a thread that it does not know. */
+static void open_own_region(int32_t threads, region_body body, void *context) {
     region_member others[THREADS_MOST];
     region r = {.body = body, .context = context, .members = 1, .opening = PTHREAD_MUTEX_INITIALIZER};
     sigset_t all, before;
@@ -83,7 +82,7 @@ static void open_region(int32_t threads, region_body body, void *context) {
     for (; r.members < threads; r.members++) {
         region_member *m = &others[r.members];
         *m = (region_member){.region = &r, .worker = r.members};
-        if (pthread_create(&m->thread, NULL, run_member, m) != 0) break;
+        if (!start_member(m)) break;
     }
     const int32_t members = r.members;
     pthread_mutex_unlock(&r.opening);
@@ -91,6 +90,28 @@ static void open_region(int32_t threads, region_body body, void *context) {
     body(context, 0, members);
     for (int32_t i = 1; i < members; i++) pthread_join(others[i].thread, NULL);
 }
+
+/* A region for one call. */
+#if defined(_OPENMP)
+
+/* Not inlined: the compiler asks the runtime for the thread's number at the beginning of a function that opens a
+ * region, and the runtime reads the environment then. */
+__attribute__((noinline)) static void open_prepared_region(int32_t threads, region_body body, void *context) {
+#pragma omp parallel num_threads(threads)
+    body(context, omp_get_thread_num(), omp_get_num_threads());
+}
+
+static void open_region(int32_t threads, region_body body, void *context) {
+    if (ck_prepare_openmp()) {
+        open_prepared_region(threads, body, context);
+    } else {
+        open_own_region(threads, body, context);
+    }
+}
+
+#else
+
+static void open_region(int32_t threads, region_body body, void *context) { open_own_region(threads, body, context); }
 
 #endif
 
@@ -156,7 +177,7 @@ ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *conte
     }
     ck_team *team = ck_team_create(threads);
     if (!team) return CK_OUT_OF_MEMORY;
-    open_region(threads, run_team, &(team_region){.team = team, .body = body, .context = context});
+    open_own_region(threads, run_team, &(team_region){.team = team, .body = body, .context = context});
     ck_team_destroy(team);
     return CK_OK;
 }

@@ -4,12 +4,15 @@
 #define _GNU_SOURCE
 #include "core/threads.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "ckernels.h"
 #include "core/cgroup.h"
@@ -101,9 +104,29 @@ static void forget_nonsense(void) {
     }
 }
 
-void ck_prepare_openmp(void) {
+/* Whether a kilobyte of shared memory can be had, which is what LLVM's runtime takes without looking. */
+static int has_shared_memory(void) {
+    enum { BYTES = 1024 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < BYTES) return 0; /* to try would raise SIGXFSZ */
+    const int file = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file < 0) return 0;
+    const int had = posix_fallocate(file, 0, BYTES) == 0;
+    close(file);
+    return had;
+}
+
+static int openmp_can_start;
+
+static void prepare_openmp(void) {
+    forget_nonsense();
+    openmp_can_start = has_shared_memory();
+}
+
+int ck_prepare_openmp(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, forget_nonsense);
+    pthread_once(&once, prepare_openmp);
+    return openmp_can_start;
 }
 
 void ck_spread_threads(int32_t threads) { (void)threads; }

@@ -78,11 +78,11 @@
  * Threads
  *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is
  *     immutable and may run in many threads at once, each with a workspace and a dst of its own. Functions take a
- * thread count; 0 means ck_default_threads(), 1024 is the most. Work runs on the team of ck_with_team, else on the
- * OpenMP team of the calling thread, which OpenMP keeps for it: call from few, long-lived threads. Where the system
- * gives no thread, the OpenMP library ends the process. The same arguments and thread count give the same bits, whoever
- * computes which part. In a child of a fork one thread always works; more are up to the OpenMP library (LLVM's can,
- * GNU's hangs). OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the
+ * thread count; 0 means ck_default_threads(), 1024 is the most. Work runs on the team of ck_with_team, whose threads
+ * are the library's own, else on the OpenMP team of the calling thread, which OpenMP keeps for it: call from few,
+ * long-lived threads. Where the system gives no thread, the OpenMP library ends the process; ck_with_team does with
+ * fewer. The same arguments and thread count give the same bits, whoever computes which part. In a child of a fork one
+ * thread always works, and so does ck_with_team; else more are up to the OpenMP library (LLVM's can, GNU's hangs). OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the
  * calling thread's floating-point mode says; flushing them to zero is the caller's choice.
  *
  * Environment
@@ -93,7 +93,7 @@
  *     OMP_NUM_THREADS  the default number of threads; read once. A value that is no number of 1 to 1024, or list of
  *                      numbers, counts as not set, and is removed before the first team: LLVM's OpenMP 14 ends the
  *                      process over an empty one
- *     OMP_STACKSIZE    the stack of each thread; below 256 KiB or above 8 GiB it counts as not set, too
+ *     OMP_STACKSIZE    the stack of each OpenMP thread; below 256 KiB or above 8 GiB it counts as not set, too
  *
  * Versions
  *     Fill structs from zero, by an initializer or memset: a field that is added later means at zero what was before.
@@ -187,7 +187,7 @@ CK_API ck_status ck_caches_force(const ck_caches *caches);
  * cgroup CPU quota. At least 1; always 1 in a build without OpenMP. */
 CK_API int32_t ck_default_threads(void);
 /* Calls body(context) on the calling thread, with `threads` (0: ck_default_threads()) at hand for all that is called in
- * it. The OpenMP threads are there before the first call and sleep between calls; parts of the work go to whoever has
+ * it. The threads are there before the first call and sleep between calls; parts of the work go to whoever has
  * time for them. Without it every call opens an OpenMP region of its own, which costs microseconds more, and
  * milliseconds where other programs want the same cores. Within body a function that is asked for more threads takes
  * these. Within another team it just calls. body must return in the process that it was called in: a forked child

@@ -13,15 +13,18 @@ package struct TextTable {
 
     /// Width of each column.
     package var widths: [Int] {
-        (rows.first ?? []).indices.map { column in rows.map { $0[column].escapedForTerminal.count }.max() ?? 0 }
+        (rows.first ?? []).indices.map { column in rows.map { Self.width($0[column]) }.max() ?? 0 }
     }
+
+    /// Columns of the terminal that a cell takes.
+    package static func width(_ cell: String) -> Int { cell.escapedForTerminal.terminalWidth }
 
     /// One row; cells that are too long push the rest to the right.
     package static func line(_ cells: [String], widths: [Int], rightAligned: Set<Int>) -> String {
         var line = ""
         for (column, text) in cells.enumerated() {
             let cell = text.escapedForTerminal
-            let space = String(repeating: " ", count: max(widths[column] - cell.count, 0))
+            let space = String(repeating: " ", count: max(widths[column] - cell.terminalWidth, 0))
             line += (column == 0 ? "" : "  ") + (rightAligned.contains(column) ? space + cell : cell + space)
         }
         while line.last == " " { line.removeLast() }

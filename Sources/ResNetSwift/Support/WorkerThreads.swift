@@ -39,25 +39,8 @@ package final class WorkerThreads: @unchecked Sendable {
     /// Fewer threads start where the system has no more; at least one is required.
     /// - Returns: nil if there is not even one.
     package init?(count: Int, _ body: @escaping @Sendable () -> Void) {
-        // Signals are for the threads of the host.
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
         for _ in 0..<count {
-            let job = Unmanaged.passRetained(Job(body))
-            var handle = pthread_t()
-            let error = pthread_create(
-                &handle, nil,
-                { context in
-                    Unmanaged<Job>.fromOpaque(context!).takeRetainedValue().body()
-                    return nil
-                }, job.toOpaque())
-            guard error == 0 else {
-                job.release()
-                break
-            }
+            guard case .success(let handle) = startThread(body) else { break }
             handles.append(handle)
         }
         if handles.isEmpty { return nil }
@@ -68,9 +51,46 @@ package final class WorkerThreads: @unchecked Sendable {
         for handle in handles { pthread_join(handle, nil) }
         handles = []
     }
+}
 
-    private final class Job: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+/// Why the system gave no thread.
+package struct ThreadFault: Error {
+    package let errno: Int32
+}
+
+/// Starts a thread to be joined. It takes no signals, which are for the threads of the host, and has a stack that Swift's
+/// runtime and the kernels can work in, whatever `ulimit -s` says: `leastStack` bytes.
+package func startThread(
+    leastStack: Int = 1 << 20, _ body: @escaping @Sendable () -> Void
+) -> Result<pthread_t, ThreadFault> {
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    var stack = 0
+    if pthread_attr_getstacksize(&attributes, &stack) != 0 || stack < leastStack {
+        pthread_attr_setstacksize(&attributes, leastStack)
     }
+    var all = sigset_t()
+    var before = sigset_t()
+    sigfillset(&all)
+    pthread_sigmask(SIG_SETMASK, &all, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    let job = Unmanaged.passRetained(ThreadJob(body))
+    var handle = pthread_t()
+    let error = pthread_create(
+        &handle, &attributes,
+        { context in
+            Unmanaged<ThreadJob>.fromOpaque(context!).takeRetainedValue().body()
+            return nil
+        }, job.toOpaque())
+    guard error == 0 else {
+        job.release()
+        return .failure(ThreadFault(errno: error))
+    }
+    return .success(handle)
+}
+
+private final class ThreadJob: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
 }

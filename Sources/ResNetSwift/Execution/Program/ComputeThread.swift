@@ -1,9 +1,8 @@
 // One thread on which a workspace's kernels run, and its team.
 //
 // OpenMP keeps a team of workers for every thread that opens a parallel region. Swift's concurrency moves a task between
-// threads as it likes, so kernels called from tasks would grow a team for each of them. Here the team belongs to one
-// thread, which opens one region for its whole life (`ck_with_team`) and sleeps between runs; callers hand it a job and
-// wait.
+// threads as it likes, so kernels called from tasks would grow a team for each of them. Here one thread leads a team for its
+// whole life (`ck_with_team`) and sleeps between runs; callers hand it a job and wait.
 //
 //     caller    post ------------------------- wait -> result
 //     thread         spin or sleep -> job -> done
@@ -15,6 +14,7 @@
 // A forked child has no such thread. The process is remembered, and a run from another process is an error, not a hang.
 import CKernels
 import Glibc
+import ResNetSupport
 import Synchronization
 
 final class ComputeThread: Sendable {
@@ -28,27 +28,14 @@ final class ComputeThread: Sendable {
     init(threads: Int) throws(ExecutionError) {
         let mailbox = Mailbox(threads: Int32(clamping: max(threads, 0)))
         self.mailbox = mailbox
-        // The host's signal handlers should not run on this thread or on OpenMP's, which inherit the mask.
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        var thread = pthread_t()
-        let owned = Unmanaged.passRetained(mailbox)
-        let error = pthread_create(
-            &thread, nil,
-            { context in
-                let mailbox = Unmanaged<Mailbox>.fromOpaque(context!).takeRetainedValue()
-                flushSubnormals()
-                mailbox.serveWithTeam()
-                return nil
-            }, owned.toOpaque())
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        guard error == 0 else {
-            owned.release()
-            throw .noThread(errno: error)
+        let started = startThread {
+            flushSubnormals()
+            mailbox.serveWithTeam()
         }
-        handle = thread
+        switch started {
+        case .success(let thread): handle = thread
+        case .failure(let fault): throw .noThread(errno: fault.errno)
+        }
     }
 
     deinit {
