@@ -67,13 +67,18 @@ final class WeightFileNamesTests: XCTestCase {
             XCTAssertEqual(Set(file.report(for: network.model.graph).left), Set(others.map(\.key)))
             XCTAssertTrue(try XCTUnwrap(file.summary).contains("left: "))
         }
-        // A loss's weights and a scalar beside the plain names, too; but no layer.
-        let harmless = try network.file(
-            .npz,
-            beside: [
-                ("criterion.weight", Tensor(shape: [3], repeating: 1)), ("n_averaged", Tensor(shape: [], repeating: 1)),
-            ])
-        try assertIsTheNetwork(harmless, "criterion")
+        // A loss's weights, a scalar and arrays of no layer beside the plain names, too; but no layer.
+        let besides: [(key: String, tensor: Tensor)] = [
+            ("criterion.weight", Tensor(shape: [3], repeating: 1)), ("n_averaged", Tensor(shape: [], repeating: 1)),
+            ("mean", Tensor(shape: [3], repeating: 0.5)), ("é ü", Tensor(shape: [2, 2], repeating: 1)),
+        ]
+        for container in Self.containers {
+            let harmless = try network.file(container, beside: besides)
+            try assertIsTheNetwork(harmless, "\(container)")
+            XCTAssertEqual(Set(harmless.report(for: network.model.graph).left), Set(besides.map(\.key)))
+        }
+        let activation = try network.file(.npz, beside: [("relu.weight", Tensor(shape: [1], repeating: 0.25))])
+        XCTAssertTrue(fault(of: activation).contains("unknown to the model (1): relu.weight"), fault(of: activation))
         let layer = try network.file(
             .npz, beside: [("layer3.0.se.fc1.weight", Tensor(shape: [4, 16, 1, 1], repeating: 1))])
         XCTAssertTrue(fault(of: layer).contains("squeeze and excitation of unknown widths"), fault(of: layer))

@@ -194,10 +194,13 @@ enum NetworkSearch {
         return root
     }
 
-    /// Numbers without axes, empty arrays, counters, and what losses and metrics keep compute nothing between the layers.
+    /// Numbers without axes, empty arrays, counters, what belongs to no layer (`mean`, a member of an npz), and what losses
+    /// and metrics keep compute nothing between the layers.
     private static func isHarmless(_ sketch: TensorSketch, under prefix: String) -> Bool {
         guard sketch.isWeight, !sketch.shape.isEmpty, !sketch.shape.contains(0) else { return true }
-        let first = sketch.key.dropFirst(prefix.count).split(separator: ".").first?.lowercased() ?? ""
+        let name = sketch.key.dropFirst(prefix.count)
+        guard name.contains(".") else { return true }
+        let first = name.split(separator: ".").first?.lowercased() ?? ""
         return ["criterion", "loss", "metric", "accuracy", "confmat"].contains { first.contains($0) }
     }
 
