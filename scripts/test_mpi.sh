@@ -48,6 +48,12 @@ for n in 1 2 4; do run "mpi -n $n" "of-$n" $options; done
 same of-1 of-2
 same of-1 of-4
 
+say "without overlap; in bfloat16"
+run "mpi -n 2" after-2 --epochs 2 --no-overlap
+same one-2 after-2
+for n in 1 2; do run "mpi -n $n" "bf16-$n" --shards 4 --epochs 1 --gradient-dtype bf16; done
+same bf16-1 bf16-2
+
 say "batch norms with the statistics of the whole batch"
 for n in 1 2; do run "mpi -n $n" "sync-$n" --shards 2 --epochs 1 --sync-batch-norm; done
 same sync-1 sync-2

@@ -4,6 +4,8 @@ import ArgumentParser
 import Glibc
 import ResNetSwift
 
+extension GradientType: ExpressibleByArgument {}
+
 enum Distribution: String, ExpressibleByArgument, CaseIterable {
     case auto, mpi, none
 }
@@ -25,6 +27,17 @@ struct DistributionOptions: ParsableArguments {
             "Batch norms use the mean and the variance of the whole batch, over all shards and processes. All shards of a process are in memory at once."
     )
     var syncBatchNorm = false
+
+    @Option(
+        help: ArgumentHelp(
+            "In which numbers the gradients of shards are added and sent: float32, or bf16, half the bytes.",
+            valueName: "type"))
+    var gradientDtype = GradientType.float32
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Send gradients to the other processes while the backward pass goes on. The bits are the same.")
+    var overlap = true
 
     func validate() throws {
         guard 1...4096 ~= shards ?? 1 else { throw ValidationError("--shards must be 1 to 4096, not \(shards ?? 0).") }

@@ -69,6 +69,8 @@ struct TrainCommand: ParsableCommand {
             setup, usualRate: inputs.optimization.usualLearningRate, seed: inputs.split.seed)
         settings.shards = shards
         settings.synchronizesBatchNorm = distribution.syncBatchNorm
+        settings.gradientType = distribution.gradientDtype
+        settings.overlapsExchange = distribution.overlap
         settings.folder = out
         settings.checkpointUpdates = checkpointEvery
         settings.replacesEarlierRun = overwrite

@@ -20,30 +20,48 @@ final class ShardedTrainingTests: XCTestCase {
     }
 
     private func train(
-        shards: Int, _ processes: any ProcessGroup, synchronizesBatchNorm: Bool = false
+        shards: Int, _ processes: any ProcessGroup, _ change: (inout TrainingSettings) -> Void = { _ in }
     ) throws -> TrainingOutcome {
         // 21 samples in shards of 2: the last update has three shards of four, one of a single sample.
         let data = TrainerTests.data(
             training: 21, batchSize: 2, augments: true, mixing: BatchMixing(mixup: 0.2, cutmix: 1), size: 8)
+        var settings = TrainingSettings(epochs: 2, learningRate: 0.01, shards: shards, seed: 9, averageDecay: 0.9)
+        change(&settings)
         return try Trainer(
-            backend: backend(), data: data,
-            settings: TrainingSettings(
-                epochs: 2, learningRate: 0.01, shards: shards, synchronizesBatchNorm: synchronizesBatchNorm, seed: 9,
-                averageDecay: 0.9),
+            backend: backend(), data: data, settings: settings,
             callbacks: [EarlyStopping(patience: 3)], processes: processes
         ).run()
     }
 
-    func testOneTwoAndFourProcessesGiveTheSameBits() throws { try compareProcesses(synchronizesBatchNorm: false) }
+    func testOneTwoAndFourProcessesGiveTheSameBits() throws { try compareProcesses { _ in } }
+
+    func testTheSameBitsWithoutOverlap() throws { try compareProcesses { $0.overlapsExchange = false } }
+
+    /// Every sum of the tree is rounded, whoever computes it.
+    func testTheSameBitsInBFloat16() throws {
+        try compareProcesses { $0.gradientType = .bf16 }
+        try compareProcesses {
+            $0.gradientType = .bf16
+            $0.synchronizesBatchNorm = true
+        }
+        let (exact, rounded) = (
+            try train(shards: 4, SingleProcess()),
+            try train(shards: 4, SingleProcess()) {
+                $0.gradientType = .bf16
+            }
+        )
+        XCTAssertNotEqual(
+            exact.parameters["fc.weight"]?.values.map { $0 }, rounded.parameters["fc.weight"]?.values.map { $0 })
+    }
 
     /// The last update has a shard of one sample, which has no statistics of its own, and one of none.
-    func testSynchronizedBatchNormGivesTheSameBits() throws { try compareProcesses(synchronizesBatchNorm: true) }
+    func testSynchronizedBatchNormGivesTheSameBits() throws { try compareProcesses { $0.synchronizesBatchNorm = true } }
 
-    private func compareProcesses(synchronizesBatchNorm: Bool) throws {
-        let alone = try train(shards: 4, SingleProcess(), synchronizesBatchNorm: synchronizesBatchNorm)
+    private func compareProcesses(_ change: @escaping (inout TrainingSettings) -> Void) throws {
+        let alone = try train(shards: 4, SingleProcess(), change)
         for count in [2, 4] {
             let outcomes = try ThreadGroup.run(count) {
-                try self.train(shards: 4, $0, synchronizesBatchNorm: synchronizesBatchNorm)
+                try self.train(shards: 4, $0, change)
             }
             for (rank, outcome) in outcomes.enumerated() {
                 XCTAssertEqual(outcome.parameters.keys.sorted(), alone.parameters.keys.sorted())
@@ -174,7 +192,7 @@ final class ShardedTrainingTests: XCTestCase {
             ).run()
             return group.summed
         }
-        // 3 x 16 weights and 3 biases, each up to whole cache lines.
+        // 3 x 16 weights and 3 biases, each up to whole cache lines; in each of two updates.
         XCTAssertEqual(sent[0], [64, 64])
         XCTAssertEqual(sent[1], sent[0])
     }
@@ -267,99 +285,5 @@ final class ShardedTrainingTests: XCTestCase {
         ] {
             XCTAssertThrowsError(try detect(broken), "\(broken)")
         }
-    }
-}
-
-/// Processes that are threads of one process.
-private final class ThreadGroup: ProcessGroup, @unchecked Sendable {
-    let rank: Int
-    let size: Int
-    private let board: Board
-
-    /// Where threads leave what they send; all wait until all have read.
-    private final class Board: @unchecked Sendable {
-        private let condition = NSCondition()
-        private var sent: [[UInt8]?]
-        private var reading = 0
-
-        init(_ size: Int) { sent = Array(repeating: nil, count: size) }
-
-        func exchange(_ rank: Int, _ bytes: [UInt8]) -> [[UInt8]] {
-            condition.lock()
-            defer { condition.unlock() }
-            while reading > 0 { condition.wait() }
-            sent[rank] = bytes
-            if sent.allSatisfy({ $0 != nil }) {
-                reading = sent.count
-                condition.broadcast()
-            }
-            while reading == 0 { condition.wait() }
-            let all = sent.map { $0! }
-            reading -= 1
-            if reading == 0 {
-                sent = Array(repeating: nil, count: sent.count)
-                condition.broadcast()
-            }
-            while reading > 0 { condition.wait() }
-            return all
-        }
-    }
-
-    private init(_ rank: Int, _ size: Int, _ board: Board) {
-        self.rank = rank
-        self.size = size
-        self.board = board
-    }
-
-    /// Rank 0's error, if any fails.
-    static func run<R>(_ count: Int, _ body: @escaping (ThreadGroup) throws -> R) throws -> [R] {
-        let board = Board(count)
-        nonisolated(unsafe) var results = [Result<R, any Error>?](repeating: nil, count: count)
-        nonisolated(unsafe) let body = body
-        let lock = NSLock()
-        let threads = (0..<count).map { rank in
-            let done = DispatchSemaphore(value: 0)
-            Thread.detachNewThread {
-                let result = Result { try body(ThreadGroup(rank, count, board)) }
-                lock.withLock { results[rank] = result }
-                done.signal()
-            }
-            return done
-        }
-        for thread in threads { thread.wait() }
-        return try results.map { try $0!.get() }
-    }
-
-    func gather(_ bytes: [UInt8]) -> [[UInt8]] { board.exchange(rank, bytes) }
-    func broadcast(_ bytes: [UInt8]) -> [UInt8] { board.exchange(rank, bytes)[0] }
-
-    /// The floats of every sum so far.
-    private(set) var summed: [Int] = []
-
-    func sum(_ vector: UnsafeMutableBufferPointer<Float>) {
-        summed.append(vector.count)
-        let all = board.exchange(rank, Array(UnsafeRawBufferPointer(vector)))
-        let tree = TreeSum(count: vector.count)
-        for bytes in all {
-            tree.add { target in bytes.withUnsafeBytes { _ = $0.copyBytes(to: UnsafeMutableRawBufferPointer(target)) } }
-        }
-        tree.finish { _ = vector.update(fromContentsOf: $0) }
-    }
-
-    func sum(_ vector: UnsafeMutableBufferPointer<Double>) {
-        let all = board.exchange(rank, Array(UnsafeRawBufferPointer(vector)))
-        var vectors = all.map { bytes in
-            [Double](unsafeUninitializedCapacity: vector.count) { target, count in
-                bytes.withUnsafeBytes { _ = $0.copyBytes(to: UnsafeMutableRawBufferPointer(target)) }
-                count = vector.count
-            }
-        }
-        while vectors.count > 1 {
-            let last = vectors.count % 2 == 1 ? [vectors[vectors.count - 1]] : []
-            vectors =
-                stride(from: 0, to: vectors.count - 1, by: 2).map { zip(vectors[$0], vectors[$0 + 1]).map { $0 + $1 } }
-                + last
-        }
-        _ = vector.update(fromContentsOf: vectors[0])
     }
 }

@@ -177,6 +177,7 @@ extension Trainer {
                 schedule.policies.sorted { $0.key < $1.key }.map { "\($0.key + 1): \($0.value)" }
                     .joined(separator: ", ")
             } ?? "none"
+        if settings.gradientType != .float32 { words["gradient type"] = settings.gradientType.rawValue }
         if settings.synchronizesBatchNorm { words["batch statistics"] = "of all shards" }
         words["parameter groups"] = hexHash(
             of: plan.groups.flatMap { ["\($0.name) \($0.learningRateScale) \($0.weightDecay)"] + $0.parameters })

@@ -59,6 +59,10 @@ public struct TrainingSettings: Sendable {
     public var shards: Int?
     /// Batch norms normalize with the statistics of all shards of a batch; false: each shard with its own.
     public var synchronizesBatchNorm: Bool
+    /// In which numbers the gradients of shards are added and sent to other processes.
+    public var gradientType: GradientType
+    /// Gradients go to other processes while the backward pass goes on; false: when it has ended. The bits are the same.
+    public var overlapsExchange: Bool
     /// Of the order, the augmentation and the mixing; the backend has its own in its plan.
     public var seed: UInt64
     /// What is frozen when; before its first entry the backend's own choice stands.
@@ -82,7 +86,9 @@ public struct TrainingSettings: Sendable {
 
     public init(
         epochs: Int = 10, learningRate: Double = 0.01, schedule: LearningRateSchedule = .init(), accumulation: Int = 1,
-        shards: Int? = nil, synchronizesBatchNorm: Bool = false, seed: UInt64 = 0, unfreezing: UnfreezeSchedule? = nil,
+        shards: Int? = nil, synchronizesBatchNorm: Bool = false,
+        gradientType: GradientType = .float32, overlapsExchange: Bool = true, seed: UInt64 = 0,
+        unfreezing: UnfreezeSchedule? = nil,
         averageDecay: Double? = nil,
         monitor: Monitor = .validationLoss, topK: Int = 5, folder: String? = nil, checkpointUpdates: Int? = nil,
         replacesEarlierRun: Bool = false, featureCacheLimit: Int = 1 << 30, title: String = "Training"
@@ -93,6 +99,8 @@ public struct TrainingSettings: Sendable {
         self.accumulation = accumulation
         self.shards = shards
         self.synchronizesBatchNorm = synchronizesBatchNorm
+        self.gradientType = gradientType
+        self.overlapsExchange = overlapsExchange
         self.seed = seed
         self.unfreezing = unfreezing
         self.averageDecay = averageDecay
@@ -122,6 +130,8 @@ public struct TrainingSettings: Sendable {
         try require(accumulation >= 1, "accumulation", "at least 1 batch", accumulation)
         try require(1...4096 ~= shards ?? 1, "shards", "1 to 4096", shards ?? 1)
         try require(shards == nil || accumulation == 1, "accumulation", "1 with shards", accumulation)
+        try require(
+            shards != nil || gradientType == .float32, "gradient type", "float32 without shards", gradientType.rawValue)
         try require(topK >= 1, "top-k", "at least 1", topK)
         try require(checkpointUpdates ?? 1 >= 1, "checkpoint interval", "at least 1 update", checkpointUpdates ?? 1)
         let decay = averageDecay ?? 0

@@ -135,13 +135,14 @@ final class CompiledProgram: Sendable {
     private func execute(_ run: Run) -> Failure? { execute(run, segments: layout.segments[...]) }
 
     private func execute(_ run: Run, segments: ArraySlice<Segment>) -> Failure? {
-        for segment in segments {
+        for (index, segment) in zip(segments.indices, segments) {
             var start = 0
             while start < run.images {
                 let end = min(start + segment.chunk, run.images)
                 if let failure = execute(segment, images: start..<end, run) { return failure }
                 start = end
             }
+            run.progress?.didFinish(segment: index)
         }
         return nil
     }

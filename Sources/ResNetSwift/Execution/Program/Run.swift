@@ -21,6 +21,8 @@ struct Run {
     var pass: TrainingPass?
     /// Gradients and running statistics, as `ParameterStore` lays them out; nil in inference.
     var changes: UnsafeMutableRawPointer?
+    /// Hears which segments are done; nil where nobody asks.
+    var progress: PassProgress?
     /// Where this is part of a larger batch: its sums for the step that runs, as `TotalsReader` has them.
     var totals: UnsafePointer<Double>?
 }

@@ -120,6 +120,11 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
         return slots[slot].offset * 4
     }
 
+    /// By slot, its floats and the gap behind it.
+    var slotRanges: [Range<Int>] {
+        slots.indices.map { slots[$0].offset..<($0 + 1 < slots.count ? slots[$0 + 1].offset : count) }
+    }
+
     /// Floats of gradients and running statistics.
     var changesCount: Int { changes.bytes / 4 }
 

@@ -11,8 +11,6 @@
 //
 // Batch norms take their statistics from a shard, or from all shards of a batch. Then shards are computed side by side, and
 // their sums are added in the same tree whenever a batch norm needs them (`contribute(together:)`).
-import CKernels
-import Glibc
 import ResNetGraph
 
 /// A part of a batch, and where its contribution goes.
@@ -25,12 +23,19 @@ public struct BatchShard {
     public var weight: Double
     /// `contributionCount()` floats.
     public var target: UnsafeMutableBufferPointer<Float>
+    /// Called when the parts of the target that make a bucket are whole, with each number of `gradientBuckets` in order, on
+    /// the thread that computes.
+    public var bucketIsWhole: ((Int) -> Void)?
 
-    public init(batch: TrainingBatch, step: Int, weight: Double, target: UnsafeMutableBufferPointer<Float>) {
+    public init(
+        batch: TrainingBatch, step: Int, weight: Double, target: UnsafeMutableBufferPointer<Float>,
+        bucketIsWhole: ((Int) -> Void)? = nil
+    ) {
         self.batch = batch
         self.step = step
         self.weight = weight
         self.target = target
+        self.bucketIsWhole = bucketIsWhole
     }
 }
 
@@ -38,6 +43,12 @@ public struct BatchShard {
 public protocol ShardedBackend: TrainingBackend {
     /// Floats of a contribution. Changes with `frozen`.
     func contributionCount() throws -> Int
+    /// Floats of it that are gradients, at its start; running statistics follow.
+    func gradientCount() throws -> Int
+    /// A contribution in parts, in the order in which the backward pass makes them whole: ranges of it, which together are
+    /// all of it.
+    /// - Parameter startsAtFeatures: For batches of features.
+    func gradientBuckets(startsAtFeatures: Bool) throws -> [[Range<Int>]]
     /// Forward and backward over one shard in training mode; changes neither parameters nor running statistics.
     /// - Throws: for a batch that the backend does not take.
     func contribute(_ shard: BatchShard) throws -> StepResult
@@ -67,13 +78,30 @@ extension TrainingPlan: ShardedBackend {
         try withStore { (store) throws(ExecutionError) in store.changesCount }
     }
 
+    public func gradientCount() throws(ExecutionError) -> Int {
+        try withStore { (store) throws(ExecutionError) in store.count }
+    }
+
+    public func gradientBuckets(startsAtFeatures: Bool) throws(ExecutionError) -> [[Range<Int>]] {
+        try withStore { (store) throws(ExecutionError) in
+            try buckets(startsAtFeatures: startsAtFeatures).map(\.ranges) + [[store.count..<store.changesCount]]
+        }
+    }
+
     public func contribute(_ shard: BatchShard) throws(ExecutionError) -> StepResult {
         try withStore { (store) throws(ExecutionError) in
             begin(shard.target, store)
+            var progress: PassProgress?
+            if let bucketIsWhole = shard.bucketIsWhole {
+                var startsAtFeatures = false
+                if case .features = shard.batch.input { startsAtFeatures = true }
+                progress = PassProgress(try buckets(startsAtFeatures: startsAtFeatures), bucketIsWhole)
+            }
             let result = try pass(
                 shard.batch, mode: .training, dropoutSeed: shard.step, gradientScale: shard.weight,
-                changes: UnsafeMutableRawPointer(shard.target.baseAddress!))
+                changes: UnsafeMutableRawPointer(shard.target.baseAddress!), progress: progress)
             end(shard, store)
+            if let progress { progress.body(progress.count) }
             return result
         }
     }
@@ -126,76 +154,5 @@ extension TrainingPlan: ShardedBackend {
             }
             _ = try updateParameters(settings)
         }
-    }
-}
-
-/// Adds vectors in the order of a binary tree, as few of them in memory as the tree is deep.
-public final class TreeSum {
-    private var stack: [(level: Int, values: UnsafeMutableBufferPointer<Float>)] = []
-    private var spare: [UnsafeMutableBufferPointer<Float>] = []
-    /// Floats of a vector.
-    public let count: Int
-
-    /// - Parameter count: Floats of a vector.
-    public init(count: Int) { self.count = count }
-
-    deinit {
-        for entry in stack { UnsafeMutableRawPointer(entry.values.baseAddress!).deallocate() }
-        for values in spare { UnsafeMutableRawPointer(values.baseAddress!).deallocate() }
-    }
-
-    /// Forgets what was added.
-    public func reset() {
-        while let entry = stack.popLast() { spare.append(entry.values) }
-    }
-
-    /// Adds the next vector, which `body` writes. A vector that is missing counts as zeros and has to be written as such.
-    public func add(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
-        let values = vector()
-        stack.append((0, values))
-        try body(values)
-        foldPairs()
-    }
-
-    /// Adds so many vectors at once, which `body` writes.
-    public func add(_ number: Int, _ body: ([UnsafeMutableBufferPointer<Float>]) throws -> Void) rethrows {
-        let vectors = (0..<number).map { _ in vector() }
-        defer {
-            for values in vectors {
-                stack.append((0, values))
-                foldPairs()
-            }
-        }
-        try body(vectors)
-    }
-
-    private func vector() -> UnsafeMutableBufferPointer<Float> {
-        if let values = spare.popLast() { return values }
-        // Kernels write gradients to it.
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1) * 4, alignment: 64)
-        return UnsafeMutableBufferPointer(start: memory.bindMemory(to: Float.self, capacity: count), count: count)
-    }
-
-    private func foldPairs() {
-        while stack.count > 1, stack[stack.count - 1].level == stack[stack.count - 2].level {
-            fold()
-            stack[stack.count - 1].level += 1
-        }
-    }
-
-    /// The sum of all; zeros where nothing was added. Empties the tree.
-    public func finish(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
-        if stack.isEmpty { add { $0.update(repeating: 0) } }
-        while stack.count > 1 { fold() }
-        let values = stack.removeLast().values
-        spare.append(values)
-        try body(values)
-    }
-
-    private func fold() {
-        let last = stack.removeLast().values
-        let status = ck_accumulate(last.baseAddress, stack[stack.count - 1].values.baseAddress, count, 1, 1)
-        precondition(status == CK_OK, "adding \(count) floats fails")
-        spare.append(last)
     }
 }

@@ -51,6 +51,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     private var compiledFrozen: Set<String>
     private var store: ParameterStore
     private var programs: [ProgramKind: TrainingProgram] = [:]
+    private var knownBuckets: [ProgramKind: [GradientBucket]] = [:]
     private var frozenPart: FrozenPart?
     private var arena: AlignedBuffer?
     private var scratch: AlignedBuffer?
@@ -219,7 +220,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         let rebuilt = try ParameterStore(
             specs: graph.parameters, parameters: parameters, state: optimizer, trainable: Set(scope.trainable),
             frozen: wantedFrozen, plan: plan)
-        programs = [:]
+        (programs, knownBuckets) = ([:], [:])
         frozenPart = nil
         store = rebuilt
         compiledFrozen = wantedFrozen
@@ -304,7 +305,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     /// - Parameter changes: Where gradients and running statistics are changed; nil: the store's.
     func pass(
         _ batch: TrainingBatch, mode: Differentiator.Mode, dropoutSeed: Int, gradientScale: Double,
-        changes: UnsafeMutableRawPointer? = nil
+        changes: UnsafeMutableRawPointer? = nil, progress: PassProgress? = nil
     ) throws(ExecutionError) -> StepResult {
         let program = try checkedProgram(for: batch, mode)
         if mode == .training { try checkStatistics(program.compiled.program, images: batch.input.count) }
@@ -314,9 +315,21 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
             of: batch, program, arena: arena, spare: spare, dropoutSeed: dropoutSeed, gradientScale: gradientScale,
             changes: changes ?? store.ownChanges
         ) { (run) throws(ExecutionError) in
+            var run = run
+            run.progress = progress
             try program.compiled.execute(run, on: thread)
             return result(of: run)
         }
+    }
+
+    /// The gradients in the order in which they become whole.
+    func buckets(startsAtFeatures: Bool) throws(ExecutionError) -> [GradientBucket] {
+        let kind = ProgramKind(mode: .training, start: startsAtFeatures ? .features : .pictures)
+        if let known = knownBuckets[kind] { return known }
+        let segments = try program(kind).compiled.layout.lastSegments(ofGradients: store.slots.map(\.name))
+        let made = GradientBucket.buckets(store.slotRanges, segments: segments)
+        knownBuckets[kind] = made
+        return made
     }
 
     /// Forward and backward over several parts of one batch, a few steps of one part after those of another, so that batch

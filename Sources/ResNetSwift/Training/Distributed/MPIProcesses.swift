@@ -4,20 +4,28 @@ import Glibc
 import ResNetExecution
 import ResNetSupport
 
-/// The processes of an MPI job. Make it once, on the thread that trains.
-public final class MPIProcesses: ProcessGroup {
+/// The processes of an MPI job. Make it once; MPI runs on a thread of its own.
+public final class MPIProcesses: ProcessGroup, @unchecked Sendable {
+    // Unchecked: one caller at a time, and all of MPI on one thread.
+
     public let rank: Int
     public let size: Int
     private let library: Library
+    /// Makes all calls of MPI.
+    private let thread = CommunicationThread()
 
     /// Opens the library beside the program or in `../lib`, or the one that `RESNET_MPI` names, and starts MPI.
     /// - Parameter launcher: What the environment says; MPI has to say the same.
     /// - Throws: `TrainingError.processes` where there is no such library or no MPI.
     public init(_ launcher: Launcher?) throws(TrainingError) {
-        library = try Library()
-        var (rank, size) = (Int32(0), Int32(0))
-        guard library.start(&rank, &size) == 0 else {
-            throw .processes(rank: launcher?.rank ?? 0, what: "MPI does not start")
+        let library = try Library()
+        self.library = library
+        let (rank, size) = try thread.perform { () throws(TrainingError) in
+            var (rank, size) = (Int32(0), Int32(0))
+            guard library.start(&rank, &size) == 0 else {
+                throw .processes(rank: launcher?.rank ?? 0, what: "MPI does not start")
+            }
+            return (rank, size)
         }
         self.rank = Int(rank)
         self.size = Int(size)
@@ -30,7 +38,10 @@ public final class MPIProcesses: ProcessGroup {
     }
 
     /// Ends MPI in order; waits for the other processes.
-    public func stop() { library.stop() }
+    public func stop() {
+        thread.post { [library] in library.stop() }
+        thread.stop()
+    }
 
     /// Ends all processes of the job at once.
     public func abort(_ code: Int32) -> Never {
@@ -39,6 +50,10 @@ public final class MPIProcesses: ProcessGroup {
     }
 
     public func gather(_ bytes: [UInt8]) throws(TrainingError) -> [[UInt8]] {
+        try thread.perform { () throws(TrainingError) in try gatherAll(bytes) }
+    }
+
+    private func gatherAll(_ bytes: [UInt8]) throws(TrainingError) -> [[UInt8]] {
         var counts = [Int64](repeating: 0, count: size)
         try check(library.counts(Int64(bytes.count), &counts), "counting bytes")
         var parts = [[UInt8]](repeating: [], count: size)
@@ -59,6 +74,10 @@ public final class MPIProcesses: ProcessGroup {
     }
 
     public func broadcast(_ bytes: [UInt8]) throws(TrainingError) -> [UInt8] {
+        try thread.perform { () throws(TrainingError) in try broadcastFirst(bytes) }
+    }
+
+    private func broadcastFirst(_ bytes: [UInt8]) throws(TrainingError) -> [UInt8] {
         var counts = [Int64](repeating: 0, count: size)
         try check(library.counts(Int64(bytes.count), &counts), "counting bytes")
         var result = rank == 0 ? bytes : [UInt8](repeating: 0, count: Int(counts[0]))
@@ -69,38 +88,61 @@ public final class MPIProcesses: ProcessGroup {
     /// Floats that are exchanged at a time: 25 MiB.
     private static let bucket = 25 << 18
 
-    public func sum(_ vector: UnsafeMutableBufferPointer<Float>) throws(TrainingError) {
+    public func sum(_ vector: UnsafeMutableBufferPointer<Float>, _ type: GradientType) throws(TrainingError) {
         guard size > 1 else { return }
-        let room = (min(vector.count, Self.bucket) + size - 1) / size
-        let received = UnsafeMutableBufferPointer<Float>.allocate(capacity: size * room)
-        defer { received.deallocate() }
-        var start = 0
-        while start < vector.count {
-            let part = UnsafeMutableBufferPointer(rebasing: vector[start..<min(start + Self.bucket, vector.count)])
-            try sum(part, received)
-            start += part.count
+        try thread.perform { () throws(TrainingError) in
+            var start = 0
+            while start < vector.count {
+                let end = min(start + Self.bucket, vector.count)
+                try sumPart(UnsafeMutableBufferPointer(rebasing: vector[start..<end]), type)
+                start = end
+            }
         }
     }
 
+    public func post(_ work: @escaping () -> Void) { thread.post(work) }
+
     /// Each process sums its piece of everybody's vectors, then all collect the pieces.
-    private func sum(
-        _ vector: UnsafeMutableBufferPointer<Float>, _ received: UnsafeMutableBufferPointer<Float>
-    ) throws(TrainingError) {
-        let lengths = (0..<size).map { Int32(vector.count * ($0 + 1) / size - vector.count * $0 / size) }
-        let bytes = lengths.map { 4 * $0 }
-        try check(library.scatter(vector.baseAddress!, bytes, received.baseAddress!), "exchanging gradients")
-        let own = Int(lengths[rank])
-        let first = vector.count * rank / size
-        let tree = TreeSum(count: own)
-        for process in 0..<size {
-            tree.add { $0.baseAddress?.update(from: received.baseAddress! + process * own, count: own) }
+    private func sumPart(_ vector: UnsafeMutableBufferPointer<Float>, _ type: GradientType) throws(TrainingError) {
+        let starts = (0...size).map { vector.count * $0 / size }
+        let (first, own) = (starts[rank], starts[rank + 1] - starts[rank])
+        let width = type == .bf16 ? 2 : 4
+        let lengths = (0..<size).map { Int32(width * (starts[$0 + 1] - starts[$0])) }
+        let packed = UnsafeMutableRawPointer.allocate(byteCount: width * max(1, vector.count), alignment: 64)
+        let received = UnsafeMutableRawPointer.allocate(byteCount: width * max(1, size * own), alignment: 64)
+        defer {
+            packed.deallocate()
+            received.deallocate()
         }
-        tree.finish { (vector.baseAddress! + first).update(from: $0.baseAddress!, count: own) }
-        try check(library.collect(vector.baseAddress!, bytes), "exchanging gradients")
+        let sum = UnsafeMutableBufferPointer(rebasing: vector[first..<first + own])
+        let tree = TreeSum(count: own, rounded: type == .bf16 ? 0..<own : 0..<0)
+        guard type == .bf16 else {
+            try check(library.scatter(vector.baseAddress!, lengths, received), "exchanging gradients")
+            let floats = received.assumingMemoryBound(to: Float.self)
+            for process in 0..<size {
+                tree.add { $0.baseAddress!.update(from: floats + process * own, count: own) }
+            }
+            tree.finish { sum.baseAddress?.update(from: $0.baseAddress!, count: own) }
+            return try check(library.collect(vector.baseAddress!, lengths), "exchanging gradients")
+        }
+        let halves = packed.bindMemory(to: UInt16.self, capacity: vector.count)
+        let arrived = received.bindMemory(to: UInt16.self, capacity: size * own)
+        BFloat16.pack(UnsafeBufferPointer(vector), to: halves)
+        try check(library.scatter(halves, lengths, arrived), "exchanging gradients")
+        for process in 0..<size { tree.add { BFloat16.unpack(arrived + process * own, to: $0) } }
+        tree.finish { BFloat16.pack(UnsafeBufferPointer($0), to: halves + first) }
+        try check(library.collect(halves, lengths), "exchanging gradients")
+        BFloat16.unpack(halves, to: vector)
     }
 
     public func sum(_ vector: UnsafeMutableBufferPointer<Double>) throws(TrainingError) {
         guard size > 1, let base = vector.baseAddress else { return }
+        try thread.perform { () throws(TrainingError) in try sumStatistics(vector, base) }
+    }
+
+    private func sumStatistics(
+        _ vector: UnsafeMutableBufferPointer<Double>, _ base: UnsafeMutablePointer<Double>
+    ) throws(TrainingError) {
         // Every process gets all vectors and adds them alike; so many at a time that the others' take little memory.
         let room = max(1, min(vector.count, (1 << 20) / size))
         let all = UnsafeMutableBufferPointer<Double>.allocate(capacity: size * room)

@@ -16,13 +16,24 @@ public protocol ProcessGroup: AnyObject {
     /// Rank 0's bytes; what the others give is ignored.
     /// - Throws: `TrainingError.processes` where they do not arrive.
     func broadcast(_ bytes: [UInt8]) throws(TrainingError) -> [UInt8]
-    /// Replaces the vector by the sum of every process's, added in the order of the ranks' binary tree: the same bits in
-    /// all processes. All vectors have one length.
+    /// Replaces the vector by the sum of every process's, added in the order of the ranks' binary tree as `TreeSum` adds: the
+    /// same bits in all processes. All vectors have one length.
+    /// - Parameter type: In which the numbers are sent, and to which every sum is rounded.
     /// - Throws: `TrainingError.processes` where they do not arrive.
-    func sum(_ vector: UnsafeMutableBufferPointer<Float>) throws(TrainingError)
+    func sum(_ vector: UnsafeMutableBufferPointer<Float>, _ type: GradientType) throws(TrainingError)
     /// The same for the few numbers that a batch norm shares: fast where they are few.
     /// - Throws: `TrainingError.processes` where they do not arrive.
     func sum(_ vector: UnsafeMutableBufferPointer<Double>) throws(TrainingError)
+    /// Does `work`, which may call the methods above, behind all that was posted or called before. Returns at once.
+    func post(_ work: @escaping () -> Void)
+}
+
+/// In which numbers gradients are added and sent.
+public enum GradientType: String, Sendable, Hashable, CaseIterable {
+    /// 32 bits.
+    case float32
+    /// The upper 16 of them: half the bytes, 8 bits of precision.
+    case bf16
 }
 
 /// A process of its own.
@@ -35,8 +46,9 @@ public final class SingleProcess: ProcessGroup {
 
     public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
     public func broadcast(_ bytes: [UInt8]) -> [UInt8] { bytes }
-    public func sum(_ vector: UnsafeMutableBufferPointer<Float>) {}
+    public func sum(_ vector: UnsafeMutableBufferPointer<Float>, _ type: GradientType) {}
     public func sum(_ vector: UnsafeMutableBufferPointer<Double>) {}
+    public func post(_ work: @escaping () -> Void) { work() }
 }
 
 extension ProcessGroup {

@@ -69,11 +69,26 @@ extension Trainer {
     private func updateFromShards(_ loaded: [LoadedBatch?], update: Int, rate: Double) throws -> Bool {
         guard let backend = backend as? any ShardedBackend else { preconditionFailure("checked in init") }
         let step = state.epoch * trainingLoader.batchesPerEpoch
-        let tree = shardSum(of: try backend.contributionCount())
-        let own =
-            try settings.synchronizesBatchNorm
-            ? contributeTogether(loaded, step: step, rate: rate, backend, to: tree)
-            : loaded.compactMap { contribute($0, step: step, rate: rate, backend, to: tree) }
+        let gradients = try backend.gradientCount()
+        let tree = shardSum(of: try backend.contributionCount(), gradients: gradients)
+        var (own, exchange) = ([ScoredBatch](), BucketExchange?.none)
+        if settings.synchronizesBatchNorm {
+            own = try contributeTogether(loaded, step: step, rate: rate, backend, to: tree)
+        } else {
+            // The last shard's gradients leave while its backward pass goes on.
+            let overlaps = processes.size > 1 && settings.overlapsExchange
+            for shard in overlaps ? loaded.dropLast() : loaded[...] {
+                own += [contribute(shard, step: step, rate: rate, backend, to: tree)].compactMap { $0 }
+            }
+            if overlaps {
+                let made = BucketExchange(
+                    tree, try backend.gradientBuckets(startsAtFeatures: trainingFeatures != nil),
+                    settings.gradientType, gradients: gradients, processes)
+                own += [contributeLast(loaded.last!, step: step, rate: rate, backend, to: tree, made)]
+                    .compactMap { $0 }
+                exchange = made
+            }
+        }
         let all = try ScoredBatch.gathered(own, from: processes)
         if let failure = all.lazy.compactMap(\.failure).first { throw TrainingError.failed(failure) }
         for scored in all {
@@ -82,12 +97,21 @@ extension Trainer {
         }
         let weight = all.reduce(0) { $0 + $1.weight }
         let samples = all.reduce(0) { $0 + $1.samples }
+        try exchange?.check()
         if samples > 0 {
-            try tree.finish { sum in
-                try processes.sum(sum)
-                try backend.update(
-                    fromSum: sum, weight: weight, samples: samples,
-                    stepSettings(step: step + state.batch, update: update, rate: rate))
+            let settings = stepSettings(step: step + state.batch, update: update, rate: rate)
+            func apply(_ sum: UnsafeMutableBufferPointer<Float>) throws {
+                try backend.update(fromSum: sum, weight: weight, samples: samples, settings)
+            }
+            if exchange != nil {
+                try tree.endInParts(apply)
+            } else {
+                try tree.finish { sum in
+                    try processes.sum(
+                        UnsafeMutableBufferPointer(rebasing: sum[..<gradients]), self.settings.gradientType)
+                    try processes.sum(UnsafeMutableBufferPointer(rebasing: sum[gradients...]), .float32)
+                    try apply(sum)
+                }
             }
             if average != nil { average!.add(try backend.exportParameters()) }
         }
@@ -98,15 +122,38 @@ extension Trainer {
     private func contribute(
         _ shard: LoadedBatch?, step: Int, rate: Double, _ backend: any ShardedBackend, to tree: TreeSum
     ) -> ScoredBatch? {
+        var scored: ScoredBatch?
+        tree.add { scored = contribute(shard, step: step, rate: rate, backend, to: $0, bucketIsWhole: nil) }
+        return scored
+    }
+
+    /// The last one of this process, whose buckets go to the others as they become whole.
+    private func contributeLast(
+        _ shard: LoadedBatch?, step: Int, rate: Double, _ backend: any ShardedBackend, to tree: TreeSum,
+        _ exchange: BucketExchange
+    ) -> ScoredBatch? {
+        let values = tree.addInParts()
+        // The others wait for all buckets, whatever becomes of the shard.
+        defer { exchange.postAll() }
+        return contribute(shard, step: step, rate: rate, backend, to: values, bucketIsWhole: exchange.post)
+    }
+
+    private func contribute(
+        _ shard: LoadedBatch?, step: Int, rate: Double, _ backend: any ShardedBackend,
+        to values: UnsafeMutableBufferPointer<Float>, bucketIsWhole: ((Int) -> Void)?
+    ) -> ScoredBatch? {
         var scored = shard.map(scored)
-        tree.add { values in
-            guard let shard, let batch = shard.batch else { return values.update(repeating: 0) }
-            do {
-                let result = try backend.contribute(
-                    BatchShard(batch: batch, step: step + shard.index, weight: scored!.weight, target: values))
-                score(result, batch.labels, rate: rate, in: &scored!)
-            } catch { scored!.failure = "\(error)" }
+        guard let shard, let batch = shard.batch else {
+            values.update(repeating: 0)
+            return scored
         }
+        do {
+            let result = try backend.contribute(
+                BatchShard(
+                    batch: batch, step: step + shard.index, weight: scored!.weight, target: values,
+                    bucketIsWhole: bucketIsWhole))
+            score(result, batch.labels, rate: rate, in: &scored!)
+        } catch { scored!.failure = "\(error)" }
         return scored
     }
 
@@ -161,12 +208,13 @@ extension Trainer {
     }
 
     /// The memory of sums, of a large network a hundred megabytes: kept from update to update.
-    private func shardSum(of count: Int) -> TreeSum {
-        if let kept = shardSum, kept.count == count {
+    private func shardSum(of count: Int, gradients: Int) -> TreeSum {
+        let rounded = settings.gradientType == .bf16 ? 0..<gradients : 0..<0
+        if let kept = shardSum, kept.count == count, kept.rounded == rounded {
             kept.reset()
             return kept
         }
-        let made = TreeSum(count: count)
+        let made = TreeSum(count: count, rounded: rounded)
         shardSum = made
         return made
     }
