@@ -10,7 +10,8 @@ struct ConvertCommand: ParsableCommand {
         discussion: """
             Reads PyTorch .pth (zip, stream and tar), safetensors, npz and ONNX, recognized by content. ONNX holds the \
             whole network, the others its weights. Metadata comes along; class names and a transform can be added. \
-            Tensors that are not floating point, such as PyTorch's batch counters, are left out. The output is written \
+            Tensors that are not floating point, such as PyTorch's batch counters, are left out. Quantized weights become \
+            floats, but to and from ONNX they stay 8 bits (QuantizeLinear, DequantizeLinear). The output is written \
             completely or not at all.
 
             EXAMPLES

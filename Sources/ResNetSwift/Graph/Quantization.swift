@@ -124,6 +124,35 @@ extension Quantization {
 }
 
 extension Quantization.Weights {
+    /// What kernels must know of `bytes`, (K, C, taps): how they add up.
+    /// - Precondition: as many for each scale.
+    package init(scales: [Float], bytes: [Int8], taps: Int) {
+        let filter = bytes.count / max(scales.count, 1)
+        var (largestSum, pair) = (0, 0)
+        for channel in scales.indices {
+            let own = bytes[channel * filter..<(channel + 1) * filter]
+            var (above, below) = (0, 0)
+            for byte in own { if byte > 0 { above += Int(byte) } else { below -= Int(byte) } }
+            largestSum = max(largestSum, above, below)
+            own.withUnsafeBufferPointer { own in pair = max(pair, Self.largestPair(own, taps: taps) { abs(Int($0)) }) }
+        }
+        self.init(scales: scales, largestSum: largestSum, largestPair: pair)
+    }
+
+    /// The most that two weights at one place of input channels 2i and 2i + 1 add up to; `filter`: (C, taps).
+    package static func largestPair<Weight, Size: Comparable & Numeric>(
+        _ filter: UnsafeBufferPointer<Weight>, taps: Int, size: (Weight) -> Size
+    ) -> Size {
+        var largest: Size = 0
+        for first in stride(from: 0, to: filter.count, by: 2 * taps) {
+            for index in first..<first + taps {
+                let other = index + taps < filter.count ? size(filter[index + taps]) : 0
+                largest = max(largest, size(filter[index]) + other)
+            }
+        }
+        return largest
+    }
+
     /// The signed bytes of `values`, row-major, the output channel first: to the nearest, halves away from 0.
     /// - Precondition: a scale for each entry of the first axis.
     package func bytes(of values: UnsafeBufferPointer<Float>) -> [Int8] {
@@ -144,4 +173,21 @@ extension Quantization.Weights {
 /// What is wrong with a description of quantized weights.
 package struct QuantizationFault: Error, Sendable {
     package let description: String
+}
+
+extension Graph {
+    /// True for what a ReLU leaves, however pooled, joined or dropped.
+    package func isNeverNegative(_ node: Int?) -> Bool {
+        guard let node else { return false }
+        return switch nodes[node].operation {
+        case .relu, .sigmoid: true
+        case .clip(let low, _): low >= 0
+        case .maxPool, .averagePool, .blurPool, .globalAveragePool, .dropout, .concat, .flatten, .add, .gate:
+            nodes[node].inputs.allSatisfy { isNeverNegative($0) }
+        case .padToMultiple, .crop, .dropPath: isNeverNegative(nodes[node].inputs[0])
+        case .input, .conv, .batchNorm, .linear, .pad, .channelConv, .layerNorm, .gelu, .windowAttention,
+            .channelAttention, .layerScale:
+            false
+        }
+    }
 }

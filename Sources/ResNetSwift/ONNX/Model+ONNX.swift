@@ -6,7 +6,8 @@ import ResNetSupport
 
 extension Model {
     /// Reads an ONNX file of a convolutional classifier, operator sets 7 to 26. Weights in files beside it are read too. Where the
-    /// layers and their names are those of a model of this library, the model is that one (`MetadataKey.model` says it).
+    /// layers and their names are those of a model of this library, the model is that one (`MetadataKey.model` says it). Convolutions
+    /// between QuantizeLinear and DequantizeLinear compute in 8 bits; other values are not rounded.
     /// - Throws: `ONNXError`: damage, or the first node that no network here can contain, by its name.
     public init(onnx path: String) throws(ONNXError) {
         do throws(ONNXFault) {
@@ -51,9 +52,10 @@ extension Model {
         var model = try importer.model()
         let known = ModelName.matching(model.graph, head: model.headKind)
         if let known {
-            let metadata = model.metadata
-            model = Model(graph: known.graph, parameters: model.parameters)
-            model.metadata = metadata
+            let read = model
+            model = Model(graph: known.graph, parameters: read.parameters)
+            model.metadata = read.metadata
+            model.quantization = read.quantization?.renamed(from: read.graph, to: known.graph)
         }
         model.metadata[MetadataKey.model] = known?.name.rawValue
         return model

@@ -9,7 +9,8 @@ import ResNetSupport
 
 extension Model {
     /// Writes the network as ONNX, operator set 17: input `input` (N, C, height, width) float32, output `logits` (N, classes),
-    /// and `probabilities` where the model ends in a sigmoid. Dropout, which does nothing in inference, is left out.
+    /// and `probabilities` where the model ends in a sigmoid. Dropout, which does nothing in inference, is left out. A quantized
+    /// model has QuantizeLinear and DequantizeLinear where bytes are, and its weights in signed bytes.
     /// - Parameters:
     ///   - path: replaced as a whole, or left as it was.
     ///   - inputSize: fixed height and width; nil leaves them open, which every network without flattened maps can take.
@@ -32,10 +33,12 @@ struct ONNXExporter {
     /// Protobuf's own limit; larger networks need external data, which nothing here reaches.
     private static let largest = Int(Int32.max)
 
-    private let model: Model
+    let model: Model
     private let inputSize: Size2?
     /// By node: the name of its value in the file.
-    private var values: [String] = []
+    private(set) var values: [String] = []
+    /// By node: its value rounded to what bytes stand for.
+    var rounded: [Int: String] = [:]
     private var graph = ProtobufWriter()
     /// Constants that are in the file and are no parameters.
     private var writtenConstants: Set<String> = []
@@ -50,9 +53,18 @@ struct ONNXExporter {
         guard total < Self.largest else {
             throw .cannotWrite("\(total) bytes of weights; one ONNX file holds less than \(Self.largest)")
         }
-        for index in model.graph.nodes.indices { try write(index) }
+        let weights = model.quantization?.weights ?? [:]
+        for spec in model.graph.parameters {
+            if let weights = weights[spec.name] { writeWeights(spec.name, weights) }
+        }
+        for index in model.graph.nodes.indices {
+            try write(index)
+            writeRounding(index)
+        }
         graph.text(2, model.metadata[MetadataKey.model] ?? model.graph.modelName)
-        for spec in model.graph.parameters { writeInitializer(spec.name, model[spec.name]) }
+        for spec in model.graph.parameters where weights[spec.name] == nil {
+            writeInitializer(spec.name, model[spec.name])
+        }
         writePorts()
         var file = ProtobufWriter()
         file.integer(1, 8)
@@ -111,7 +123,7 @@ struct ONNXExporter {
 
     private mutating func write(_ index: Int) throws(ONNXFault) {
         let node = model.graph.nodes[index]
-        let inputs = node.inputs.map { values[$0] }
+        let inputs = node.inputs.map { operand($0, of: index) }
         var name = node.name
         if index == model.graph.logits { name = "logits" }
         if index == model.graph.probabilities { name = "probabilities" }
@@ -217,12 +229,24 @@ struct ONNXExporter {
         return name
     }
 
-    private mutating func constant(_ name: String, _ shape: [Int], floats: [Float]) -> String {
+    /// The same for bytes; `kind`: 2 unsigned, 3 signed.
+    mutating func bytes(_ name: String, _ shape: [Int], kind: Int, _ values: [UInt8]) -> String {
+        guard writtenConstants.insert(name).inserted else { return name }
+        graph.message(5) { tensor in
+            for size in shape { tensor.integer(1, size) }
+            tensor.integer(2, kind)
+            tensor.text(8, name)
+            values.withUnsafeBytes { tensor.raw(9, $0) }
+        }
+        return name
+    }
+
+    mutating func constant(_ name: String, _ shape: [Int], floats: [Float]) -> String {
         if writtenConstants.insert(name).inserted { writeInitializer(name, Tensor(shape: shape, values: floats)) }
         return name
     }
 
-    private mutating func append(
+    mutating func append(
         _ operation: String, _ output: String, _ inputs: [String],
         _ attributes: (inout ONNXAttributeWriter) -> Void = { _ in }
     ) {

@@ -25,6 +25,12 @@ extension ONNXImporter {
         case "Softmax", "LogSoftmax": try addSoftmax(node)
         case "Pad": try addPad(node)
         case "Constant", "Shape", "Gather", "Unsqueeze", "Slice", "Cast": try addSizes(node)
+        case "QuantizeLinear": try addQuantize(node)
+        case "DequantizeLinear": try addDequantize(node)
+        case "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear":
+            throw unsupported(
+                node, expected: "8 bits as QuantizeLinear and DequantizeLinear around Conv (QDQ)", found: node.operation
+            )
         default:
             throw unsupported(
                 node, expected: "an operator of a convolutional classifier", found: node.operation)
@@ -58,6 +64,14 @@ extension ONNXImporter {
             dilation: dilation, groups: groups, bias: bias != nil)
         let name = module(of: node, weight: node.inputs[1])
         try setParameter("\(name).weight", stored.tensor(files), of: node)
+        if let found = dequantized[node.inputs[1]] {
+            guard let weights = found else {
+                throw unsupported(
+                    node, expected: "weights in bytes around one zero, with one scale or one for each output channel",
+                    found: "weights that bytes here cannot stand for")
+            }
+            weightScales["\(name).weight"] = weights
+        }
         if let bias { try setParameter("\(name).bias", vector(node, bias, stored.shape[0], "a bias"), of: node) }
         finish(node, graph.add(name, .conv(spec), x))
     }

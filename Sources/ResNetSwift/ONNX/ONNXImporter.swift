@@ -2,7 +2,7 @@
 // computes a shape (Shape, Gather, Concat... before a Reshape) is evaluated here and leaves no trace.
 //
 //     Conv BatchNormalization Relu Sigmoid Clip MaxPool AveragePool GlobalAveragePool ReduceMean Add Mul Concat
-//     Gemm MatMul Flatten Reshape Squeeze Dropout Identity Softmax Pad Constant
+//     Gemm MatMul Flatten Reshape Squeeze Dropout Identity Softmax Pad Constant QuantizeLinear DequantizeLinear
 //
 // Names: a layer is called as its weights are (`layer1.0.conv1.weight` -> `layer1.0.conv1`), so that what PyTorch exports with
 // names comes back under the same keys; otherwise by its node's path, otherwise by its number.
@@ -18,6 +18,10 @@ enum ONNXValue {
     case constant(ONNXTensor)
     /// The channels of (C, 1, 1), shaped (N, 1, C).
     case row(Node)
+    /// A value in bytes, which DequantizeLinear makes floats again.
+    case quantized(Node, Quantization.Scale)
+    /// A stored tensor in bytes.
+    case bytes(ONNXBytes)
     /// Integers that a shape is computed from; nil stands for the size of the batch.
     case sizes([Int?])
 }
@@ -42,6 +46,14 @@ struct ONNXImporter {
     private var parameterValues = 0
     /// Outputs of additions that the layer before them has taken as its bias.
     var absorbed: Set<String> = []
+    /// By node of the graph: what its value's bytes stand for.
+    var valueScales: [Int: Quantization.Scale] = [:]
+    /// By name: stored tensors that came from bytes; nil where no convolution can compute with these.
+    var dequantized: [String: Quantization.Weights?] = [:]
+    /// Of stored tensors, by QuantizeLinear and DequantizeLinear.
+    var convertedValues = 0
+    /// By key of a convolution's weight.
+    var weightScales: [String: Quantization.Weights] = [:]
     /// Height and width where the file fixes them.
     private(set) var inputSize: Size2?
     /// The number of pictures that the file was exported for, where it fixes that; networks here take any.
@@ -84,11 +96,12 @@ struct ONNXImporter {
         let isOurs = file.metadata.contains { $0.key == MetadataKey.marker }
         for (key, value) in file.metadata where isOurs || !MetadataKey.own.contains(key) { model.metadata[key] = value }
         model.metadata[MetadataKey.marker] = nil
+        model.quantization = quantization()
         return model
     }
 
     /// Channels and shapes of the nodes that were just added, so that what does not fit is an error of the ONNX node.
-    private mutating func measure(_ node: ONNXNode) throws(ONNXFault) {
+    mutating func measure(_ node: ONNXNode) throws(ONNXFault) {
         for index in channels.count..<graph.nodes.count {
             if let inputSize, let picture = graph.inputChannels {
                 let image = ImageShape(channels: picture, height: inputSize.height, width: inputSize.width)
@@ -239,7 +252,9 @@ struct ONNXImporter {
         case .node(let value): return value
         case .row: throw unsupported(node, expected: "a map", found: "channels along the last axis")
         case .padded(let x, let spec): return try framed(node, x, spec)
-        case .constant, .sizes:
+        case .quantized:
+            throw unsupported(node, expected: "DequantizeLinear before whoever reads bytes", found: "\(node.operation)")
+        case .constant, .bytes, .sizes:
             throw unsupported(node, expected: "a value computed from the picture", found: "a constant")
         case nil:
             throw unsupported(node, expected: "an input number \(index + 1)", found: "\(node.inputs.count) inputs")

@@ -147,6 +147,35 @@ extension ONNXTensor {
     }
 }
 
+extension ONNXTensor {
+    /// Bytes and 32-bit integers that have scales.
+    func wholeNumbers(_ files: ONNXExternalFiles) throws(ONNXFault) -> [Int32] {
+        let wanted = try count()
+        if let raw = try rawBytes(files) {
+            defer { files.discard(raw) }
+            switch kind {
+            case .uint8: return raw.map { Int32($0) }
+            case .int8: return raw.map { Int32(Int8(bitPattern: $0)) }
+            case .int32:
+                return (0..<wanted).map {
+                    Int32(littleEndian: raw.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self))
+                }
+            default: throw .malformed(part: "tensor \(name)", problem: "expected bytes, found \(kind)")
+            }
+        }
+        let range: ClosedRange<Int64>
+        switch kind {
+        case .uint8: range = 0...255
+        case .int8: range = -128...127
+        case .int32: range = Int64(Int32.min)...Int64(Int32.max)
+        default: throw .malformed(part: "tensor \(name)", problem: "expected bytes, found \(kind)")
+        }
+        guard case .integers(let integers) = payload, integers.count == wanted, integers.allSatisfy(range.contains)
+        else { throw .malformed(part: "tensor \(name)", problem: "expected \(wanted) numbers of \(kind)") }
+        return integers.map(Int32.init)
+    }
+}
+
 /// IEEE binary16 to float32, subnormals and infinities included.
 private func halfToFloat(_ bits: UInt16) -> Float {
     let sign = UInt32(bits & 0x8000) << 16

@@ -130,42 +130,16 @@ public struct Calibration: Sendable {
                 let own = UnsafeBufferPointer(rebasing: values[channel * filter..<(channel + 1) * filter])
                 let largest = own.reduce(0) { max($0, abs($1)) }
                 // Both weights of a pair may round up: 127 and not 128.
-                let size = max(largest, largestPair(own, taps: taps) { abs($0) })
+                let size = max(largest, Quantization.Weights.largestPair(own, taps: taps) { abs($0) })
                 return size > 0 && size.isFinite ? max(size / 127, .leastNormalMagnitude) : 1
             }
             let bytes = Quantization.Weights(scales: scales, largestSum: 0).bytes(of: values)
-            var (largestSum, pair) = (0, 0)
-            var rounded: [Float] = []
-            rounded.reserveCapacity(values.count)
-            for channel in 0..<channels {
-                let own = bytes[channel * filter..<(channel + 1) * filter]
-                var (above, below) = (0, 0)
-                for byte in own {
-                    if byte > 0 { above += Int(byte) } else { below -= Int(byte) }
-                    rounded.append(Float(byte) * scales[channel])
-                }
-                largestSum = max(largestSum, above, below)
-                own.withUnsafeBufferPointer { own in pair = max(pair, largestPair(own, taps: taps) { abs(Int($0)) }) }
-            }
+            let rounded = bytes.enumerated().map { Float($1) * scales[$0 / filter] }
             return (
-                Quantization.Weights(scales: scales, largestSum: largestSum, largestPair: pair),
+                Quantization.Weights(scales: scales, bytes: bytes, taps: taps),
                 Tensor(shape: weight.shape, values: rounded)
             )
         }
-    }
-
-    /// The most that two weights at one place of input channels 2i and 2i + 1 add up to; `filter`: (C, kh * kw).
-    private static func largestPair<Weight, Size: Comparable & Numeric>(
-        _ filter: UnsafeBufferPointer<Weight>, taps: Int, size: (Weight) -> Size
-    ) -> Size {
-        var largest: Size = 0
-        for first in stride(from: 0, to: filter.count, by: 2 * taps) {
-            for index in first..<first + taps {
-                let other = index + taps < filter.count ? size(filter[index + taps]) : 0
-                largest = max(largest, size(filter[index]) + other)
-            }
-        }
-        return largest
     }
 
     /// By output channel: what rounding takes off a result on the average. `means`: by input channel.
@@ -259,23 +233,6 @@ private struct CalibratedConvolution: Sendable {
         }
         if let name = unknown.sorted().first { throw .noSuchNode(name) }
         return (convolutions, others)
-    }
-}
-
-extension Graph {
-    /// True for what a ReLU leaves, however pooled, joined or dropped.
-    fileprivate func isNeverNegative(_ node: Int?) -> Bool {
-        guard let node else { return false }
-        return switch nodes[node].operation {
-        case .relu, .sigmoid: true
-        case .clip(let low, _): low >= 0
-        case .maxPool, .averagePool, .blurPool, .globalAveragePool, .dropout, .concat, .flatten, .add, .gate:
-            nodes[node].inputs.allSatisfy { isNeverNegative($0) }
-        case .padToMultiple, .crop, .dropPath: isNeverNegative(nodes[node].inputs[0])
-        case .input, .conv, .batchNorm, .linear, .pad, .channelConv, .layerNorm, .gelu, .windowAttention,
-            .channelAttention, .layerScale:
-            false
-        }
     }
 }
 

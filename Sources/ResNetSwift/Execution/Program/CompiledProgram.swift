@@ -38,7 +38,11 @@ final class CompiledProgram: Sendable {
         let run = Run(
             images: layout.settings.batch, threads: Int32(layout.settings.threads), arena: constants,
             scratch: constants, constants: UnsafeRawPointer(constants))
-        for step in program.setup {
+        // The largest parameters first: what they are read from is in memory beside them while the rest is not yet.
+        func values(_ step: Step) -> Int { step.inputs.map { program.values[$0].shape.count }.max() ?? 0 }
+        for (_, step) in program.setup.enumerated().sorted(by: {
+            (values($0.element), $1.offset) > (values($1.element), $0.offset)
+        }) {
             let context = StepContext(
                 layout: layout, step: step, chunk: run.images, preparation: Preparation(), parameters: parameters)
             try check(step.operation.compile(context)(run, 0, run.images), "packing \(layout.name(of: step))")
