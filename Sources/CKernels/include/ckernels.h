@@ -76,14 +76,15 @@
  *     Sizes are int32_t and at least 1; buffers may be larger than 4 GiB.
  *
  * Threads
- *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is
- *     immutable and may run in many threads at once, each with a workspace and a dst of its own. Functions take a
- * thread count; 0 means ck_default_threads(), 1024 is the most. Work runs on the team of ck_with_team, whose threads
- * are the library's own, else on the OpenMP team of the calling thread, which OpenMP keeps for it: call from few,
- * long-lived threads. Where the system gives no thread, the OpenMP library ends the process; ck_with_team does with
- * fewer. The same arguments and thread count give the same bits, whoever computes which part. In a child of a fork one
- * thread always works, and so does ck_with_team; else more are up to the OpenMP library (LLVM's can, GNU's hangs). OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the
- * calling thread's floating-point mode says; flushing them to zero is the caller's choice.
+ *     All functions but ck_isa_force and ck_caches_force may be called from any thread at any time. A plan is immutable
+ *     and may run in many threads at once, each with a workspace and a dst of its own. Functions take a thread count; 0
+ *     means ck_default_threads(), 1024 is the most. Work runs on the team of ck_with_team, whose threads are the
+ *     library's own, else on the OpenMP team of the calling thread, which OpenMP keeps for it: call from few,
+ *     long-lived threads. Where the system gives no thread, the OpenMP library ends the process; ck_with_team does with
+ *     fewer. The same arguments and thread count give the same bits, whoever computes which part. In a child of a fork
+ *     one thread always works, and so does ck_with_team; else more are up to the OpenMP library (LLVM's can, GNU's
+ *     hangs). OpenBLAS, where it is used, is set to one thread for the process. Subnormal numbers are computed as the
+ *     calling thread's floating-point mode says; flushing them to zero is the caller's choice.
  *
  * Environment
  *     CK_ISA           portable, neon, avx2 or avx512, instead of the best there is
