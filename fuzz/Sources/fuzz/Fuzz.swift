@@ -54,7 +54,7 @@ enum Fuzz {
             _ = try? file.tensor(entry.key)
             _ = try? file.bytes(entry.key)
         }
-        if let graph = try? file.graph() { _ = try? file.report(for: graph.graph) }
+        if let graph = try? file.graph() { _ = file.report(for: graph.graph) }
         return 0
     }
 
@@ -86,7 +86,7 @@ enum Fuzz {
         for file in [archive, bytes] {
             guard let file = try? WeightFile.open(bytes: file, name: "fuzz") else { continue }
             for entry in file.entries where entry.count <= 1 << 20 { _ = try? file.tensor(entry.key) }
-            if let graph = try? file.graph() { _ = try? file.report(for: graph.graph) }
+            if let graph = try? file.graph() { _ = file.report(for: graph.graph) }
         }
         return 0
     }
