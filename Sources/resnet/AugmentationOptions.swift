@@ -9,11 +9,10 @@ struct NumberRange: ExpressibleByArgument {
     let range: ClosedRange<Double>
 
     init?(argument: String) {
-        let ends = argument.split(separator: ",", omittingEmptySubsequences: false).map { Double($0) }
-        guard ends.count == 2, let low = ends[0], let high = ends[1], low > 0, low <= high, high.isFinite else {
-            return nil
-        }
-        range = low...high
+        guard let ends: [Double] = numbers(argument), ends.count == 2, ends[0] > 0, ends[0] <= ends[1],
+            ends[1].isFinite
+        else { return nil }
+        range = ends[0]...ends[1]
     }
 }
 
@@ -22,10 +21,8 @@ struct JitterAmounts: ExpressibleByArgument {
     let values: [Double]
 
     init?(argument: String) {
-        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Double($0) }
-        let values = parts.compactMap { $0 }
-        guard 1...4 ~= values.count, values.count == parts.count, values.allSatisfy({ $0 >= 0 && $0.isFinite }),
-            values.count < 4 || values[3] <= 0.5
+        guard let values: [Double] = numbers(argument), 1...4 ~= values.count,
+            values.allSatisfy({ $0 >= 0 && $0.isFinite }), values.count < 4 || values[3] <= 0.5
         else { return nil }
         self.values = values + Array(repeating: 0, count: 4 - values.count)
     }
@@ -37,11 +34,9 @@ struct RandAugmentAmounts: ExpressibleByArgument {
     let magnitude: Int
 
     init?(argument: String) {
-        let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
-        guard parts.count == 2, let operations = parts[0], let magnitude = parts[1], 1...100 ~= operations,
-            0...30 ~= magnitude
+        guard let amounts: [Int] = numbers(argument), amounts.count == 2, 1...100 ~= amounts[0], 0...30 ~= amounts[1]
         else { return nil }
-        (self.operations, self.magnitude) = (operations, magnitude)
+        (operations, magnitude) = (amounts[0], amounts[1])
     }
 }
 

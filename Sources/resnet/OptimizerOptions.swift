@@ -15,9 +15,9 @@ enum ClassWeighting: ExpressibleByArgument {
         case "none": self = .none
         case "auto": self = .auto
         default:
-            let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Float($0) }
-            let values = parts.compactMap { $0 }
-            guard values.count == parts.count, values.allSatisfy({ $0 >= 0 && $0.isFinite }) else { return nil }
+            guard let values: [Float] = numbers(argument), values.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
+                return nil
+            }
             self = .values(values)
         }
     }

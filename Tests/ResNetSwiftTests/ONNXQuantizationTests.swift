@@ -73,46 +73,12 @@ final class ONNXQuantizationTests: XCTestCase {
         chain += nodes
         chain.append(("Conv", ["c", "w"], "d", nil))
         chain.append(("GlobalAveragePool", ["d"], "out", nil))
-        var graph = ProtobufWriter()
-        for (operation, inputs, output, axis) in chain {
-            graph.message(1) { node in
-                for input in inputs { node.text(1, input) }
-                node.text(2, output)
-                node.text(3, output)
-                node.text(4, operation)
-                if let axis {
-                    node.message(5) {
-                        $0.text(1, "axis")
-                        $0.integer(3, axis)
-                        $0.integer(20, 2)
-                    }
-                }
+        return ProtobufWriter.onnxFile(opset: 17, x: [1, 2, 32, 32], out: [1, 4, 1, 1]) { graph in
+            for (operation, inputs, output, axis) in chain {
+                graph.node(operation, inputs, output, name: output, axis: axis)
             }
+            for tensor in stored { graph.tensor(tensor.name, tensor.shape, kind: tensor.kind, tensor.bytes) }
         }
-        for tensor in stored {
-            graph.message(5) { message in
-                for size in tensor.shape { message.integer(1, size) }
-                message.integer(2, tensor.kind)
-                message.text(8, tensor.name)
-                tensor.bytes.withUnsafeBytes { message.raw(9, $0) }
-            }
-        }
-        for (field, name, sizes) in [(11, "x", [1, 2, 32, 32]), (12, "out", [1, 4, 1, 1])] {
-            graph.message(field) { port in
-                port.text(1, name)
-                port.message(2) { type in
-                    type.message(1) { tensor in
-                        tensor.integer(1, 1)
-                        tensor.message(2) { shape in for size in sizes { shape.message(1) { $0.integer(1, size) } } }
-                    }
-                }
-            }
-        }
-        var file = ProtobufWriter()
-        file.integer(1, 8)
-        graph.bytes.withUnsafeBytes { file.raw(7, $0) }
-        file.message(8) { $0.integer(2, 17) }
-        return file.bytes
     }
 
     private let bytes: [Int8] = [1, -2, 3, 4, -5, 6, 127, -127, 9, -128, 11, 12]

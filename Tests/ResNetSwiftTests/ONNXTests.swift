@@ -134,39 +134,12 @@ final class ONNXTests: XCTestCase {
         initializers: [(name: String, shape: [Int])] = [], channels: Int = 3, metadata: [String: String] = [:],
         _ nodes: (inout ProtobufWriter) -> Void
     ) -> [UInt8] {
-        var graph = ProtobufWriter()
-        nodes(&graph)
-        for (name, shape) in initializers {
-            graph.message(5) { tensor in
-                for size in shape { tensor.integer(1, size) }
-                tensor.integer(2, 1)
-                tensor.text(8, name)
-                let zeros = [UInt8](repeating: 0, count: 4 * shape.reduce(1, *))
-                zeros.withUnsafeBytes { tensor.raw(9, $0) }
+        ProtobufWriter.onnxFile(opset: 13, x: [1, channels, 8, 8], out: [1, 3], metadata: metadata) { graph in
+            nodes(&graph)
+            for (name, shape) in initializers {
+                graph.tensor(name, shape, kind: 1, Array(repeating: 0, count: 4 * shape.reduce(1, *)))
             }
         }
-        for (field, name, sizes) in [(11, "x", [1, channels, 8, 8]), (12, "out", [1, 3])] {
-            graph.message(field) { port in
-                port.text(1, name)
-                port.message(2) { type in
-                    type.message(1) { tensor in
-                        tensor.integer(1, 1)
-                        tensor.message(2) { shape in for size in sizes { shape.message(1) { $0.integer(1, size) } } }
-                    }
-                }
-            }
-        }
-        var file = ProtobufWriter()
-        file.integer(1, 8)
-        graph.bytes.withUnsafeBytes { file.raw(7, $0) }
-        file.message(8) { $0.integer(2, 13) }
-        for (key, value) in metadata {
-            file.message(14) {
-                $0.text(1, key)
-                $0.text(2, value)
-            }
-        }
-        return file.bytes
     }
 
     private func file(_ operation: String, _ inputs: [String] = ["x"], name: String = "the node") -> [UInt8] {
@@ -215,17 +188,5 @@ final class ONNXTests: XCTestCase {
         }
         XCTAssertThrowsError(try Model(onnx: Array("<html>".utf8), name: "page"))
         XCTAssertFalse(Model.isONNX("\(Self.folder)/x.npy"))
-    }
-}
-
-extension ProtobufWriter {
-    /// A NodeProto of a GraphProto.
-    fileprivate mutating func node(_ operation: String, _ inputs: [String], _ output: String, name: String = "") {
-        message(1) { node in
-            for input in inputs { node.text(1, input) }
-            node.text(2, output)
-            node.text(3, name)
-            node.text(4, operation)
-        }
     }
 }

@@ -9,6 +9,9 @@ public enum BatchInput: Sendable {
     /// What the graph's features node yields, (N, features): the backbone has been computed before.
     case features(Tensor)
 
+    /// True where the backbone has been computed before.
+    package var isFeatures: Bool { if case .features = self { true } else { false } }
+
     /// N.
     public var count: Int {
         switch self {

@@ -93,9 +93,8 @@ extension TrainingPlan: ShardedBackend {
             begin(shard.target, store)
             var progress: PassProgress?
             if let bucketIsWhole = shard.bucketIsWhole {
-                var startsAtFeatures = false
-                if case .features = shard.batch.input { startsAtFeatures = true }
-                progress = PassProgress(try buckets(startsAtFeatures: startsAtFeatures), bucketIsWhole)
+                progress = PassProgress(
+                    try buckets(startsAtFeatures: shard.batch.input.isFeatures), bucketIsWhole)
             }
             let result = try pass(
                 shard.batch, mode: .training, dropoutSeed: shard.step, gradientScale: shard.weight,

@@ -60,8 +60,13 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     private var places: [PassMemory] = []
 
     struct ProgramKind: Hashable {
-        var mode: Differentiator.Mode
-        var start: TrainingScope.Start
+        let mode: Differentiator.Mode
+        let start: TrainingScope.Start
+
+        init(mode: Differentiator.Mode, startsAtFeatures: Bool) {
+            self.mode = mode
+            start = startsAtFeatures ? .features : .pictures
+        }
     }
 
     /// Compiles `model`; what it names frozen is frozen here at first.
@@ -324,7 +329,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
 
     /// The gradients in the order in which they become whole.
     func buckets(startsAtFeatures: Bool) throws(ExecutionError) -> [GradientBucket] {
-        let kind = ProgramKind(mode: .training, start: startsAtFeatures ? .features : .pictures)
+        let kind = ProgramKind(mode: .training, startsAtFeatures: startsAtFeatures)
         if let known = knownBuckets[kind] { return known }
         let segments = try program(kind).compiled.layout.lastSegments(ofGradients: store.slots.map(\.name))
         let made = GradientBucket.buckets(store.slotRanges, segments: segments)
@@ -337,7 +342,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     func pass(
         together parts: [BatchShard], startsAtFeatures: Bool, exchange: TotalsExchange
     ) throws(ExecutionError) -> [StepResult] {
-        let program = try program(ProgramKind(mode: .training, start: startsAtFeatures ? .features : .pictures))
+        let program = try program(ProgramKind(mode: .training, startsAtFeatures: startsAtFeatures))
         do throws(ExecutionError) {
             for part in parts { _ = try checkedProgram(for: part.batch, .training) }
             while places.count < parts.count { places.append(PassMemory()) }
@@ -372,11 +377,9 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         for batch: TrainingBatch, _ mode: Differentiator.Mode
     ) throws(ExecutionError) -> TrainingProgram {
         precondition(ck_isa_active() == isa, "the plan was made for another instruction set than the active one")
-        var kind = ProgramKind(mode: mode, start: .pictures)
-        if case .features = batch.input { kind.start = .features }
         try checkInput(batch.input)
         try checkLabels(batch.labels, count: batch.input.count)
-        return try program(kind)
+        return try program(ProgramKind(mode: mode, startsAtFeatures: batch.input.isFeatures))
     }
 
     /// - Parameter keeping: Gets a copy of what the frozen part hands over, where it runs again before this run ends.

@@ -3,7 +3,8 @@
 import ResNetExecution
 import ResNetSupport
 
-/// Of one update. Buckets are posted in their order, in every process the same; what has arrived is there after `finish`.
+/// Of one update. Buckets are posted in their order, in every process the same; what has arrived is in the
+/// tree once something that was called after all posts has returned.
 final class BucketExchange: @unchecked Sendable {
     // Unchecked: a bucket is written by who computes before it is posted, and by the thread of communication after.
     private let tree: TreeSum

@@ -7,6 +7,7 @@
 // backward pass goes on. Work is done in the order in which it was given; every process gives the same work in one order.
 
 import Glibc
+import ResNetSupport
 
 package final class CommunicationThread: @unchecked Sendable {
     // Unchecked: what follows is guarded by `lock`; `handle` is written once, before anything is posted.
@@ -19,18 +20,10 @@ package final class CommunicationThread: @unchecked Sendable {
     package init() {
         pthread_mutex_init(lock, nil)
         pthread_cond_init(changed, nil)
-        // Signals are for the threads that ask for them.
-        var (all, before) = (sigset_t(), sigset_t())
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        let error = pthread_create(
-            &handle, nil,
-            { context in
-                Unmanaged<CommunicationThread>.fromOpaque(context!).takeRetainedValue().serve()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        precondition(error == 0, "there is no thread to communicate with: error \(error)")
+        switch startThread({ self.serve() }) {
+        case .success(let started): handle = started
+        case .failure(let fault): preconditionFailure("there is no thread to communicate with: error \(fault.errno)")
+        }
     }
 
     deinit {

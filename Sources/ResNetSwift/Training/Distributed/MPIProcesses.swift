@@ -108,12 +108,8 @@ public final class MPIProcesses: ProcessGroup, @unchecked Sendable {
         let (first, own) = (starts[rank], starts[rank + 1] - starts[rank])
         let width = type == .bf16 ? 2 : 4
         let lengths = (0..<size).map { Int32(width * (starts[$0 + 1] - starts[$0])) }
-        let packed = UnsafeMutableRawPointer.allocate(byteCount: width * max(1, vector.count), alignment: 64)
         let received = UnsafeMutableRawPointer.allocate(byteCount: width * max(1, size * own), alignment: 64)
-        defer {
-            packed.deallocate()
-            received.deallocate()
-        }
+        defer { received.deallocate() }
         let sum = UnsafeMutableBufferPointer(rebasing: vector[first..<first + own])
         let tree = TreeSum(count: own, rounded: type == .bf16 ? 0..<own : 0..<0)
         guard type == .bf16 else {
@@ -125,7 +121,8 @@ public final class MPIProcesses: ProcessGroup, @unchecked Sendable {
             tree.finish { sum.baseAddress?.update(from: $0.baseAddress!, count: own) }
             return try check(library.collect(vector.baseAddress!, lengths), "exchanging gradients")
         }
-        let halves = packed.bindMemory(to: UInt16.self, capacity: vector.count)
+        let halves = UnsafeMutablePointer<UInt16>.allocate(capacity: vector.count)
+        defer { halves.deallocate() }
         let arrived = received.bindMemory(to: UInt16.self, capacity: size * own)
         BFloat16.pack(UnsafeBufferPointer(vector), to: halves)
         try check(library.scatter(halves, lengths, arrived), "exchanging gradients")
