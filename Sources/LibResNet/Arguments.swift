@@ -49,6 +49,16 @@ extension Network {
         }
     }
 
+    /// Views are of pictures that have not been through the transform.
+    func requireOneView() throws {
+        guard augmentation == .none else {
+            throw Refusal(
+                RESNET_UNSUPPORTED,
+                "pictures: expected files or pixels for the views \(augmentation.rawValue), found arrays, which have been "
+                    + "through the transform already")
+        }
+    }
+
     func check(k: Int32) throws {
         guard k >= 1, k <= classes else {
             throw Refusal(RESNET_INVALID_ARGUMENT, "k: expected 1...\(classes) classes, found \(k)")

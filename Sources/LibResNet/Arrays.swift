@@ -31,6 +31,7 @@ private func run(
     _ network: Network, _ pictures: UnsafeRawPointer?, _ count: Int64, logits: UnsafeMutablePointer<Float>? = nil,
     features: UnsafeMutablePointer<Float>? = nil
 ) throws {
+    try network.requireOneView()
     let pictures = try required(pictures, "pictures")
     try check(count: count, of: max(network.plan.input.count, network.classes, network.features))
     if network.takesFloats { try checkAlignment("pictures", pictures) }

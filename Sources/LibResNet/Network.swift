@@ -8,6 +8,8 @@ import Synchronization
 /// A network of a fixed picture size.
 final class Network: Sendable {
     let classifier: Classifier
+    /// What is seen of each picture.
+    let augmentation: TestTimeAugmentation
     /// For the arrays of resnet_predict and resnet_embed.
     let plan: InferencePlan
     /// Floats of a picture's logits; 0 where the weights came without a classifier.
@@ -18,8 +20,9 @@ final class Network: Sendable {
     nonisolated(unsafe) let classNames: [UnsafeMutablePointer<CChar>]
     nonisolated(unsafe) let transform: UnsafeMutablePointer<CChar>
 
-    init(_ classifier: Classifier, _ plan: InferencePlan) throws {
+    init(_ classifier: Classifier, _ plan: InferencePlan, _ augmentation: TestTimeAugmentation = .none) throws {
         self.classifier = classifier
+        self.augmentation = augmentation
         self.plan = plan
         classes = classifier.hasHead ? plan.outputShape(0).count : 0
         features = plan.graph.features == nil ? 0 : plan.outputShape(1).count

@@ -24,6 +24,25 @@ public func resnetOpenSource(
     }
 }
 
+@_cdecl("resnet_with_views")
+public func resnetWithViews(
+    _ network: OpaquePointer?, _ views: UnsafePointer<CChar>?, _ result: UnsafeMutablePointer<OpaquePointer?>?,
+    _ error: UnsafeMutablePointer<resnet_error>?
+) -> resnet_status {
+    result?.pointee = nil
+    return answer(error) {
+        let network = try Handles.network(network)
+        let result = try required(result, "result", "a place for the network")
+        let name = try text(try required(views, "views", "a name"), "views")
+        guard let augmentation = TestTimeAugmentation(rawValue: name) else {
+            let known = TestTimeAugmentation.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Refusal(RESNET_INVALID_ARGUMENT, "views: expected one of \(known), found '\(name)'")
+        }
+        if augmentation != .none { _ = try network.classifier.pictureTransform(for: augmentation) }
+        result.pointee = Handles.add(try Network(network.classifier, network.plan, augmentation))
+    }
+}
+
 @_cdecl("resnet_close")
 public func resnetClose(_ network: OpaquePointer?) {
     guard let network else { return }

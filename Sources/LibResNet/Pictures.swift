@@ -25,7 +25,7 @@ private struct PictureCall {
 
     /// Pictures come out of the transform with the size that the network was opened for.
     private static func checkTransform(of network: Network) throws {
-        let size = try network.classifier.pictureTransform().fixedOutputSize
+        let size = try network.classifier.pictureTransform(for: network.augmentation).fixedOutputSize
         guard let size, size != network.size else { return }
         throw Refusal(
             RESNET_UNSUPPORTED,
@@ -53,7 +53,9 @@ private struct PictureCall {
     /// Calls `use` with the places of pictures and what the network makes of them, and `skip` with those of pictures that
     /// cannot be read.
     func run(_ use: ([Int], Prediction) -> Void, skip: (Int) -> Void) throws {
-        try network.classifier.run(pictures, batch: nil, asFloats: network.takesFloats) { event in
+        try network.classifier.run(
+            pictures, batch: nil, asFloats: network.takesFloats, network.augmentation
+        ) { event in
             switch event {
             case .planned, .warning: break
             case .answered(let pictures, let prediction): use(pictures, prediction)

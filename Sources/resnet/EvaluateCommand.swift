@@ -125,8 +125,7 @@ struct EvaluationRun {
                     + names.prefix(10).joined(separator: ", "))
         }
         _ = try Machine.instructionSet()
-        let loaders = try viewLoaders()
-        let loader = loaders[0]
+        let loader = try loader()
         var options = options
         if !slice.dataset.isFloats {
             options.input = .bytesNHWC(scale: transform.scale, shift: transform.shift)
@@ -136,12 +135,12 @@ struct EvaluationRun {
         var progress = Progress(total: slice.count, unit: "pictures")
         defer { progress.hide() }
         return try Evaluation.run(
-            InferenceEvaluator(plan: plan, loss: loss), views: loaders, topK: topK, thresholds: thresholds
+            InferenceEvaluator(plan: plan, loss: loss, views: loader.settings.views.count), loader, topK: topK,
+            thresholds: thresholds
         ) { done in progress.advance(by: done - progress.done) }
     }
 
-    /// One for each view of a picture.
-    private func viewLoaders() throws -> [BatchLoader] {
+    private func loader() throws -> BatchLoader {
         guard augmentation == .none || !slice.dataset.isFloats else {
             throw ToolError("--tta: expected pictures, found an array of floats")
         }
@@ -150,11 +149,9 @@ struct EvaluationRun {
                 "--tta \(augmentation.rawValue): expected a transform with a centerCrop, whose place the crops take, found one "
                     + "without")
         }
-        return try augmentation.views.map { view in
-            var settings = LoaderSettings(batchSize: batch, transform: transform, threads: workers)
-            settings.view = view
-            return try BatchLoader(slice, settings)
-        }
+        var settings = LoaderSettings(batchSize: batch, transform: transform, threads: workers)
+        settings.views = augmentation.views
+        return try BatchLoader(slice, settings)
     }
 }
 

@@ -101,6 +101,35 @@ static void every_way(resnet_input input) {
     resnet_close(network);
 }
 
+/* Logits of several views are means of those of each. */
+static void views(void) {
+    printf("views:\n");
+    enum { SIDE = 32, CLASSES = 10 };
+    const resnet_options options = {.input = RESNET_BYTES};
+    resnet *network = opened(&options), *flipped = NULL;
+    unsigned char pixels[2][SIDE * SIDE];
+    float logits[2][CLASSES], means[CLASSES];
+    const resnet_picture picture = {.path = paths[0]};
+    check(resnet_read_pictures(network, &picture, 1, pixels[0], NULL, &error) == RESNET_OK, "read");
+    for (int i = 0; i < SIDE * SIDE; i++) pixels[1][i] = pixels[0][i / SIDE * SIDE + SIDE - 1 - i % SIDE];
+    check(resnet_predict(network, pixels, 2, logits[0], &error) == RESNET_OK, "both sides");
+    check(resnet_with_views(network, "flip", &flipped, &error) == RESNET_OK, "with views");
+    expect(RESNET_UNSUPPORTED, resnet_predict(flipped, pixels, 1, means, &error), "flip", "arrays");
+    resnet_close(network);
+    check(resnet_predict_pictures(flipped, &picture, 1, means, NULL, &error) == RESNET_OK, "the first one is closed");
+    for (int i = 0; i < CLASSES; i++)
+        check(fabsf(means[i] - (logits[0][i] + logits[1][i]) / 2) < 1e-4f && fabsf(means[i] - logits[0][i]) > 1e-4f,
+              "the mean of two views");
+    resnet *other = flipped;
+    expect(RESNET_INVALID_ARGUMENT, resnet_with_views(flipped, "flop", &other, &error), "five-crop", "'flop'");
+    check(other == NULL, "no network after a failure");
+    expect(RESNET_INVALID_ARGUMENT, resnet_with_views(flipped, "ten-crop", &other, &error), "ten-crop", "centerCrop");
+    expect(RESNET_INVALID_ARGUMENT, resnet_with_views(flipped, NULL, &other, &error), "views", "NULL");
+    expect(RESNET_INVALID_ARGUMENT, resnet_with_views(flipped, "flip", NULL, &error), "result", "NULL");
+    expect(RESNET_INVALID_ARGUMENT, resnet_with_views(network, "flip", &other, &error), "network", "closed");
+    resnet_close(flipped);
+}
+
 static void unreadable(void) {
     printf("pictures that cannot be read:\n");
     resnet *network = opened(NULL);
@@ -331,6 +360,7 @@ int main(int count, char **arguments) {
     for (int i = 0; i < DIGITS; i++) snprintf(paths[i], sizeof *paths, "%s/%s_1.png", arguments[2], names[i]);
     every_way(RESNET_FLOATS);
     every_way(RESNET_BYTES);
+    views();
     unreadable();
     sources();
     onnx_files();

@@ -96,6 +96,36 @@ class Running(unittest.TestCase):
             with self.assertRaises((TypeError, ValueError, rs.ResNetError)):
                 wrong()
 
+    def test_means_over_views(self):
+        """The transform keeps the demo's pictures as they are, so a view is the picture or its mirror image."""
+        pixels = np.stack([read_png(path) for path in PICTURES])[..., None]
+        x = (np.float32(pixels).transpose(0, 3, 1, 2) / 255 - 0.5) / 0.5
+        logits = (self.net.predict(x) + self.net.predict(x[..., ::-1])) / 2
+        flipped = rs.load(DIGITS, tta="flip")
+        self.assertEqual((flipped.tta, flipped.describe()["tta"], self.net.tta), ("flip", "flip", "none"))
+        np.testing.assert_allclose(flipped.predict(PICTURES), logits, atol=1e-4)
+        np.testing.assert_array_equal(self.net.predict(pixels, tta="flip"), flipped.predict(PICTURES))
+        self.assertFalse(np.allclose(self.net.predict(PICTURES), logits, atol=1e-2))
+        np.testing.assert_array_equal(flipped.predict(PICTURES, tta="none"), self.net.predict(PICTURES))
+        h = (self.net.embed(x) + self.net.embed(x[..., ::-1])) / 2
+        np.testing.assert_allclose(flipped.embed(PICTURES), h, atol=1e-4)
+        np.testing.assert_array_equal(flipped.read(PICTURES), self.net.read(PICTURES))
+        best = [scores[0] for scores in flipped.classify(PICTURES, top=1)]
+        self.assertEqual([s.index for s in best], logits.argmax(1).tolist())
+        np.testing.assert_allclose([s.probability for s in best], softmax(logits).max(1), atol=1e-4)
+        self.assertEqual(self.net.classify(PICTURES[0], tta="flip"), flipped.classify(PICTURES[0]))
+        again = pickle.loads(pickle.dumps(flipped))
+        np.testing.assert_array_equal(again.predict(PICTURES), flipped.predict(PICTURES))
+        again.threads = 1
+        np.testing.assert_allclose(again.predict(PICTURES), logits, atol=1e-4)
+        wrong = [
+            (TypeError, lambda: flipped.predict(x)), (TypeError, lambda: self.net.embed(x, tta="flip")),
+            (rs.ResNetError, lambda: rs.load(DIGITS, tta="flips")),
+            (rs.ResNetError, lambda: self.net.classify(PICTURES[0], tta="five-crop"))]  # the transform does not crop
+        for kind, call in wrong:
+            with self.assertRaisesRegex(kind, "expected"):
+                call()
+
     def test_pictures_that_cannot_be_read(self):
         pictures = [PICTURES[0], "/nowhere.png", b"no picture", PICTURES[1]]
         scores = self.net.classify(pictures, skip=True)

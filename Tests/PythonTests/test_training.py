@@ -57,6 +57,19 @@ class Training(unittest.TestCase):
         self.assertEqual(seen, [1, *range(done + 1, 4)])
         self.assertEqual([r["train"] for r in run.history], [r["train"] for r in self.run_.history], "as if never stopped")
 
+    def test_a_network_is_evaluated_with_its_options(self):
+        net = rs.load(DIGITS, tta="flip", threads=1)
+        path, size = pathlib.Path(self.folder.name) / "few.npz", 40
+        with np.load(DATA) as arrays:
+            x, labels = arrays["x_train"][:size], arrays["y_train"][:size]
+        np.savez(path, x_train=x, y_train=labels)
+        for tta in ["flip", "none"]:
+            logits = net.predict(x.reshape(size, *[side for side in x.shape[1:] if side > 1], 1), tta=tta).astype(float)
+            likely = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+            scores = rs.evaluate(path, net) if tta == net.tta else rs.evaluate(path, net, tta=tta)
+            self.assertAlmostEqual(scores.loss, -likely[np.arange(size), labels.ravel()].mean(), places=4)
+            self.assertEqual(scores.top1, (logits.argmax(1) == labels.ravel()).mean())
+
     def test_an_error_of_the_callback_comes_out(self):
         with self.assertRaises(ZeroDivisionError):
             rs.train(small_data(self.folder.name), out=f"{self.folder.name}/error", epochs=2,

@@ -1,9 +1,11 @@
 // Several views of a picture: torchvision's windows and order, and means of the logits.
 
+import Foundation
 import ResNetSwift
 import XCTest
 
 @testable import ResNetData
+@testable import ResNetTraining
 
 final class TestTimeAugmentationTests: XCTestCase {
     /// 9 rows of 12 pixels, which say where they are.
@@ -75,6 +77,29 @@ final class TestTimeAugmentationTests: XCTestCase {
             }
             return rows.flatMap { $0 }
         }
+        /// The same through a data set, whose second sample cannot be read.
+        func evaluated(_ augmentation: TestTimeAugmentation) throws -> [Float] {
+            let folder = FileManager.default.temporaryDirectory.appendingPathComponent("views-\(UUID().uuidString)")
+                .path
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            defer { try? FileManager.default.removeItem(atPath: folder) }
+            for (index, picture) in pictures.enumerated() { try picture.writePNG(to: "\(folder)/\(index).png") }
+            let files = [0, 9, 1, 2].map { "\(folder)/\($0).png" }
+            let data = Dataset(
+                classNames: ["a", "b", "c", "d"], labels: .classes([0, 1, 2, 3]), source: .files(files))
+            var settings = LoaderSettings(batchSize: 3, transform: transform)
+            settings.views = augmentation.views
+            let loader = try BatchLoader(data.all, settings)
+            let options = PlanOptions(threads: 1, input: .bytesNHWC(scale: transform.scale, shift: transform.shift))
+            let plan = try InferencePlan(model: model, input: loader.pictureShape, batch: 4, options: options)
+            let evaluator = InferenceEvaluator(plan: plan, loss: .crossEntropy(), views: settings.views.count)
+            let evaluation = try Evaluation.run(evaluator, loader)
+            XCTAssertEqual(evaluation.skipped.map(\.sample), [1])
+            let batches = loader.batches(epoch: 0)
+            var rows: [Float] = []
+            while let batch = batches.nextBatch()?.batch { rows += try evaluator.evaluate(batch).logits.values }
+            return rows
+        }
         let plain = try Classifier(model: model, options: ClassifierOptions(transform: transform, threads: 1))
         for augmentation in TestTimeAugmentation.allCases {
             var wanted: [Float] = []
@@ -86,9 +111,12 @@ final class TestTimeAugmentationTests: XCTestCase {
                     wanted.append(values.reduce(0, +) / Float(values.count))
                 }
             }
-            for batch in [1, 8] {
-                for (found, wanted) in zip(try logits(augmentation, batch: batch), wanted) {
-                    XCTAssertEqual(found, wanted, accuracy: 1e-4, "\(augmentation), batch \(batch)")
+            for found in [
+                try logits(augmentation, batch: 1), try logits(augmentation, batch: 8), try evaluated(augmentation),
+            ] {
+                XCTAssertEqual(found.count, wanted.count)
+                for (found, wanted) in zip(found, wanted) {
+                    XCTAssertEqual(found, wanted, accuracy: 1e-4, "\(augmentation)")
                 }
             }
         }

@@ -98,6 +98,7 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
         "resnet_instruction_set": (text, []),
         "resnet_model_name": (text, [index]),
         "resnet_open_source": (ctypes.c_int, [pointer] * 4),
+        "resnet_with_views": (ctypes.c_int, [pointer, text, pointer, pointer]),
         "resnet_close": (None, [pointer]),
         "resnet_describe": (ctypes.c_int, [pointer] * 2),
         "resnet_class_name": (text, [pointer, index]),

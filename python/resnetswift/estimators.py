@@ -25,12 +25,16 @@ class ResNetFeatures(TransformerMixin, BaseEstimator):
     :param weights: a file, a folder or a model's name, as ``load`` takes it.
     :param threads: of the computation; 0 means the usual number.
     :param batch: pictures that run at once.
+    :param tta: views of a picture whose features are averaged: ``"none"``, ``"flip"``, ``"five-crop"``, ``"ten-crop"``.
     """
 
-    def __init__(self, weights: str | os.PathLike = "resnet18", *, threads: int = 0, batch: int = 8):
+    def __init__(
+        self, weights: str | os.PathLike = "resnet18", *, threads: int = 0, batch: int = 8, tta: str = "none",
+    ):
         self.weights = weights
         self.threads = threads
         self.batch = batch
+        self.tta = tta
 
     def fit(self, X: Any, y: Any = None) -> "ResNetFeatures":
         self.n_features_out_ = self._network().features
@@ -48,9 +52,9 @@ class ResNetFeatures(TransformerMixin, BaseEstimator):
         return np.array([f"h{i}" for i in range(self.n_features_out_)], object)
 
     def _network(self) -> Network:
-        wanted = (str(self.weights), self.threads, self.batch)
+        wanted = (str(self.weights), self.threads, self.batch, self.tta)
         if getattr(self, "_open", (None, None))[0] != wanted:
-            self._open = wanted, load(self.weights, threads=self.threads, batch=self.batch)
+            self._open = wanted, load(self.weights, threads=self.threads, batch=self.batch, tta=self.tta)
         return self._open[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,20 +80,24 @@ class ResNetClassifier(ClassifierMixin, BaseEstimator):
     :param head: a scikit-learn classifier; ``None`` means standardized features and logistic regression.
     :param threads: of the computation; 0 means the usual number.
     :param batch: pictures that run at once.
+    :param tta: views of a picture whose features are averaged.
     """
 
     def __init__(
         self, weights: str | os.PathLike = "resnet18", *, head: Any = None, threads: int = 0, batch: int = 8,
+        tta: str = "none",
     ):
         self.weights = weights
         self.head = head
         self.threads = threads
         self.batch = batch
+        self.tta = tta
 
     def fit(self, X: Any, y: Any) -> "ResNetClassifier":
         """X: pictures, as ``ResNetFeatures`` takes them; y: a class for each."""
         head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)) if self.head is None else clone(self.head)
-        self.features_ = ResNetFeatures(self.weights, threads=self.threads, batch=self.batch).fit(X)
+        self.features_ = ResNetFeatures(
+            self.weights, threads=self.threads, batch=self.batch, tta=self.tta).fit(X)
         self.head_ = head.fit(self.features_.transform(X), y)
         self.classes_ = self.head_.classes_
         return self

@@ -65,10 +65,31 @@ class _Handle:
                 ctypes.byref(given), ctypes.byref(chosen), ctypes.byref(self.pointer), ctypes.byref(error)), error)
         self.info = _native.Info()
         self.library.resnet_describe(self.pointer, ctypes.byref(self.info))
+        self.of_views: dict[str, _Views] = {}
+
+    def seeing(self, views: str) -> _Handle | _Views:
+        """The same network for several views of a picture."""
+        if views == "none":
+            return self
+        if views not in self.of_views:
+            self.of_views[views] = _Views(self, views)
+        return self.of_views[views]
 
     def __del__(self):
         if getattr(self, "pointer", None):
             self.library.resnet_close(self.pointer)
+
+
+class _Views:
+    """An open network whose answers are means over views of a picture. It shares its memory with the one it is made from."""
+
+    def __init__(self, handle: _Handle, views: str):
+        self.library, self.info, self.pointer, error = handle.library, handle.info, ctypes.c_void_p(), _native.Error()
+        _native.check(
+            self.library.resnet_with_views(
+                handle.pointer, views.encode(), ctypes.byref(self.pointer), ctypes.byref(error)), error)
+
+    __del__ = _Handle.__del__
 
 
 class Network:
@@ -85,7 +106,7 @@ class Network:
         self, weights: str | os.PathLike | bytes | None = None, *, model: str | None = None, threads: int = 0,
         batch: int = 8, strict: bool = False, packed: str | os.PathLike | None = None, key: str | None = None,
         prefix: str | None = None, transform: str | dict | None = None, class_names: Sequence[str] | None = None,
-        classes: int = 0, seed: int = 0,
+        classes: int = 0, seed: int = 0, tta: str = "none",
     ):
         """Opens weights: .pth, .safetensors or .npz, recognized by content, or a folder of Hugging Face or timm.
 
@@ -103,7 +124,10 @@ class Network:
         :param class_names: in the order of the logits; otherwise as the weights say.
         :param classes: of random weights; 0 means the model's usual number.
         :param seed: of random weights.
-        :raises ResNetError: if the weights cannot be read.
+        :param tta: test-time augmentation. Logits and features of a picture are the means over ``"flip"``: it and its mirror
+            image; ``"five-crop"``: corners and middle in place of the transform's crop; ``"ten-crop"``: those and their
+            mirror images. Each call may choose another one. Floats have no views.
+        :raises ResNetError: if the weights cannot be read, or the transform does not crop where crops are asked for.
         """
         if isinstance(weights, (bytearray, memoryview)):
             weights = bytes(weights)
@@ -116,14 +140,14 @@ class Network:
             "class_names": None if class_names is None else list(class_names), "classes": int(classes), "seed": int(seed)}
         self._options = {
             "threads": int(threads), "batch": int(batch), "strict": bool(strict),
-            "packed": None if packed is None else os.path.abspath(os.fspath(packed))}
+            "packed": None if packed is None else os.path.abspath(os.fspath(packed)), "tta": str(tta)}
         self._begin()
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._handles: collections.OrderedDict[tuple[int, int], _Handle] = collections.OrderedDict()
         _networks.add(self)
-        info = self._handle().info
+        info = self._handle().seeing(self.tta).info
         self._names: list[str] | None = None
         self._has_names = bool(info.has_class_names)
         #: Such as ``"resnet50"``.
@@ -184,6 +208,12 @@ class Network:
         return values
 
     @property
+    def tta(self) -> str:
+        """Which views of a picture are averaged, unless a call says otherwise: ``"none"``, ``"flip"``, ``"five-crop"`` or
+        ``"ten-crop"``."""
+        return self._options["tta"]
+
+    @property
     def threads(self) -> int:
         """Threads of the computation. Setting it takes effect at the next call; 0 means the usual number."""
         return self._handle().info.threads
@@ -201,11 +231,11 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """What the network is: model, weights, classes, names, features, channels, size of the pictures, transform,
-        threads, instruction set."""
+        test-time augmentation, threads, instruction set."""
         return {
             "model": self.model, "weights": self.weights, "classes": self.classes, "class_names": self.class_names,
             "features": self.features, "channels": self.channels, "input_size": self.input_size,
-            "transform": self.transform, "threads": self.threads,
+            "transform": self.transform, "tta": self.tta, "threads": self.threads,
             "instruction_set": _native.library().resnet_instruction_set().decode()}
 
     def plan(self) -> str:
@@ -243,13 +273,8 @@ class Network:
                 path = os.path.join(folder, "picture")
                 pathlib.Path(path).write_bytes(given if isinstance(given, bytes) else _pictures.png(given))
                 given = path
-            transform = self._source["transform"]
-            if transform is not None and transform.lstrip().startswith("{"):
-                file = os.path.join(folder, "transform.json")
-                pathlib.Path(file).write_text(transform)
-                transform = file
             words = _tool.arguments({
-                **self._program_options(), "class": class_, "transform": transform,
+                **self._program_options(), "class": class_, "transform": self._transform_option(folder),
                 "out": os.path.join(folder, "heat.png") if out is None else out})
             found = json.loads(_tool.run(["explain", "--json", *words, "--", given])[0])
         name = self.class_names[found["index"]] if self.class_names else found["class"]
@@ -264,18 +289,28 @@ class Network:
         return {"weights": self.weights, "model": source["model"], "key": source["key"], "prefix": source["prefix"],
                 "threads": self._options["threads"]}
 
+    def _transform_option(self, folder: str) -> str | None:
+        """The transform as the program takes it: a name, or a file that is written into the folder."""
+        transform = self._source["transform"]
+        if transform is None or not transform.lstrip().startswith("{"):
+            return transform
+        file = os.path.join(folder, "transform.json")
+        pathlib.Path(file).write_text(transform)
+        return file
+
     def __repr__(self) -> str:
         return f"<Network {self.model}, {self.classes} classes, {self.weights or 'weights in memory'}>"
 
     # ---- running it
 
-    def classify(self, pictures: Any, top: int = 5, *, skip: bool = False) -> list:
+    def classify(self, pictures: Any, top: int = 5, *, skip: bool = False, tta: str | None = None) -> list:
         """The most probable classes, the best first.
 
         :param pictures: a path, the bytes of a picture file, pixels as a uint8 array (height, width, channels), a PIL
             image; or a list of those, or an array (N, height, width, channels).
         :param top: how many classes.
         :param skip: a picture that cannot be read gives ``None``.
+        :param tta: which views of a picture are averaged; ``None`` means what ``load`` was told.
         :returns: a list of ``Score`` for one picture; a list of those for several.
         :raises ResNetError: for a picture that cannot be read.
         """
@@ -283,7 +318,7 @@ class Network:
             raise TypeError("expected pictures; floats are what `predict` takes")
         top, names = min(int(top), self.classes), self.class_names
 
-        def run(handle: _Handle, given: Any, count: int, each: Any, error: Any) -> Any:
+        def run(handle: _Handle | _Views, given: Any, count: int, each: Any, error: Any) -> Any:
             scores = (_native.Score * (count * top))()
             status = handle.library.resnet_classify(handle.pointer, given, count, top, scores, each, error)
             return status, lambda: [
@@ -291,56 +326,62 @@ class Network:
 
         if self.classes and top < 1:
             raise ValueError(f"expected `top` of at least 1, found {top}")
-        rows, is_single, failures = self._pictures(pictures, run, skip)
+        rows, is_single, failures = self._pictures(pictures, run, skip, tta)
         for index in failures:
             rows[index] = None
         return rows[0] if is_single else rows
 
-    def embed(self, x: Any, *, skip: bool = False) -> np.ndarray:
+    def embed(self, x: Any, *, skip: bool = False, tta: str | None = None) -> np.ndarray:
         """Features, what the last layer reads: float32 (N, features); (features) for one picture.
 
         :param x: pictures as ``classify`` takes them, or floats as ``predict`` does.
         :param skip: the row of a picture that cannot be read is NaN.
+        :param tta: which views of a picture are averaged; ``None`` means what ``load`` was told.
         :raises ResNetError: for a picture that cannot be read, or a network without features.
         """
         if self.features == 0:
             raise _native.ResNetError(f"{self.model} has no embedding before its logits", 3)
         if _pictures.is_network_input(x):
-            return self._floats(x, "resnet_embed", self.features)
-        return self._rows(x, "resnet_embed_pictures", (self.features,), skip)
+            return self._floats(x, "resnet_embed", self.features, tta)
+        return self._rows(x, "resnet_embed_pictures", (self.features,), skip, tta)
 
-    def predict(self, x: Any, *, skip: bool = False) -> np.ndarray:
+    def predict(self, x: Any, *, skip: bool = False, tta: str | None = None) -> np.ndarray:
         """Logits, before softmax or sigmoid: float32 (N, classes); (classes) for one picture.
 
         :param x: floats (N, channels, height, width), or one of them without N, normalized as in training; a NumPy array,
             or anything with DLPack, such as a torch tensor. Contiguous float32 is used where it lies. Any size the
             network runs on. Or pictures as ``classify`` takes them.
         :param skip: the row of a picture that cannot be read is NaN.
+        :param tta: which views of a picture are averaged; ``None`` means what ``load`` was told.
         :raises ResNetError: for a picture that cannot be read.
         """
         if _pictures.is_network_input(x):
-            return self._floats(x, "resnet_predict", self.classes)
-        return self._rows(x, "resnet_predict_pictures", (self.classes,), skip)
+            return self._floats(x, "resnet_predict", self.classes, tta)
+        return self._rows(x, "resnet_predict_pictures", (self.classes,), skip, tta)
 
     def read(self, pictures: Any, *, skip: bool = False) -> np.ndarray:
         """Pictures as the network's input, float32 (N, channels, height, width): resized, cropped and normalized.
 
         :param skip: a picture that cannot be read is NaN.
         """
-        return self._rows(pictures, "resnet_read_pictures", (self.channels, *self.input_size), skip)
+        return self._rows(pictures, "resnet_read_pictures", (self.channels, *self.input_size), skip, "none")
 
-    def _rows(self, pictures: Any, function: str, shape: tuple[int, ...], skip: bool) -> np.ndarray:
-        def run(handle: _Handle, given: Any, count: int, each: Any, error: Any) -> Any:
+    def _rows(
+        self, pictures: Any, function: str, shape: tuple[int, ...], skip: bool, tta: str | None,
+    ) -> np.ndarray:
+        def run(handle: _Handle | _Views, given: Any, count: int, each: Any, error: Any) -> Any:
             result = np.empty((count, *shape), np.float32)
             status = getattr(handle.library, function)(handle.pointer, given, count, result.ctypes.data, each, error)
             return status, lambda: result
 
-        rows, is_single, _ = self._pictures(pictures, run, skip)
+        rows, is_single, _ = self._pictures(pictures, run, skip, tta)
         if isinstance(rows, list):
             return np.empty((0, *shape), np.float32)
         return rows[0] if is_single else rows
 
-    def _pictures(self, pictures: Any, run: Callable[..., Any], skip: bool) -> tuple[Any, bool, list[int]]:
+    def _pictures(
+        self, pictures: Any, run: Callable[..., Any], skip: bool, tta: str | None,
+    ) -> tuple[Any, bool, list[int]]:
         """The rows of `run`, whether there is one picture, and which could not be read."""
         items, is_single = _pictures.collect(pictures)
         count = len(items)
@@ -349,12 +390,17 @@ class Network:
         given, held = _pictures.native(items)  # `held` owns what `given` points to
         each = (_native.Error * count)() if skip else None
         error = _native.Error()
-        status, rows = run(self._handle(), given, count, each, ctypes.byref(error))
+        handle = self._handle().seeing(self.tta if tta is None else tta)
+        status, rows = run(handle, given, count, each, ctypes.byref(error))
         del held
         _native.check(status, error)
         return rows(), is_single, [i for i in range(count) if skip and each[i].text]
 
-    def _floats(self, x: Any, function: str, width: int) -> np.ndarray:
+    def _floats(self, x: Any, function: str, width: int, tta: str | None) -> np.ndarray:
+        tta = self.tta if tta is None else tta
+        if tta != "none":
+            raise TypeError(
+                f"expected pictures for tta={tta!r}, found floats, which have been through the transform already")
         array = _pictures.as_array(x)
         if array.dtype.kind != "f":
             raise TypeError(f"expected floats (N, channels, height, width), found {array.dtype}")
@@ -424,7 +470,7 @@ def load(weights: str | os.PathLike | bytes, **options: Any) -> Network:
     :param weights: a file (.pth, .safetensors, .npz), a folder of Hugging Face or timm, the bytes of a file, or the name
         of a model, such as ``"resnet50"``: then the weights that torchvision or Hugging Face have downloaded on this
         machine are used. Nothing is downloaded here.
-    :param options: of ``Network``: model, threads, batch, strict, packed, key, prefix, transform, class_names.
+    :param options: of ``Network``: model, threads, batch, strict, packed, key, prefix, transform, class_names, tta.
     :raises ResNetError: if there are no such weights, or they cannot be read.
     """
     if isinstance(weights, (str, os.PathLike)) and not os.path.exists(weights):

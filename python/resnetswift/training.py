@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import tempfile
 from typing import Any, Callable
 
 import numpy as np
@@ -124,14 +125,19 @@ def evaluate(
     """Scores a network on pictures whose classes are known.
 
     :param data: as for ``train``. Of data in two parts (train and val) the second one is used.
-    :param weights: a file, a network or a run.
+    :param weights: a file, a network with its options, or a run.
     :param options: all others of ``resnet evaluate``: ``held_out=True, seed=1`` takes the part that ``train`` held out.
     :raises ResNetError: if data and network do not fit.
     """
-    if isinstance(weights, (Network, TrainingRun)):
+    if isinstance(weights, TrainingRun):
         weights = weights.weights
-    words = ["evaluate", "--json", *_tool.arguments({"weights": weights, "batch": batch, **options}), "--", os.fspath(data)]
-    return Evaluation(json.loads(_tool.run(words, verbose=verbose, may_skip=True)[0]))
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = {"weights": weights} if not isinstance(weights, Network) else {
+            **weights._program_options(), "transform": weights._transform_option(folder), "tta": weights.tta,
+            "accuracy": "strict" if weights._options["strict"] else None}
+        words = [
+            "evaluate", "--json", *_tool.arguments({**chosen, "batch": batch, **options}), "--", os.fspath(data)]
+        return Evaluation(json.loads(_tool.run(words, verbose=verbose, may_skip=True)[0]))
 
 
 def _history(folder: str | os.PathLike) -> list[dict[str, Any]]:

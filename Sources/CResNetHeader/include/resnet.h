@@ -117,6 +117,12 @@ resnet_status resnet_open(const char *weights, const resnet_options *options, re
  * options.model. */
 resnet_status resnet_open_source(const resnet_source *source, const resnet_options *options, resnet **network,
                                  resnet_error *error);
+/* The same network for pictures of which it sees several views, whose logits and embeddings are averaged (test-time
+ * augmentation): "flip": the picture and its mirror image; "five-crop": corners and middle in place of the transform's
+ * crop; "ten-crop": those and their mirror images; "none". It shares the weights and is closed by itself, before or
+ * after the one it was made from. resnet_predict and resnet_embed, whose arrays have been through the transform
+ * already, refuse it; resnet_read_pictures gives what the transform gives. */
+resnet_status resnet_with_views(const resnet *network, const char *views, resnet **result, resnet_error *error);
 /* NULL and a closed network are fine. Calls that run in other threads end as they would. */
 void resnet_close(resnet *network);
 

@@ -15,8 +15,8 @@ public struct LoaderSettings: Sendable {
     public var batchSize: Int
     /// What happens to every picture; random steps draw from (seed, epoch, sample).
     public var transform: ImageTransform
-    /// Of the pictures; transforms that draw random numbers have the usual one.
-    package var view = PictureView()
+    /// Of each picture, side by side in the batch; transforms that draw random numbers and mixing have the usual one.
+    package var views = [PictureView()]
     /// In which order the samples come.
     public var order: SampleOrder
     /// Mixup and cutmix; nil means neither.
@@ -53,7 +53,8 @@ public struct LoaderSettings: Sendable {
 public struct LoadedBatch: Sendable {
     /// In the epoch, from 0.
     public let index: Int
-    /// nil where nothing of it could be read, or only one sample and those are left out.
+    /// nil where nothing of it could be read, or only one sample and those are left out. Of several views of a picture all
+    /// are inputs, one after the other; the labels are the picture's.
     public let batch: TrainingBatch?
     /// Indices in the data set, in the batch's order.
     public let samples: [Int]
@@ -82,6 +83,9 @@ public final class BatchLoader: Sendable {
     /// - Throws: `DatasetError.request` where the pictures would not have one size, or the transform does not fit them.
     public init(_ slice: DatasetSlice, _ settings: LoaderSettings) throws(DatasetError) {
         precondition(settings.batchSize > 0 && settings.threads > 0 && settings.prefetch > 0, "sizes are positive")
+        precondition(
+            settings.views == [PictureView()] || settings.mixing == nil && !settings.transform.isRandom,
+            "what is random has one view")
         guard slice.count > 0 else { throw .request(expected: "at least one sample", found: "none") }
         let transform = settings.transform
         switch slice.dataset.source {
@@ -109,6 +113,9 @@ public final class BatchLoader: Sendable {
         self.slice = slice
         self.settings = settings
     }
+
+    /// Of the views of a picture.
+    var bytesOfSample: Int { settings.views.count * pictureShape.count }
 
     /// Samples that may be skipped before `next` throws.
     public var skipLimit: Int { max(1, Int(Double(slice.count) * settings.skipLimit)) }
@@ -170,19 +177,20 @@ extension BatchLoader {
         return mixing.decision(height: pictureShape.height, width: pictureShape.width, &random)
     }
 
-    /// One picture as it enters the batch.
-    func picture(_ sample: Int, epoch: Int) -> Result<Picture, SkippedSample.Reason> {
+    /// The views of one picture as they enter the batch.
+    func pictures(_ sample: Int, epoch: Int) -> Result<[Picture], SkippedSample.Reason> {
         do {
             let picture = try slice.dataset.picture(sample, for: settings.transform)
             var random = SampleRandom(seed: settings.seed, purpose: .augmentation, epoch: epoch, sample: sample)
-            let result =
-                settings.view == PictureView()
-                ? try settings.transform.apply(to: picture, random: &random)
-                : try settings.transform.apply(to: picture, view: settings.view)
-            guard result.height == pictureShape.height, result.width == pictureShape.width else {
+            let results =
+                settings.views == [PictureView()]
+                ? [try settings.transform.apply(to: picture, random: &random)]
+                : try settings.views.map { try settings.transform.apply(to: picture, view: $0) }
+            let (height, width) = (pictureShape.height, pictureShape.width)
+            guard results.allSatisfy({ $0.height == height && $0.width == width }) else {
                 return .failure(.init(text: "\(slice.dataset.name(of: sample)): comes out with another size"))
             }
-            return .success(result)
+            return .success(results)
         } catch let error as PictureError {
             return .failure(.init(text: error.description))
         } catch {

@@ -118,7 +118,7 @@ private final class BatchQueue: @unchecked Sendable {
         self.loader = loader
         self.plan = plan
         self.epoch = epoch
-        let bytes = loader.settings.batchSize * loader.pictureShape.count
+        let bytes = loader.settings.batchSize * loader.bytesOfSample
         slots = (0..<min(loader.settings.prefetch, max(plan.count, 1))).map { _ in Slot(bytes: bytes) }
     }
 
@@ -148,12 +148,13 @@ private final class BatchQueue: @unchecked Sendable {
     func work() {
         while let (batch, place) = nextPicture() {
             let slot = slots[batch % slots.count]
-            let size = loader.pictureShape.count
             var reason: String?
-            switch loader.picture(plan[batch].samples[place], epoch: epoch) {
-            case .success(let picture):
-                picture.pixels.withUnsafeBufferPointer {
-                    (slot.pixels + place * size).update(from: $0.baseAddress!, count: size)
+            switch loader.pictures(plan[batch].samples[place], epoch: epoch) {
+            case .success(let views):
+                var target = slot.pixels + place * loader.bytesOfSample
+                for picture in views {
+                    picture.pixels.withUnsafeBufferPointer { target.update(from: $0.baseAddress!, count: $0.count) }
+                    target += picture.pixels.count
                 }
             case .failure(let failure): reason = failure.text
             }
@@ -197,7 +198,7 @@ private final class BatchQueue: @unchecked Sendable {
 
     /// All pictures of the batch are there, or known to be missing.
     private func finish(_ batch: Int, _ slot: Slot) -> LoadedBatch {
-        let size = loader.pictureShape.count
+        let size = loader.bytesOfSample
         var samples: [Int] = []
         var skipped: [SkippedSample] = []
         for (place, sample) in plan[batch].samples.enumerated() {
@@ -221,8 +222,9 @@ private final class BatchQueue: @unchecked Sendable {
             depth: shape.channels
         ) { own, partner, kept in UInt8((kept * Double(own) + (1 - kept) * Double(partner)).rounded()) }
         let pictures = PictureBatch(
-            count: samples.count, height: shape.height, width: shape.width, channels: shape.channels,
-            pixels: Array(values), scale: loader.settings.transform.scale, shift: loader.settings.transform.shift)
+            count: samples.count * loader.settings.views.count, height: shape.height, width: shape.width,
+            channels: shape.channels, pixels: Array(values), scale: loader.settings.transform.scale,
+            shift: loader.settings.transform.shift)
         return LoadedBatch(
             index: plan[batch].index,
             batch: TrainingBatch(input: .pictures(pictures), labels: loader.labels(of: samples, decision)),

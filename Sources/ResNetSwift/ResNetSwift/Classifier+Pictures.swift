@@ -147,6 +147,12 @@ extension Classifier {
     /// - Throws: `ClassifierError` for one of other channels than the network or files have, or for one that draws random
     ///   numbers.
     public func pictureTransform() throws(ClassifierError) -> ImageTransform {
+        try pictureTransform(for: options.augmentation)
+    }
+
+    package func pictureTransform(
+        for augmentation: TestTimeAugmentation
+    ) throws(ClassifierError) -> ImageTransform {
         guard transform.channels == inputChannels else {
             throw ClassifierError(
                 options.transform == nil ? .unsupported : .argument,
@@ -158,10 +164,10 @@ extension Classifier {
                 options.transform == nil ? .weights : .argument,
                 "\(origin): expected a transform without random steps, found one for training")
         }
-        guard options.augmentation.suits(transform) else {
+        guard augmentation.suits(transform) else {
             throw ClassifierError(
                 .argument,
-                "\(options.augmentation.rawValue): expected a transform with a centerCrop, whose place the crops take, "
+                "\(augmentation.rawValue): expected a transform with a centerCrop, whose place the crops take, "
                     + "found one without")
         }
         guard transform.channels == 1 || transform.channels == 3 else {

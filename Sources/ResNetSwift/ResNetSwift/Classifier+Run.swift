@@ -25,7 +25,7 @@ extension Classifier {
     /// - Throws: `ClassifierError` where the transform does not suit picture files, `ExecutionError`, and what `report`
     ///   throws. Pictures that cannot be read are events.
     public func run(_ pictures: [PictureInput], batch: Int? = nil, _ report: (Event) throws -> Void) throws {
-        try run(pictures, batch: batch, asFloats: false, report)
+        try run(pictures, batch: batch, asFloats: false, options.augmentation, report)
     }
 
     /// Takes pictures through the transform only, in order, decoded by several threads.
@@ -45,14 +45,17 @@ extension Classifier {
             pictures, transform: transform, views: views, threads: threads, window: batch, ahead: 2 * batch + threads)
     }
 
-    /// - Parameter asFloats: run the plan for floats, for callers that have one anyway.
+    /// - Parameters:
+    ///   - asFloats: run the plan for floats, for callers that have one anyway.
+    ///   - augmentation: instead of that of the options.
     package func run(
-        _ pictures: [PictureInput], batch: Int?, asFloats: Bool, _ report: (Event) throws -> Void
+        _ pictures: [PictureInput], batch: Int?, asFloats: Bool, _ augmentation: TestTimeAugmentation,
+        _ report: (Event) throws -> Void
     ) throws {
         guard !pictures.isEmpty else { return }
-        let transform = try pictureTransform()
+        let transform = try pictureTransform(for: augmentation)
         let batch = batch ?? options.batch
-        let views = options.augmentation.views
+        let views = augmentation.views
         // Pictures whose views run at once.
         let group = max(batch / views.count, 1)
         let stream = stream(pictures, transform, group, views: views)
@@ -72,9 +75,8 @@ extension Classifier {
             guard let first = waiting.first?.views[0] else { return }
             let input = try PictureBatch(waiting.flatMap(\.views), for: transform)
             let plan = try planned(Size2(first.height, first.width))
-            let prediction = asFloats ? try plan.predict(input.tensor()) : try plan.predict(input.pixels)
-            let answer = views.count == 1 ? prediction : prediction.averaged(over: views.count)
-            try report(.answered(pictures: waiting.map(\.index), answer))
+            let prediction = try plan.predict(input, views: views.count)
+            try report(.answered(pictures: waiting.map(\.index), prediction))
             waiting = []
         }
         while let next = stream.next() {

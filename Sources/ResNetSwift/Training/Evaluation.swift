@@ -43,43 +43,21 @@ public struct Evaluation: Sendable {
         _ evaluator: any BatchEvaluator, _ loader: BatchLoader, topK: Int = 5, thresholds: LabelThresholds? = nil,
         progress: (_ done: Int) -> Void = { _ in }
     ) throws -> Evaluation {
-        try run([loader], topK: topK, thresholds: thresholds, progress: progress) { try evaluator.evaluate($0[0]) }
-    }
-
-    /// Runs a network over a data set, of which each loader gives a view; the logits of the views are averaged.
-    package static func run(
-        _ evaluator: InferenceEvaluator, views: [BatchLoader], topK: Int, thresholds: LabelThresholds?,
-        progress: (_ done: Int) -> Void
-    ) throws -> Evaluation {
-        try run(views, topK: topK, thresholds: thresholds, progress: progress, evaluator.evaluate(views:))
-    }
-
-    private static func run(
-        _ loaders: [BatchLoader], topK: Int, thresholds: LabelThresholds?, progress: (_ done: Int) -> Void,
-        _ evaluate: ([TrainingBatch]) throws -> StepResult
-    ) throws -> Evaluation {
-        let loader = loaders[0]
         let names = loader.slice.dataset.classNames
         var running = RunningScores(k: topK < names.count ? topK : 0)
         var confusion = ConfusionMatrix(classNames: names)
         var outcomes = SampleOutcomes()
         var skipped: [SkippedSample] = []
         var done = 0
-        let streams = loaders.map { $0.batches(epoch: 0) }
-        while let loaded = streams[0].nextBatch() {
-            // What cannot be read is the same file in every view.
-            let views = [loaded] + streams.dropFirst().compactMap { $0.nextBatch() }
+        let batches = loader.batches(epoch: 0)
+        while let loaded = batches.nextBatch() {
             skipped += loaded.skipped
             guard skipped.count <= loader.skipLimit else {
                 throw DatasetError.tooManySkipped(limit: loader.skipLimit, of: loader.slice.count, skipped: skipped)
             }
             done += loaded.samples.count + loaded.skipped.count
             guard let batch = loaded.batch else { continue }
-            guard views.count == loaders.count, views.allSatisfy({ $0.samples == loaded.samples }) else {
-                throw DatasetError.request(
-                    expected: "the same pictures in every view", found: "others: files have changed meanwhile")
-            }
-            let result = try evaluate(views.compactMap(\.batch))
+            let result = try evaluator.evaluate(batch)
             running.add(result, labels: batch.labels)
             outcomes.add(loaded.samples, logits: result.logits, labels: batch.labels)
             switch batch.labels {

@@ -1,5 +1,6 @@
 // Evaluates a data set on an inference plan, which is faster than a training backend: batch norm is folded, nothing is kept.
 
+import ResNetData
 import ResNetExecution
 import ResNetGraph
 
@@ -10,35 +11,36 @@ public struct InferenceEvaluator: BatchEvaluator {
     public let plan: InferencePlan
     /// What is reported as the loss.
     public let loss: Loss
+    /// Views of each picture, which follow each other in a batch; their logits are averaged.
+    package let views: Int
 
-    public init(plan: InferencePlan, loss: Loss) {
+    public init(plan: InferencePlan, loss: Loss) { self.init(plan: plan, loss: loss, views: 1) }
+
+    package init(plan: InferencePlan, loss: Loss, views: Int) {
         self.plan = plan
         self.loss = loss
-    }
-
-    /// The views of the same samples, whose logits are averaged.
-    package func evaluate(views: [TrainingBatch]) throws -> StepResult {
-        let results = try views.map { try evaluate($0) }
-        guard results.count > 1 else { return results[0] }
-        var sums = results[0].logits.values
-        for result in results.dropFirst() {
-            for (index, value) in result.logits.values.enumerated() { sums[index] += value }
-        }
-        let logits = Tensor(shape: results[0].logits.shape, values: sums.map { $0 / Float(results.count) })
-        let (value, weight) = loss.value(logits: logits, labels: views[0].labels)
-        return StepResult(loss: value, weight: weight, logits: logits)
+        self.views = views
     }
 
     public func evaluate(_ batch: TrainingBatch) throws -> StepResult {
         let logits =
             switch (batch.input, plan.options.input) {
-            case (.pictures(let pictures), .bytesNHWC): try plan.predict(pictures.pixels).logits
-            case (.pictures(let pictures), .floatNCHW): try plan.predict(pictures.tensor()).logits
+            case (.pictures(let pictures), _): try plan.predict(pictures, views: views).logits
             case (.floats(let tensor), .floatNCHW): try plan.predict(tensor).logits
             case (.floats, .bytesNHWC), (.features, _):
                 throw TrainingError.backend(expected: "a batch of what the plan was made for", found: "another kind")
             }
         let (value, weight) = loss.value(logits: logits, labels: batch.labels)
         return StepResult(loss: value, weight: weight, logits: logits)
+    }
+}
+
+extension InferencePlan {
+    /// Runs pictures as bytes or floats, whichever the plan takes.
+    /// - Parameter views: of each picture, which follow each other: logits and features are their means, without taps.
+    /// - Throws: as the functions for tensors and bytes.
+    package func predict(_ pictures: PictureBatch, views: Int) throws(ExecutionError) -> Prediction {
+        guard case .floatNCHW = options.input else { return try predict(pictures.pixels).averaged(over: views) }
+        return try predict(pictures.tensor()).averaged(over: views)
     }
 }

@@ -13,13 +13,14 @@ public struct Prediction: Sendable {
 
     /// The means of logits and features over the views of a picture, which follow each other; without taps.
     package func averaged(over views: Int) -> Prediction {
-        Prediction(logits: logits.averaged(over: views), features: features?.averaged(over: views), taps: [:])
+        guard views > 1 else { return self }
+        return Prediction(logits: logits.averaged(over: views), features: features?.averaged(over: views), taps: [:])
     }
 }
 
 extension Tensor {
     /// The means of rows that follow each other, of (N x views, width): (N, width).
-    package func averaged(over views: Int) -> Tensor {
+    fileprivate func averaged(over views: Int) -> Tensor {
         let (rows, width) = (shape[0] / views, shape[1])
         let source = values
         let means = (0..<rows * width).map { index in
