@@ -1,6 +1,7 @@
 """Other libraries in the same process: what they bring as arrays, and their OpenMP."""
 
 import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -39,6 +40,27 @@ class Neighbors(unittest.TestCase):
         images = [Image.open(p) for p in PICTURES]
         self.assertEqual(net.classify(images), net.classify(PICTURES))
         self.assertEqual(net.classify(images[0].convert("RGB"))[0].name, net.classify(PICTURES[0])[0].name)
+
+    @unittest.skipUnless(has("PIL"), "needs Pillow")
+    def test_pillow_s_kinds_of_pictures_are_those_of_files(self):
+        from PIL import Image
+
+        gray = np.asarray(Image.open(PICTURES[0]))
+        deep = Image.fromarray(gray.astype(np.uint16) * 256 + np.random.default_rng(1).integers(0, 256, gray.shape, np.uint16))
+        kinds = [deep, Image.fromarray(gray.astype(np.float32)), Image.fromarray(gray.astype(np.int32)),
+                 Image.fromarray(gray > 99), Image.merge("LA", [Image.fromarray(gray)] * 2), Image.fromarray(gray).convert("P")]
+        upright = Image.Exif()
+        upright[0x0112] = 6  # turned by 90 degrees
+        for applied in ["apply", "ignore"]:
+            net = rs.load(DIGITS)
+            net = rs.load(DIGITS, transform={**net.transform, "exif": applied})
+            for image in kinds:
+                file = io.BytesIO()
+                image.save(file, "TIFF" if image.mode in "IF" else "PNG", exif=upright)
+                np.testing.assert_array_equal(net.read(Image.open(file)), net.read(file.getvalue()), image.mode)
+        for image in [Image.new("I", (9, 9), 256), Image.new("F", (9, 9), -1), Image.new("F", (9, 9), float("nan"))]:
+            with self.assertRaisesRegex(ValueError, "from 0 to 255"):
+                net.read(image)
 
     @unittest.skipUnless(has("torch") and has("sklearn"), "needs torch and scikit-learn")
     def test_any_order_of_imports(self):

@@ -1,5 +1,8 @@
+import array
 import concurrent.futures
 import copy
+import io
+import mmap
 import multiprocessing
 import pathlib
 import pickle
@@ -143,6 +146,18 @@ class Running(unittest.TestCase):
         wanted = self.net.predict(pixels)
         for given in [png(pixels), pixels[:, ::-1][:, ::-1], opaque, png(opaque)]:
             np.testing.assert_array_equal(self.net.predict(given), wanted)
+
+    def test_open_files_and_what_has_a_buffer(self):
+        path, pixels = PICTURES[0], read_png(PICTURES[0])
+        wanted = self.net.predict(path)
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            for given in [file, io.BytesIO(path.read_bytes()), memoryview(path.read_bytes()), bytearray(path.read_bytes()),
+                          array.array("B", path.read_bytes()), memoryview(pixels), Interface(pixels)]:
+                np.testing.assert_array_equal(self.net.predict(given), wanted)
+            self.assertTrue(np.array_equal(self.net.predict([io.BytesIO(mapped), mapped]), [wanted, wanted]))
+        for wrong in [io.StringIO("text"), {1}, {}]:
+            with self.assertRaisesRegex(TypeError, "expected"):
+                self.net.predict(wrong)
 
     def test_weights_from_memory_and_random_ones(self):
         x = random_input(2)
@@ -314,9 +329,10 @@ class Packaging(unittest.TestCase):
         version = subprocess.run([*module, "--version"], capture_output=True, text=True).stdout
         self.assertEqual(version.split()[-1], rs.version())
 
-    def test_an_import_loads_neither_scikit_learn_nor_the_library(self):
-        code = ("import sys, resnetswift; assert 'sklearn' not in sys.modules and 'torch' not in sys.modules; "
-                "assert 'libresnet' not in open('/proc/self/maps').read()")
+    def test_an_import_loads_neither_numpy_nor_scikit_learn_nor_the_library(self):
+        code = (f"import sys, resnetswift; assert not {{'numpy', 'sklearn', 'torch'}} & set(sys.modules); "
+                f"assert 'libresnet' not in open('/proc/self/maps').read(); "
+                f"resnetswift.load({str(DIGITS)!r}).classify({str(PICTURES[0])!r}); assert 'numpy' not in sys.modules")
         subprocess.run([sys.executable, "-c", code], check=True)
 
     def test_every_public_name_is_there_and_documented(self):
@@ -324,6 +340,13 @@ class Packaging(unittest.TestCase):
             if name in ("ResNetClassifier", "ResNetFeatures") and not has("sklearn"):
                 continue
             self.assertTrue(getattr(rs, name).__doc__, name)
+
+
+class Interface:
+    """An array that has nothing but NumPy's array interface."""
+
+    def __init__(self, pixels):
+        self.pixels, self.__array_interface__ = pixels, pixels.__array_interface__
 
 
 def has(module):

@@ -10,7 +10,7 @@
     run = rs.train("photos", weights="resnet18.pth", freeze="allButHead", epochs=5)
     run.load().classify("new.jpg")
 
-A picture is a path, the bytes of a picture file, a uint8 array (height, width, channels) or a PIL image. It goes through
+A picture is a path, the bytes of a picture file, an open file, a uint8 array (height, width, channels) or a PIL image. It goes through
 the transform that the weights were trained with. Floating-point arrays (N, channels, height, width) are taken as they are.
 
 ``python -m resnetswift`` is the program ``resnet``.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pathlib
 import threading
 
 
@@ -59,18 +58,17 @@ class Info(ctypes.Structure):
         ("has_class_names", ctypes.c_int32), ("model", ctypes.c_char * 64)]
 
 
-def folder() -> pathlib.Path:
+def folder() -> str:
     """Where the library and the program lie: in the package, or where RESNETSWIFT_NATIVE says."""
-    given = os.environ.get("RESNETSWIFT_NATIVE")
-    return pathlib.Path(given) if given else pathlib.Path(__file__).parent / "native"
+    return os.environ.get("RESNETSWIFT_NATIVE") or os.path.join(os.path.dirname(__file__), "native")
 
 
 def program() -> str:
     """The path of the program ``resnet``."""
-    path = folder() / "resnet"
-    if not path.exists():
+    path = os.path.join(folder(), "resnet")
+    if not os.path.exists(path):
         raise ResNetError(f"{path}: expected the program resnet, found nothing; the package is not built")
-    return str(path)
+    return path
 
 
 _lock = threading.Lock()
@@ -83,14 +81,14 @@ def library() -> ctypes.CDLL:
     if _library is None:
         with _lock:
             if _library is None:
-                _library = _load(folder() / "libresnet.so")
+                _library = _load(os.path.join(folder(), "libresnet.so"))
     return _library
 
 
-def _load(path: pathlib.Path) -> ctypes.CDLL:
-    if not path.exists():
+def _load(path: str) -> ctypes.CDLL:
+    if not os.path.exists(path):
         raise ResNetError(f"{path}: expected the native library, found nothing; the package is not built")
-    loaded = ctypes.CDLL(str(path))
+    loaded = ctypes.CDLL(path)
     pointer, count, text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
     index, number = ctypes.c_int32, ctypes.c_float
     signatures = {

@@ -1,4 +1,7 @@
-"""What users have for a picture, and what the library takes: paths, bytes of picture files, and pixels."""
+"""What users have for a picture, and what the library takes: paths, bytes of picture files, and pixels.
+
+NumPy is imported where arrays come or go: an import of the package, and the classification of a file, are quick without.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import os
 import struct
 import sys
 import zlib
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 #: A picture: a path, the bytes of a picture file, or pixels as uint8 (height, width[, channels]).
-Picture = Union[str, bytes, np.ndarray]
+Picture = Union[str, bytes, "np.ndarray"]
 
 
 def is_network_input(x: Any) -> bool:
@@ -23,7 +27,9 @@ def is_network_input(x: Any) -> bool:
 
 
 def as_array(x: Any) -> np.ndarray:
-    """x as a NumPy array, without a copy where it lies in this machine's memory (DLPack, the array interface)."""
+    """x as a NumPy array, without a copy where it lies in this machine's memory (DLPack, the array interface, buffers)."""
+    import numpy as np
+
     if isinstance(x, np.ndarray):
         return x
     if getattr(x, "requires_grad", False):
@@ -37,39 +43,58 @@ def as_array(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
-def collect(pictures: Any) -> tuple[list[Picture], bool]:
-    """The pictures one by one, and whether the caller gave a single one."""
+def collect(pictures: Any, applies_exif: bool = True) -> tuple[list[Picture], bool]:
+    """The pictures one by one, and whether the caller gave a single one.
+
+    :param applies_exif: PIL images are turned upright, as picture files are.
+    """
+    def single(picture: Any) -> Picture:
+        return _single(picture, applies_exif)
+
     if isinstance(pictures, (list, tuple)):
-        return [_single(p) for p in pictures], False
+        return [single(p) for p in pictures], False
     if _is_pixels(pictures):
         array = as_array(pictures)
         if array.dtype.kind in "OU":  # of paths, such as a column of a table
-            return [_single(p) for p in array.tolist()], False
+            return [single(p) for p in array.tolist()], False
         array = _bytes_array(array)
         if array.ndim == 4:
             return [_checked(a) for a in array], False
         return [_checked(array)], True
-    if hasattr(pictures, "__next__"):
-        return [_single(p) for p in pictures], False
-    return [_single(pictures)], True
+    if hasattr(pictures, "__next__") and not hasattr(pictures, "read"):
+        return [single(p) for p in pictures], False
+    return [single(pictures)], True
 
 
-def _single(picture: Any) -> Picture:
+def _single(picture: Any, applies_exif: bool) -> Picture:
     if isinstance(picture, (str, os.PathLike)):
         return os.path.abspath(os.fspath(picture))
-    if isinstance(picture, (bytes, bytearray, memoryview)):
+    if isinstance(picture, (bytes, bytearray)):
         return bytes(picture)
     if _is_pillow(picture):
-        return _checked(_of_pillow(picture))
+        return _checked(_of_pillow(picture, applies_exif))
     if _is_pixels(picture):
         return _checked(_bytes_array(picture))
+    if hasattr(picture, "read"):  # an open file
+        content = picture.read()
+        if isinstance(content, bytes):
+            return content
+        raise TypeError("expected a picture file opened for bytes (mode 'rb'), found one opened for text")
+    try:
+        return bytes(memoryview(picture))
+    except TypeError:
+        pass
     raise TypeError(
-        "expected a picture (a path, the bytes of a picture file, a uint8 array, a PIL image), found "
+        "expected a picture (a path, the bytes of a picture file, a file, a uint8 array, a PIL image), found "
         f"{type(picture).__name__}")
 
 
 def _is_pixels(x: Any) -> bool:
-    return not _is_pillow(x) and (isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__array__"))
+    if _is_pillow(x):
+        return False
+    if isinstance(x, memoryview):
+        return x.ndim > 1  # of one dimension it is the contents of a file
+    return any(hasattr(x, name) for name in ("__dlpack__", "__array__", "__array_interface__"))
 
 
 def _is_pillow(x: Any) -> bool:
@@ -77,11 +102,24 @@ def _is_pillow(x: Any) -> bool:
     return module is not None and isinstance(x, module.Image)
 
 
-def _of_pillow(image: Any) -> np.ndarray:
-    """Upright, as picture files are read."""
+_ORIENTATION = 0x0112  # of Exif: 1 is upright
+
+
+def _of_pillow(image: Any, applies_exif: bool) -> np.ndarray:
+    """Gray, RGB or RGBA; what has more than 8 bits as the library reads it from files."""
+    import numpy as np
     from PIL import ImageOps
 
-    image = ImageOps.exif_transpose(image)
+    if applies_exif and image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    if image.mode in ("I", "F"):
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 255):
+            raise ValueError(
+                f"expected a picture of values from 0 to 255 (mode {image.mode}), found {values.min()} to {values.max()}")
+        return values.astype(np.uint8)
     if image.mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode in ("LA", "PA") else "RGB")
     return np.asarray(image)
@@ -89,7 +127,7 @@ def _of_pillow(image: Any) -> np.ndarray:
 
 def _bytes_array(x: Any) -> np.ndarray:
     array = as_array(x)
-    if array.dtype != np.uint8:
+    if array.dtype != "uint8":
         raise TypeError(f"expected pixels as uint8, or floats (N, channels, height, width); found {array.dtype}")
     return array
 
@@ -105,6 +143,8 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
 
 def png(pixels: np.ndarray) -> bytes:
     """(height, width, 1, 3 or 4) as an uncompressed PNG."""
+    import numpy as np
+
     height, width, channels = pixels.shape
     rows = np.zeros((height, 1 + width * channels), np.uint8)  # each row begins with its filter, 0
     rows[:, 1:] = pixels.reshape(height, -1)
@@ -131,6 +171,8 @@ def native(pictures: list[Picture]) -> tuple[Any, list[Any]]:
         if isinstance(picture, bytes):
             entry.bytes, entry.size = ctypes.cast(ctypes.c_char_p(picture), ctypes.c_void_p), len(picture)
         else:
+            import numpy as np
+
             picture = np.ascontiguousarray(picture)
             entry.bytes, (entry.height, entry.width, entry.channels) = picture.ctypes.data, picture.shape
         held.append(picture)

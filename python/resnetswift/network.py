@@ -7,14 +7,17 @@ import ctypes
 import json
 import math
 import os
-import pathlib
 import threading
 import weakref
-from typing import Any, Callable, NamedTuple, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 from . import _native, _pictures
+
+# NumPy is imported by the calls that give arrays, see _pictures.
+if TYPE_CHECKING:
+    import pathlib
+
+    import numpy as np
 
 
 class Score(NamedTuple):
@@ -148,6 +151,7 @@ class Network:
         self._handles: collections.OrderedDict[tuple[int, int], _Handle] = collections.OrderedDict()
         _networks.add(self)
         info = self._handle().seeing(self.tta).info
+        self._applies_exif = self.transform["exif"] == "apply"
         self._names: list[str] | None = None
         self._has_names = bool(info.has_class_names)
         #: Such as ``"resnet50"``.
@@ -180,6 +184,8 @@ class Network:
     @property
     def thresholds(self) -> np.ndarray | None:
         """For networks of several labels a picture, from which probability on each label is present."""
+        import numpy as np
+
         handle = self._handle()
         values = [handle.library.resnet_threshold(handle.pointer, i) for i in range(self.classes)]
         return None if any(map(math.isnan, values)) or not values else np.array(values, np.float32)
@@ -201,6 +207,8 @@ class Network:
         return self._normalization()[1]
 
     def _normalization(self) -> np.ndarray:
+        import numpy as np
+
         handle, values, error = self._handle(), np.empty((2, self.channels), np.float32), _native.Error()
         _native.check(
             handle.library.resnet_normalization(
@@ -260,9 +268,11 @@ class Network:
         """
         import tempfile
 
+        import numpy as np
+
         from . import _tool
 
-        pictures, is_single = _pictures.collect(picture)
+        pictures, is_single = _pictures.collect(picture, self._applies_exif)
         if not is_single:
             raise TypeError(f"expected one picture, found a list of {len(pictures)}")
         given = pictures[0]
@@ -271,7 +281,8 @@ class Network:
         with tempfile.TemporaryDirectory() as folder:
             if not isinstance(given, str):
                 path = os.path.join(folder, "picture")
-                pathlib.Path(path).write_bytes(given if isinstance(given, bytes) else _pictures.png(given))
+                with open(path, "wb") as file:
+                    file.write(given if isinstance(given, bytes) else _pictures.png(given))
                 given = path
             words = _tool.arguments({
                 **self._program_options(), "class": class_, "transform": self._transform_option(folder),
@@ -294,9 +305,10 @@ class Network:
         transform = self._source["transform"]
         if transform is None or not transform.lstrip().startswith("{"):
             return transform
-        file = os.path.join(folder, "transform.json")
-        pathlib.Path(file).write_text(transform)
-        return file
+        path = os.path.join(folder, "transform.json")
+        with open(path, "w") as file:
+            file.write(transform)
+        return path
 
     def __repr__(self) -> str:
         return f"<Network {self.model}, {self.classes} classes, {self.weights or 'weights in memory'}>"
@@ -306,8 +318,8 @@ class Network:
     def classify(self, pictures: Any, top: int = 5, *, skip: bool = False, tta: str | None = None) -> list:
         """The most probable classes, the best first.
 
-        :param pictures: a path, the bytes of a picture file, pixels as a uint8 array (height, width, channels), a PIL
-            image; or a list of those, or an array (N, height, width, channels).
+        :param pictures: a path, the bytes of a picture file, an open file, pixels as a uint8 array (height, width,
+            channels), a PIL image; or a list of those, or an array (N, height, width, channels).
         :param top: how many classes.
         :param skip: a picture that cannot be read gives ``None``.
         :param tta: which views of a picture are averaged; ``None`` means what ``load`` was told.
@@ -369,6 +381,8 @@ class Network:
     def _rows(
         self, pictures: Any, function: str, shape: tuple[int, ...], skip: bool, tta: str | None,
     ) -> np.ndarray:
+        import numpy as np
+
         def run(handle: _Handle | _Views, given: Any, count: int, each: Any, error: Any) -> Any:
             result = np.empty((count, *shape), np.float32)
             status = getattr(handle.library, function)(handle.pointer, given, count, result.ctypes.data, each, error)
@@ -383,7 +397,7 @@ class Network:
         self, pictures: Any, run: Callable[..., Any], skip: bool, tta: str | None,
     ) -> tuple[Any, bool, list[int]]:
         """The rows of `run`, whether there is one picture, and which could not be read."""
-        items, is_single = _pictures.collect(pictures)
+        items, is_single = _pictures.collect(pictures, self._applies_exif)
         count = len(items)
         if count == 0:
             return [], False, []
@@ -397,6 +411,8 @@ class Network:
         return rows(), is_single, [i for i in range(count) if skip and each[i].text]
 
     def _floats(self, x: Any, function: str, width: int, tta: str | None) -> np.ndarray:
+        import numpy as np
+
         tta = self.tta if tta is None else tta
         if tta != "none":
             raise TypeError(
@@ -493,12 +509,16 @@ def models() -> list[str]:
 
 
 def _torch_folder() -> pathlib.Path:
+    import pathlib
+
     home = os.environ.get("TORCH_HOME") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "torch")
     return pathlib.Path(home) / "hub" / "checkpoints"
 
 
 def _hugging_face_folder() -> pathlib.Path:
+    import pathlib
+
     home = os.environ.get("HF_HOME") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface")
     return pathlib.Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
