@@ -60,8 +60,13 @@ def shapes(model, height, width, channels=3):
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     models = {name: getattr(torchvision.models, name)(weights=None) for name in TORCHVISION}
-    for n in (2, 3, 5, 7, 9, 18):
+    for n in (1, 2, 3, 5, 7, 9, 18):
         models[f"cifar_resnet{6 * n + 2}"] = torch_models.CIFARResNet((n, n, n))
+    for depth in (18, 34, 50, 101, 152):
+        model = getattr(torchvision.models, f"resnet{depth}")(weights=None, num_classes=10)
+        model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        model.maxpool = torch.nn.Identity()
+        models[f"cifar_resnet{depth}"] = model
     models["alexnet_mini"] = torch_models.AlexNetMini()
     models["googlenet"] = torch_models.GoogLeNet()
     models["protein_atlas"] = torch_models.protein_atlas()

@@ -28,7 +28,8 @@ struct ResNetTool: ParsableCommand {
             """,
         version: "resnet \(Machine.kernelVersion)",
         subcommands: [
-            ClassifyCommand.self, PredictCommand.self, EmbedCommand.self, InspectCommand.self, SummaryCommand.self,
+            ClassifyCommand.self, PredictCommand.self, EmbedCommand.self, InspectCommand.self, ModelsCommand.self,
+            SummaryCommand.self,
             ConvertCommand.self, QuantizeCommand.self, InitCommand.self, TimeCommand.self, ProfileCommand.self,
             DescribeCommand.self, ExplainCommand.self,
             TrainCommand.self, LearningRateCommand.self, EvaluateCommand.self, VerifyCommand.self,
@@ -106,6 +107,7 @@ struct ResNetTool: ParsableCommand {
             if lines.count > 1 { Terminal.write("\(String(lines[1]).escapedForTerminal(keepingLines: true))\n") }
         } else if !(error is ExitCode) {
             Terminal.error("\(error)")
+            if case .unknownModel? = error as? ModelError { Terminal.note("`resnet models` lists the names") }
         }
         Glibc.exit(flushed(code).rawValue)
     }

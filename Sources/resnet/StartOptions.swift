@@ -27,7 +27,7 @@ struct StartOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The layers after the last feature map: linear, dropout:P, or hidden:WIDTH:P (linear, ReLU, dropout, linear).",
+            "The layers after the last feature map: linear, dropout:P, or hidden:WIDTH:P (linear, ReLU, dropout, linear); hidden:512,128:P has several such layers.",
             valueName: "kind"))
     var head: HeadKind?
 

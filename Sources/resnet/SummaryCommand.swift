@@ -8,7 +8,7 @@ struct SummaryCommand: ParsableCommand {
         commandName: "summary",
         abstract: "Shows a model's layers with their shapes, parameters and multiply-accumulates.",
         discussion: """
-            Models: \(ModelName.allCases.map(\.rawValue).joined(separator: ", ")).
+            `resnet models` lists the names.
 
             EXAMPLES
               resnet summary resnet50

@@ -144,6 +144,63 @@ final class DaViTTests: XCTestCase {
         }
     }
 
+    /// torchvision's, the authors' and transformers' names, as their state dicts have them.
+    func testNamesOfAConvNeXt() throws {
+        let config = ConvNeXtConfig(depths: [1, 2], channels: [24, 40])
+        let model = Model.initialized(config.graph(classes: 3), seed: 1, scheme: .transformer)
+        let names: [(own: String, torchvision: String, authors: String, transformers: String)] = [
+            ("stem.0", "features.0.0", "downsample_layers.0.0", "embeddings.patch_embeddings"),
+            ("stem.1", "features.0.1", "downsample_layers.0.1", "embeddings.layernorm"),
+            ("stages.0.blocks.0", "features.1.0", "stages.0.0", "encoder.stages.0.layers.0"),
+            (
+                "stages.1.downsample.0", "features.2.0", "downsample_layers.1.0",
+                "encoder.stages.1.downsampling_layer.0"
+            ),
+            (
+                "stages.1.downsample.1", "features.2.1", "downsample_layers.1.1",
+                "encoder.stages.1.downsampling_layer.1"
+            ),
+            ("stages.1.blocks.0", "features.3.0", "stages.1.0", "encoder.stages.1.layers.0"),
+            ("stages.1.blocks.1", "features.3.1", "stages.1.1", "encoder.stages.1.layers.1"),
+            ("head.norm", "classifier.0", "norm", "layernorm"),
+        ]
+        let members: [(own: String, torchvision: String, authors: String, transformers: String)] = [
+            ("conv_dw", "block.0", "dwconv", "dwconv"), ("norm", "block.2", "norm", "layernorm"),
+            ("mlp.fc1", "block.3", "pwconv1", "pwconv1"), ("mlp.fc2", "block.5", "pwconv2", "pwconv2"),
+            ("gamma", "layer_scale", "gamma", "layer_scale_parameter"),
+        ]
+        func renamed(_ name: String, _ naming: Int) -> String {
+            func pick(_ row: (own: String, torchvision: String, authors: String, transformers: String)) -> String {
+                [row.torchvision, row.authors, row.transformers][naming]
+            }
+            if name.hasPrefix("head.fc.") {
+                return ["classifier.2.", "head.", "classifier."][naming] + name.dropFirst(8)
+            }
+            guard let module = names.first(where: { name.hasPrefix($0.own + ".") }) else { return "missing" }
+            var rest = String(name.dropFirst(module.own.count + 1))
+            if module.own.contains("blocks"), let member = members.first(where: { rest.hasPrefix($0.own) }) {
+                rest = pick(member) + rest.dropFirst(member.own.count)
+            }
+            return (naming == 2 ? "convnext." : "") + pick(module) + "." + rest
+        }
+        for naming in 0..<3 {
+            for prefix in ["", "model.backbone."] {
+                let tensors = model.graph.parameters.map { spec in
+                    var tensor = model[spec.name]
+                    if naming == 0, spec.role == .layerScale {
+                        tensor = Tensor(shape: spec.shape + [1, 1], storage: tensor.storage)
+                    }
+                    return (key: prefix + renamed(spec.name, naming), tensor: tensor)
+                }
+                let file = try WildNetwork.file(.safetensors, tensors)
+                XCTAssertEqual(file.prefix, prefix)
+                let found = try Model(from: file)
+                XCTAssertEqual(found.graph, model.graph)
+                XCTAssertEqual(found.parameters.mapValues(\.bits), model.parameters.mapValues(\.bits))
+            }
+        }
+    }
+
     /// Another head is written as `fc`; a backbone has none.
     func testWeightFilesWithAnotherHead() throws {
         let graph = DaViTConfig(depths: [1, 1, 1, 1], channels: [32, 32, 32, 32]).graph(classes: 3)

@@ -18,12 +18,12 @@ final class ModelCatalogTests: XCTestCase {
         XCTAssertEqual(try ModelName(named: "resnext50-32x4d"), .resnext50_32x4d)
     }
 
-    func testAnUnknownNameListsTheKnownOnesAndTheNearest() {
-        let near = message { _ = try ModelName(named: "resnet51") }
-        XCTAssertTrue(near.hasPrefix("no model is called 'resnet51'; did you mean 'resnet50'?"), near)
-        for model in ModelName.allCases { XCTAssertTrue(near.contains(model.rawValue), model.rawValue) }
-        let far = message { _ = try ModelName(named: "bert-large-uncased") }
-        XCTAssertTrue(far.hasPrefix("no model is called 'bert-large-uncased'; Known models: "), far)
+    func testAnUnknownNameIsAnsweredByTheNearestTwo() {
+        XCTAssertEqual(
+            message { _ = try ModelName(named: "resnet51") },
+            "no model is called 'resnet51'; did you mean 'resnet50' or 'resnet18'?")
+        XCTAssertEqual(
+            message { _ = try ModelName(named: "bert-large-uncased") }, "no model is called 'bert-large-uncased'")
     }
 
     func testCountsOutOfRangeAreErrors() {

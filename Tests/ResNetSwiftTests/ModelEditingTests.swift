@@ -120,10 +120,15 @@ final class ModelEditingTests: XCTestCase {
     }
 
     func testHeadsByName() throws {
-        for text in ["linear", "dropout:0.25", "hidden:512:0.5"] {
+        for text in ["linear", "dropout:0.25", "hidden:512:0.5", "hidden:512,128,64:0.5"] {
             XCTAssertEqual(try XCTUnwrap(HeadKind(text)).description, text)
         }
         XCTAssertEqual(HeadKind("hidden:64"), .hidden(64, dropout: 0.5))
+        XCTAssertEqual(HeadKind("hidden:64,8"), .layers([64, 8], dropout: 0.5))
+        for text in ["hidden:8,", "hidden:8,0", "hidden:8,x:0.5", "hidden:" + String(repeating: "8,", count: 16) + "8"]
+        {
+            XCTAssertNil(HeadKind(text), text)
+        }
         for text in ["", "dropout", "dropout:1", "dropout:nan", "hidden:0", "hidden:8:0.1:2", "fancy"] {
             XCTAssertNil(HeadKind(text), text)
         }
@@ -132,7 +137,7 @@ final class ModelEditingTests: XCTestCase {
     func testACheckpointWithAnotherHeadOpensAgain() throws {
         try PictureFixtures.withFolder { folder in
             let start = try ModelName.cifar_resnet14.model(seed: 1)
-            for kind in [HeadKind.linear, .dropout(0.3), .hidden(20, dropout: 0.5)] {
+            for kind in [HeadKind.linear, .dropout(0.3), .hidden(20, dropout: 0.5), .layers([20, 9], dropout: 0.2)] {
                 let model = try start.replacingHead(with: kind, classes: 7, seed: 2)
                 try model.save(to: "\(folder)/model.safetensors")
                 let opened = try Model(from: WeightFile.open("\(folder)/model.safetensors"))

@@ -160,6 +160,24 @@ final class WeightFileNamesTests: XCTestCase {
                 XCTAssertTrue(file.notes.contains { $0.contains("a ReLU is assumed") }, "\(file.notes)")
             }
         }
+        // Three and more.
+        for widths in [[6, 5], [7, 6, 5]] {
+            let deep = HeadKind.layers(widths, dropout: 0.5)
+            let model = try network.model.replacingHead(with: deep, classes: 4, seed: 2)
+            for (path, step) in [("fc", 3), ("head.layers", 2)] {
+                let tensors = model.graph.parameters.map { spec in
+                    var name = spec.name
+                    for place in 0...widths.count where name.hasPrefix("head.\(2 + 3 * place).") {
+                        name = "\(path).\(step * place).\(name.split(separator: ".")[2])"
+                    }
+                    return (key: name, tensor: model[spec.name])
+                }
+                let found = try Model(from: try WildNetwork.file(.safetensors, tensors))
+                XCTAssertEqual(found.graph, model.graph)
+                XCTAssertEqual(found.parameters.mapValues(\.bits), model.parameters.mapValues(\.bits))
+                XCTAssertEqual(found.headKind, deep)
+            }
+        }
         // Nothing between them, a norm among them, names that say nothing about what stands between.
         func refused(_ names: [(String, [Int])]) throws -> String {
             let tensors = names.map { (key: $0.0, tensor: Tensor(shape: $0.1, repeating: 1)) }
@@ -171,7 +189,27 @@ final class WeightFileNamesTests: XCTestCase {
         XCTAssertTrue(try refused([("embed.weight", [16, 16]), ("fc2.weight", [4, 16])]).contains("several heads"))
         let norm = try refused(
             [("fc.0.weight", [5, 16]), ("fc.1.weight", [5]), ("fc.1.running_mean", [5]), ("fc.3.weight", [4, 5])])
-        XCTAssertTrue(norm.contains("unknown to the model"), norm)
+        XCTAssertTrue(norm.contains("with a norm or a convolution among them: fc (16 to 5, 5 to 4)"), norm)
+    }
+
+    /// Other people's networks are named.
+    func testForeignNetworks() throws {
+        func refused(_ names: [(String, [Int])]) throws -> String {
+            fault(of: try WildNetwork.file(.npz, names.map { (key: $0.0, tensor: Tensor(shape: $0.1, repeating: 1)) }))
+        }
+        let alex = try refused([("m.features.0.weight", [4, 3, 11, 11]), ("m.classifier.6.weight", [3, 4])])
+        XCTAssertTrue(alex.contains("torchvision's AlexNet"), alex)
+        let vgg = try refused([("features.0.weight", [4, 3, 3, 3]), ("classifier.6.weight", [3, 4])])
+        XCTAssertTrue(vgg.contains("but of a VGG"), vgg)
+        let googlenet = try refused([
+            ("conv1.conv.weight", [4, 3, 7, 7]), ("inception3a.branch1.conv.weight", [4, 4, 1, 1]),
+            ("inception3a.branch1.bn.weight", [4]),
+        ])
+        XCTAssertTrue(googlenet.contains("torchvision's GoogLeNet, which has batch norms"), googlenet)
+        let dense = try refused([("features.denseblock1.denselayer1.conv1.weight", [4, 4, 1, 1])])
+        XCTAssertTrue(dense.contains("a DenseNet"), dense)
+        let unknown = try refused([("a.weight", [4, 3, 3, 3])])
+        XCTAssertTrue(unknown.contains("no conv1.weight"), unknown)
     }
 
     func testHeadsSideBySide() throws {

@@ -74,6 +74,31 @@ final class WeightFileWildTests: XCTestCase {
         XCTAssertEqual(Set(file.ignored), ["f", "g", "h", "i", "j", "m"])
     }
 
+    /// None, numbers and tuples among the names, or above them.
+    func testKeysThatAreNoText() throws {
+        let network = WildNetwork()
+        let state = BuiltState(network.tensors { $0 })
+        let none: [UInt8] = [0x4e]
+        let half: [UInt8] = [0x47, 0x3f, 0xe0, 0, 0, 0, 0, 0, 0]
+        let count = network.model[network.model.graph.parameters[0].name].count
+        let stray = P.tensor(P.storage("0", count: count), shape: [4], strides: [1])
+        var among = state.value()
+        for key in [none, half, P.integers([1, 2]), P.integer(3)] { among += key + stray + P.setItem }
+        among += P.mark + P.text("a") + none + P.tuple + P.text("b") + P.setItem
+        var files = [among]
+        for key in [none, half, P.integers([1, 2]), P.integer(3)] {
+            files.append(P.emptyDict + key + state.value() + P.setItem)
+        }
+        for (number, value) in files.enumerated() {
+            let bytes = BuiltState.zip(P.proto + value + P.stop, state.storages())
+            let file = try WeightFile.open(bytes: bytes, name: "keys.pth")
+            let found = try Model(from: file)
+            XCTAssertEqual(found.parameters.mapValues(\.bits), network.model.parameters.mapValues(\.bits))
+            XCTAssertEqual(file.wrapper, number == 0 ? [] : [["None", "a float", "a tuple", "3"][number - 1]])
+            if number == 0 { XCTAssertEqual(Set(file.ignored), ["None", "a float", "a tuple"]) }
+        }
+    }
+
     func testProtocol4And5Opcodes() throws {
         let frame: [UInt8] = [0x80, 5, 0x95, 1, 0, 0, 0, 0, 0, 0, 0]
         func long(_ code: UInt8, _ data: [UInt8]) -> [UInt8] { [code] + littleEndianBytes(UInt64(data.count)) + data }

@@ -88,7 +88,25 @@ final class ToolReportTests: XCTestCase {
             naming: "demo/digits.safetensors: does not fit the model")
         try folder.assertFails(
             "classify", "demo/digits", "-w", "demo/digits.safetensors", "-m", "cifar_resnet15",
-            naming: "no model is called 'cifar_resnet15'; did you mean 'cifar_resnet14'?")
+            naming: "no model is called 'cifar_resnet15'; did you mean 'cifar_resnet14' or 'cifar_resnet18'?")
+    }
+
+    /// A name that is printed is a name that is taken.
+    func testModelsListsWhatEveryCommandTakes() throws {
+        let folder = try ToolFolder()
+        let all = try folder.resnet("models")
+        XCTAssertEqual(all.status, 0, all.error)
+        let lines = all.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        XCTAssertEqual(lines.count, ModelName.allCases.count + 1)
+        XCTAssertEqual(lines[0], ["model", "pictures", "classes", "parameters"])
+        XCTAssertTrue(lines.contains(["resnet50", "224x224", "1000", "25,557,032"]), all.output)
+        let wrong = try folder.resnet("summary", "resnet5x")
+        XCTAssertTrue(wrong.error.hasSuffix("\nresnet: `resnet models` lists the names\n"), wrong.error)
+        let some = try folder.resnet("models", "CIFAR_ResNet8")
+        XCTAssertEqual(some.output.split(separator: "\n").count, 2, some.output)
+        try folder.assertFails("models", "bert", naming: "no name of a model contains 'bert'")
+        let text = try folder.resnet("inspect", "demo/digits.safetensors", "-m", "cifar_resnet8")
+        XCTAssertTrue(text.output.contains("fits        47 tensors match"), text.output)
     }
 
     func testSummaryCountsParameters() throws {

@@ -34,6 +34,8 @@ public struct CIFARResNetConfig: Sendable, Hashable {
         channels = [16, 32, 64]
     }
 
+    /// 1 block a stage.
+    public static let resnet8 = CIFARResNetConfig(n: 1)
     /// 2 blocks a stage.
     public static let resnet14 = CIFARResNetConfig(n: 2)
     /// 3 blocks a stage.

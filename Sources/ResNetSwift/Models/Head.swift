@@ -39,11 +39,22 @@ public struct Head: Sendable {
     /// Mean, flatten, linear to `width`, ReLU, dropout, linear to the labels, as `head.0` to `head.5`: the head of the
     /// Human Protein Atlas write-up (28 labels, several a picture).
     public static func hidden(_ width: Int = 512, dropout: Double = 0.5, labels: Int) -> Head {
+        layers([width], dropout: dropout, labels: labels)
+    }
+
+    /// Mean, flatten, then linear, ReLU and dropout for each width, and a linear layer to the labels: the linear layers are
+    /// `head.2`, `head.5`, `head.8`...
+    public static func layers(_ widths: [Int], dropout: Double = 0.5, labels: Int) -> Head {
         Head { g, x in
             g.container("head", "Sequential")
             let h = g.flattenModule(g.globalAveragePool(x, "head.0"), "head.1")
-            let y = g.relu(g.linear(h, "head.2", width), "head.3")
-            return g.finish(logits: g.linear(g.dropout(y, "head.4", dropout), "head.5", labels), features: h)
+            var (y, place) = (h, 2)
+            for width in widths {
+                y = g.relu(g.linear(y, "head.\(place)", width), "head.\(place + 1)")
+                y = g.dropout(y, "head.\(place + 2)", dropout)
+                place += 3
+            }
+            return g.finish(logits: g.linear(y, "head.\(place)", labels), features: h)
         }
     }
 

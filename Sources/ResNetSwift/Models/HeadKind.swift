@@ -11,6 +11,9 @@ public enum HeadKind: Sendable, Hashable {
     case dropout(Double)
     /// Mean, linear layer of this width, ReLU, dropout, linear layer, as `head.2` and `head.5`: `hidden:512:0.5`.
     case hidden(Int, dropout: Double)
+    /// The same with several linear layers of these widths before the last, as `head.2`, `head.5`, `head.8`...:
+    /// `hidden:512,128:0.5`.
+    case layers([Int], dropout: Double)
 
     /// The head, for so many classes or labels.
     public func head(classes: Int) -> Head {
@@ -22,12 +25,17 @@ public enum HeadKind: Sendable, Hashable {
                 return g.finish(logits: g.linear(g.dropout(h, "dropout", probability), "fc", classes), features: h)
             }
         case .hidden(let width, let dropout): .hidden(width, dropout: dropout, labels: classes)
+        case .layers(let widths, let dropout): .layers(widths, dropout: dropout, labels: classes)
         }
     }
 }
 
 extension HeadKind: LosslessStringConvertible {
-    /// nil for what is none of `linear`, `dropout:P`, `hidden:WIDTH` and `hidden:WIDTH:P`.
+    /// The most linear layers before the last.
+    package static let maximumLayers = 16
+
+    /// nil for what is none of `linear`, `dropout:P`, `hidden:WIDTH` and `hidden:WIDTH:P`, where commas separate several
+    /// widths.
     public init?(_ text: String) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         func probability(_ text: String) -> Double? { Double(text).flatMap { (0..<1).contains($0) ? $0 : nil } }
@@ -37,10 +45,12 @@ extension HeadKind: LosslessStringConvertible {
             guard let value = probability(parts[1]) else { return nil }
             self = .dropout(value)
         case ("hidden", 2...3):
-            guard let width = Int(parts[1]), 1...65536 ~= width,
+            let texts = parts[1].split(separator: ",", omittingEmptySubsequences: false)
+            let widths = texts.compactMap { Int($0) }.filter { 1...65536 ~= $0 }
+            guard widths.count == texts.count, widths.count <= Self.maximumLayers,
                 let value = probability(parts.count > 2 ? parts[2] : "0.5")
             else { return nil }
-            self = .hidden(width, dropout: value)
+            self = .hidden(widths, dropout: value)
         default: return nil
         }
     }
@@ -50,7 +60,14 @@ extension HeadKind: LosslessStringConvertible {
         case .linear: "linear"
         case .dropout(let probability): "dropout:\(probability)"
         case .hidden(let width, let dropout): "hidden:\(width):\(dropout)"
+        case .layers(let widths, let dropout):
+            "hidden:\(widths.map(String.init).joined(separator: ",")):\(dropout)"
         }
+    }
+
+    /// One width or several.
+    package static func hidden(_ widths: [Int], dropout: Double) -> HeadKind {
+        widths.count == 1 ? .hidden(widths[0], dropout: dropout) : .layers(widths, dropout: dropout)
     }
 }
 

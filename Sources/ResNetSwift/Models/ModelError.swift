@@ -4,8 +4,8 @@
 public enum ModelError: Error, Sendable, Hashable, CustomStringConvertible {
     /// A value that a model family does not have.
     case configuration(model: String, field: String, expected: String, found: String)
-    /// No model of that name; `nearest` is the known name that looks most like it, if any does.
-    case unknownModel(name: String, nearest: String?, known: [String])
+    /// No model of that name; `nearest` are the known names that look most like it, at most two, and none if none does.
+    case unknownModel(name: String, nearest: [String])
     /// A freeze policy that selects what the model does not have.
     case selection(pattern: String, expected: String, found: String)
     /// A change that does not fit the structure of the model.
@@ -15,9 +15,10 @@ public enum ModelError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .configuration(let model, let field, let expected, let found):
             "\(model): \(field) must be \(expected), not \(found)"
-        case .unknownModel(let name, let nearest, let known):
-            "no model is called '\(name)'; " + (nearest.map { "did you mean '\($0)'? " } ?? "")
-                + "Known models: " + known.joined(separator: ", ")
+        case .unknownModel(let name, let nearest):
+            "no model is called '\(name)'"
+                + (nearest.isEmpty
+                    ? "" : "; did you mean \(nearest.map { "'\($0)'" }.joined(separator: " or "))?")
         case .selection(let pattern, let expected, let found):
             "freezing '\(pattern)': expected \(expected), found \(found)"
         case .structure(let node, let expected, let found): "\(node): expected \(expected), found \(found)"

@@ -12,8 +12,10 @@ public enum ModelName: String, CaseIterable, Sendable {
     case resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
     /// Bottlenecks twice as wide.
     case wide_resnet50_2, wide_resnet101_2
-    /// For pictures of 32x32.
-    case cifar_resnet14, cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110
+    /// For pictures of 32x32: three narrow stages.
+    case cifar_resnet8, cifar_resnet14, cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110
+    /// For pictures of 32x32: torchvision's stages behind a 3x3 convolution of stride 1 and no pool.
+    case cifar_resnet18, cifar_resnet34, cifar_resnet50, cifar_resnet101, cifar_resnet152
     /// Two small companions with one sigmoid output.
     case alexnet_mini, googlenet
     /// timm's: other depths, three convolutions in the stem (c, d, s, t), averaged shortcuts (d, t).
@@ -53,25 +55,24 @@ public enum ModelName: String, CaseIterable, Sendable {
     case convnext_tiny
 
     /// The model of that name; case, hyphens and underscores do not matter.
-    /// - Throws: `ModelError.unknownModel` with the known names and the nearest.
+    /// - Throws: `ModelError.unknownModel` with the nearest names.
     public init(named name: String) throws(ModelError) {
         let wanted = name.plain
         if let found = Self.allCases.first(where: { $0.rawValue.plain == wanted }) {
             self = found
             return
         }
+        // Of names equally near, the older comes first.
         let ranked = Self.allCases.map { (distance: editDistance($0.rawValue.plain, wanted), name: $0.rawValue) }
-        let nearest = ranked.min { $0.distance < $1.distance }!
-        throw .unknownModel(
-            name: name, nearest: nearest.distance <= max(2, wanted.count / 3) ? nearest.name : nil,
-            known: Self.allCases.map(\.rawValue))
+        let near = ranked.filter { $0.distance <= max(2, wanted.count / 3) }.sorted { $0.distance < $1.distance }
+        throw .unknownModel(name: name, nearest: near.prefix(2).map(\.name))
     }
 
     /// Width of the logits where nobody says.
     public var defaultClasses: Int {
         switch self {
         case .alexnet_mini, .googlenet, .davit_tiny_keras: 1
-        case _ where cifar != nil: 10
+        case _ where isForSmallPictures: 10
         default: 1000
         }
     }
@@ -80,7 +81,7 @@ public enum ModelName: String, CaseIterable, Sendable {
     public var defaultInputSize: Size2 {
         switch self {
         case .alexnet_mini, .googlenet, .davit_tiny_keras: 280
-        case _ where cifar != nil: 32
+        case _ where isForSmallPictures: 32
         default: 224
         }
     }
@@ -190,12 +191,20 @@ public enum ModelName: String, CaseIterable, Sendable {
         case .resnext101_64x4d: .resnext101_64x4d
         case .wide_resnet50_2: .wide_resnet50_2
         case .wide_resnet101_2: .wide_resnet101_2
+        case .cifar_resnet18: .resnet18.forSmallPictures
+        case .cifar_resnet34: .resnet34.forSmallPictures
+        case .cifar_resnet50: .resnet50.forSmallPictures
+        case .cifar_resnet101: .resnet101.forSmallPictures
+        case .cifar_resnet152: .resnet152.forSmallPictures
         default: timm
         }
     }
 
+    private var isForSmallPictures: Bool { cifar != nil || resNet?.stem == .cifar }
+
     var cifar: CIFARResNetConfig? {
         switch self {
+        case .cifar_resnet8: .resnet8
         case .cifar_resnet14: .resnet14
         case .cifar_resnet20: .resnet20
         case .cifar_resnet32: .resnet32

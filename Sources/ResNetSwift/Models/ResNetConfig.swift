@@ -144,6 +144,9 @@ public struct ResNetConfig: Sendable, Hashable {
         return changed
     }
 
+    /// The same stages behind a 3x3 convolution of stride 1 and no pool.
+    var forSmallPictures: ResNetConfig { with { $0.stem = .cifar } }
+
     // The names of the published models.
     /// 11,689,512 parameters.
     public static let resnet18 = ResNetConfig(.basic, [2, 2, 2, 2])

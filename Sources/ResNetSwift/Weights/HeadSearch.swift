@@ -1,10 +1,12 @@
 // What stands after the last feature map, from the linear layers that are left when the trunk is known:
 //
 //     fc, fc.1, linear, classifier, head ...   one layer that reads the features
-//     head.2 and head.5, 10 and 13, fc.0 and fc.2   two layers of one Sequential with something between: a ReLU
+//     head.2 and head.5, 10 and 13, fc.0, fc.3 and fc.6   layers of one Sequential with something between: a ReLU
 //     none                                     a backbone
 //
 // Several heads side by side, and heads whose inner connections no name tells, are not guessed.
+
+import ResNetModels
 
 /// What a file shows after the last feature map.
 enum FoundHead: Sendable, Hashable {
@@ -12,10 +14,12 @@ enum FoundHead: Sendable, Hashable {
     case none
     /// `fc`.
     case linear
-    /// `head.2`, ReLU and `head.5`.
-    case hidden
-    /// A sentence that says what was found.
+    /// `head.2`, ReLU, `head.5` and so on: this many linear layers.
+    case hidden(layers: Int)
+    /// Which head is meant, or what stands between its layers, cannot be told. A sentence that says what was found.
     case unclear(String)
+    /// A head that no model here has by itself. A sentence that says what was found.
+    case unusual(String)
 }
 
 struct HeadSearch {
@@ -50,8 +54,8 @@ struct HeadSearch {
     ///   - prefix: of the network.
     ///   - features: channels of the last feature map.
     init(inside: [ListedModule], outside: [ListedModule], prefix: String, features: Int) {
-        let within = Self.groups(inside, prefix: prefix)
-        let groups = within.isEmpty ? Self.groups(outside, prefix: "") : within
+        let (within, impure) = Self.groups(inside, prefix: prefix)
+        let groups = within.isEmpty ? Self.groups(outside, prefix: "").pure : within
         let reading = groups.filter { $0.modules.first?.shape.last == features }
         let usual = reading.filter {
             Self.usualNames.contains($0.path) || Self.usualNames.contains($0.path.lastComponent)
@@ -67,6 +71,8 @@ struct HeadSearch {
                 // There, but of a type that is no weight's: the comparison says so.
                 name(unread, "fc")
                 head = .linear
+            } else if within.isEmpty, let mixed = impure.first(where: { $0.modules.first?.shape.last == features }) {
+                head = .unusual("a head of linear layers with a norm or a convolution among them: \(mixed.title)")
             }
             return
         }
@@ -92,13 +98,18 @@ struct HeadSearch {
         case 1:
             name(layers[0], "fc")
             head = .linear
-        case 2 where layers[1].shape.last == layers[0].shape.first && Self.leavesRoom(layers[0], layers[1]):
-            name(layers[0], "head.2")
-            name(layers[1], "head.5")
-            head = .hidden
+        case 2...HeadKind.maximumLayers + 1 where zip(layers, layers.dropFirst()).allSatisfy(Self.canFollow):
+            for (number, layer) in layers.enumerated() { name(layer, "head.\(2 + 3 * number)") }
+            head = .hidden(layers: layers.count)
             note = "the head is \(group.title); a ReLU is assumed between its layers"
-        default: head = .unclear("a head of \(layers.count) linear layers: \(group.title)")
+        default:
+            head = .unclear(
+                "a head of \(layers.count) linear layers without a place for a ReLU between them: \(group.title)")
         }
+    }
+
+    private static func canFollow(_ first: ListedModule, _ second: ListedModule) -> Bool {
+        second.shape.last == first.shape.first && leavesRoom(first, second)
     }
 
     private mutating func name(_ module: ListedModule, _ name: String) {
@@ -113,7 +124,7 @@ struct HeadSearch {
 
     /// Linear layers by the Sequential they stand in. Those beside a norm or another layer with parameters are none of a
     /// kind that can be built.
-    private static func groups(_ modules: [ListedModule], prefix: String) -> [Group] {
+    private static func groups(_ modules: [ListedModule], prefix: String) -> (pure: [Group], impure: [Group]) {
         var groups: [Group] = []
         var indexOfPath: [String: Int] = [:]
         for module in modules where module.kind == .linear {
@@ -131,7 +142,7 @@ struct HeadSearch {
             var path = String(module.path.dropFirst(prefix.count)).parent
             while !path.isEmpty, impure.insert(path).inserted { path = path.parent }
         }
-        return groups.filter { !impure.contains($0.path) }
+        return (groups.filter { !impure.contains($0.path) }, groups.filter { impure.contains($0.path) })
     }
 }
 

@@ -90,7 +90,7 @@ private struct LoadPlan {
             let mismatch = ShapeMismatch(name: spec.name, fileShape: entry.shape, modelShape: spec.shape)
             if !entry.isWeight {
                 report.wrongType.append(TypeMismatch(name: spec.name, type: entry.type))
-            } else if entry.shape == spec.shape || Self.isLinear(entry.shape, spec) {
+            } else if entry.shape == spec.shape || Self.isOfOnePixel(entry.shape, spec) {
                 report.loaded.append(spec.name)
                 reads.append((spec.name, spec.shape, nil))
             } else if spec.node == stem, spec.role == .convWeight, Self.canAdapt(entry.shape, to: spec.shape) {
@@ -136,9 +136,10 @@ private struct LoadPlan {
         file.count == 4 && model.count == 4 && file[1] == 3 && file[0] == model[0] && file[2...] == model[2...]
     }
 
-    /// (K, C, 1, 1) in the file and (K, C) in the model: a 1x1 convolution of one pixel is a linear layer.
-    private static func isLinear(_ file: [Int], _ spec: ParameterSpec) -> Bool {
-        spec.role == .linearWeight && file == spec.shape + [1, 1]
+    /// (K, C, 1, 1) in the file and (K, C) in the model: a 1x1 convolution of one pixel is a linear layer. (C, 1, 1) and
+    /// (C): torchvision's layer scale.
+    private static func isOfOnePixel(_ file: [Int], _ spec: ParameterSpec) -> Bool {
+        [.linearWeight, .layerScale].contains(spec.role) && file == spec.shape + [1, 1]
     }
 
     func read(_ file: WeightFile) throws(WeightFileError) -> [String: Tensor] {

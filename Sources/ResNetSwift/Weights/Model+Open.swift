@@ -23,10 +23,8 @@ extension Model {
         let (graph, told) = try file.graph(named: name)
         try self.init(graph: graph, from: file, network: checksClassNames ? told : nil)
         metadata[MetadataKey.model] = told
-        if metadata[MetadataKey.head] == nil, case .hidden? = file.selection.root?.head,
-            let width = file.entry(named: "head.2.weight")?.shape.first
-        {
-            metadata[MetadataKey.head] = HeadKind.hidden(width, dropout: WeightFile.assumedDropout).description
+        if metadata[MetadataKey.head] == nil, case .hidden(let layers)? = file.selection.root?.head {
+            metadata[MetadataKey.head] = "\(file.hiddenHead(layers: layers))"
         }
     }
 }
@@ -85,12 +83,16 @@ extension WeightFile {
             }
             let graph = try guess.graph(
                 head: try head(), stridesInFirstConvolution: variant == .stridesInFirstConvolution)
-            return (graph, isOurs ? noted ?? graph.modelName : guess.title ?? graph.modelName)
+            return (graph, isOurs ? noted ?? graph.modelName : graph.modelName)
         } catch {
             // Shapes show ResNets only. A name shows the others, if everything fits it.
             guard let known = noted.flatMap(ModelName.init(rawValue:)), let graph = try? graph(of: known),
                 report(for: graph).isComplete
-            else { throw error }
+            else {
+                throw ForeignNetwork.name(entries.networkShapes).map {
+                    .unsupported("the weights are of no network that is known here, but of \($0)")
+                } ?? error
+            }
             return (graph, known.rawValue)
         }
     }
@@ -195,11 +197,11 @@ extension WeightFile {
     private func head(defaultClasses: Int = 1000) throws(WeightFault) -> Head {
         if let kind = try noteOfHead() { return kind.head(classes: try classCount(of: kind)) }
         switch selection.root?.head {
-        case .hidden?:
-            let width = entry(named: "head.2.weight")?.shape.first ?? 1
-            guard 1...65_536 ~= width else { throw .unsupported("a head of width \(width)") }
-            let kind = HeadKind.hidden(width, dropout: Self.assumedDropout)
+        case .hidden(let layers)?:
+            let kind = hiddenHead(layers: layers)
+            guard HeadKind("\(kind)") != nil else { throw .unsupported("a head \(kind)") }
             return kind.head(classes: try classCount(of: kind))
+        case .unusual(let what)?: throw .unsupported(what)
         // `fc` may be there and not be readable: the comparison with the model says so.
         case .linear?, nil:
             let hasBias = entry(named: "fc.bias") != nil || unreadTensor(named: "fc.bias") != nil
@@ -213,21 +215,35 @@ extension WeightFile {
         }
     }
 
+    /// What stands in the file as so many linear layers.
+    fileprivate func hiddenHead(layers: Int) -> HeadKind {
+        let widths = (0..<layers - 1).map { entry(named: "head.\(2 + 3 * $0).weight")?.shape.first ?? 1 }
+        return .hidden(widths, dropout: Self.assumedDropout)
+    }
+
     /// The head that the metadata name; nil where they do not, or where they mean something else by the word.
     private func noteOfHead() throws(WeightFault) -> HeadKind? {
         guard let text = facts[MetadataKey.head] else { return nil }
         let isOurs = OwnFacts.areOurs(metadata)
         guard let kind = HeadKind(text) else {
             guard isOurs else { return nil }
-            throw .unsupported("a head '\(text)'; linear, dropout:P and hidden:WIDTH:P are known")
+            throw .unsupported("a head '\(text)'; linear, dropout:P, hidden:WIDTH:P and hidden:WIDTH,WIDTH:P are known")
         }
         guard !isOurs, let found = selection.root?.head else { return kind }
-        if case .hidden = kind { return found == .hidden ? kind : nil }
-        return found == .linear ? kind : nil
+        return switch kind {
+        case .linear, .dropout: found == .linear ? kind : nil
+        case .hidden: found == .hidden(layers: 2) ? kind : nil
+        case .layers(let widths, _): found == .hidden(layers: widths.count + 1) ? kind : nil
+        }
     }
 
     private func classCount(of kind: HeadKind) throws(WeightFault) -> Int {
-        let name = if case .hidden = kind { "head.5.weight" } else { "fc.weight" }
+        let name =
+            switch kind {
+            case .linear, .dropout: "fc.weight"
+            case .hidden: "head.5.weight"
+            case .layers(let widths, _): "head.\(2 + 3 * widths.count).weight"
+            }
         let classes = entry(named: name)?.shape.first ?? 1
         guard 1...1_000_000 ~= classes else { throw .unsupported("\(classes) classes") }
         return classes
@@ -251,12 +267,5 @@ extension ModelGuess {
         throw .unsupported(
             "a \(block.rawValue) ResNet of \(nBlocks) blocks with \(channels) channels and a "
                 + "\(stemKernel)x\(stemKernel) first convolution, which is no model of this library")
-    }
-
-    /// What people call it: kuangliu's ResNet-18 for CIFAR-10 and its relatives. Nil for what has no name.
-    fileprivate var title: String? {
-        guard stemKernel == 3, channels.count == 4, stemWidths.count == 1 else { return nil }
-        let layers = 2 + nBlocks.reduce(0, +) * (block == .basic ? 2 : 3)
-        return "cifar_resnet\(layers)"
     }
 }

@@ -105,7 +105,9 @@ extension ModelGuess {
             groups = 1
             widthPerGroup = 64
         }
-        if let classifier = shapes["head.5.weight"] ?? shapes["fc.weight"] {
+        // The last layer of a head of several is read by its numbers, head.2, head.5...
+        let layers = sequence(first: 2) { $0 + 3 }.lazy.map { shapes["head.\($0).weight"] }.prefix { $0 != nil }
+        if let classifier = Array(layers).last ?? shapes["fc.weight"] {
             guard classifier.count == 2 else { throw fault("fc.weight has shape \(classifier)") }
             classes = classifier[0]
         } else {
@@ -146,8 +148,7 @@ extension ModelGuess {
 
     private var publishedName: String? {
         if channels == [16, 32, 64], block == .basic, stemKernel == 3, stemWidths == [16], Set(nBlocks).count == 1 {
-            let depth = 6 * nBlocks[0] + 2
-            return [14, 20, 32, 44, 56, 110].contains(depth) ? "cifar_resnet\(depth)" : nil
+            return ModelName(rawValue: "cifar_resnet\(6 * nBlocks[0] + 2)")?.rawValue
         }
         guard let config = try? config() else { return nil }
         return ModelName.allCases.first { $0.resNet == config }?.rawValue

@@ -14,7 +14,7 @@ import ResNetModels
 struct NetworkRoot: Sendable {
     enum Naming: Sendable, Hashable {
         case torchvision, huggingFace
-        /// timm's of a DaViT or ConvNeXt, or those of DaViT's authors.
+        /// timm's of a DaViT or ConvNeXt, or what their authors, torchvision and transformers call the same.
         case timm
         /// By order and shape.
         case order
@@ -107,16 +107,21 @@ enum NetworkSearch {
     private static func timmRoots(
         _ sketches: [TensorSketch], _ prefixes: (_ ending: String) -> [String]
     ) -> [NetworkRoot] {
-        [DaViTNames.sign, DaViTNames.authorsSign, ConvNeXtConfig.sign].flatMap { sign in
-            prefixes(sign).map { prefix in
+        func roots(_ sign: String, _ name: (Substring) -> String) -> [NetworkRoot] {
+            prefixes(sign).map { inner in
+                // transformers' classifier stands beside its `convnext`.
+                let prefix =
+                    inner == "convnext." || inner.hasSuffix(".convnext.") ? String(inner.dropLast(9)) : inner
                 var root = NetworkRoot(prefix: prefix, naming: .timm)
                 for (index, sketch) in sketches.enumerated() where sketch.key.hasPrefix(prefix) {
-                    let key = sketch.key.dropFirst(prefix.count)
-                    root.names[index] = sign == DaViTNames.authorsSign ? DaViTNames.name(ofAuthors: key) : String(key)
+                    root.names[index] = name(sketch.key.dropFirst(prefix.count))
                 }
                 return root
             }
         }
+        return roots(DaViTNames.sign) { String($0) }
+            + roots(DaViTNames.authorsSign) { DaViTNames.name(ofAuthors: $0) }
+            + ConvNeXtNames.allCases.flatMap { naming in roots(naming.sign) { naming.name(of: $0) } }
     }
 
     /// torchvision's name of what belongs to stem and stages; nil for everything else.

@@ -88,7 +88,11 @@ struct TensorSearch {
         var inner: [(key: String, value: PickleValue)] = []
         for index in stride(from: 0, to: pairs.count - 1, by: 2) {
             let value = pairs[index + 1]
-            guard let key = key(pairs[index]) else { continue }
+            guard let key = key(pairs[index]) else {
+                // None, a tuple: it names no weight, but a whole network may lie under it.
+                inner.append((heap.noun(pairs[index]), value))
+                continue
+            }
             let isNew = seen.insert(key).inserted
             if try add(value, key, to: &mapping) {
                 // Keys that are no strings (an optimizer's parameter numbers) name no weights.
