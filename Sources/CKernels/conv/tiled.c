@@ -91,7 +91,7 @@ static double input_bytes(const ck_conv_plan *plan) {
     return 4.0 * ck_squared(own(plan)->scheme->planes) * ck_tiled_channels(plan);
 }
 static int64_t near_tiles(const ck_conv_plan *plan) {
-    return (int64_t)(0.8 * (double)ck_cache_share(plan->caches.l2, plan->threads) / input_bytes(plan));
+    return (int64_t)(0.9 * (double)ck_cache_share(plan->caches.l2, plan->threads) / input_bytes(plan));
 }
 
 /* What a tile costs beyond arithmetic if its V comes from L3 for every panel. */

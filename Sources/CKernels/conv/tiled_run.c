@@ -253,9 +253,11 @@ static void output_tiles(const ck_conv_plan *plan, const ck_conv_args *args, int
 
 /* ---- a block of tiles through panels */
 
+/* The products of all rows of points, and the calls of the kernel that make them for one panel. */
 typedef struct products {
     int32_t count[9];
     ck_tile_product list[9][CK_TILE_PRODUCTS];
+    ck_product call[9][CK_TILE_PRODUCTS];
 } products;
 
 /* Where rows of U are: from row `first` on, and that of the tap of odd pixels. */
@@ -265,42 +267,71 @@ typedef struct filters {
     ptrdiff_t point; /* floats between the points of a row */
 } filters;
 
-/* One row of points: M = or += V x U over input blocks from...from+depth. */
-static void multiply_row(const ck_conv_plan *plan, const products *all, int32_t row, const float *v, int32_t from,
-                         int32_t depth, int32_t width, const filters *u, float *m) {
+/* The calls of one row of points, from the first input block on. */
+static void prepare_row(const ck_conv_plan *plan, products *all, int32_t row, const float *v, int32_t width,
+                        const filters *u, float *m) {
     const ck_tile_scheme *s = own(plan)->scheme;
     const ptrdiff_t block = (ptrdiff_t)own(plan)->tiles_a_block * plan->block;
     const int32_t odd_row = s->phases == 2 ? s->phase[1].filter : -1;
     for (int32_t i = 0; i < all->count[row]; i++) {
         const ck_tile_product *one = &all->list[row][i];
-        ck_product p = {.points = one->points,
-                        .segments = one->segments,
-                        .blocks = depth,
-                        .tiles = one->tiles,
-                        .width = width,
-                        .accumulate = from > 0 || one->adds,
-                        .v_block = block,
-                        .u_ahead = own(plan)->on_the_fly ? 0 : u->point,
-                        .m = m + (row * s->points + one->column) * ck_tiled_m_point(plan) + one->tile * plan->block,
-                        .m_point = ck_tiled_m_point(plan),
-                        .m_block = block};
+        ck_product *p = &all->call[row][i];
+        *p = (ck_product){.points = one->points,
+                          .segments = one->segments,
+                          .tiles = one->tiles,
+                          .width = width,
+                          .accumulate = one->adds,
+                          .v_block = block,
+                          .u_ahead = own(plan)->on_the_fly ? 0 : u->point,
+                          .m = m + (row * s->points + one->column) * ck_tiled_m_point(plan) + one->tile * plan->block,
+                          .m_point = ck_tiled_m_point(plan),
+                          .m_block = block};
         for (int32_t k = 0; k < one->segments; k++) {
             const ptrdiff_t skip = (one->filter_row[k] - u->first) * s->filters * u->point;
-            p.v[k] = v + one->plane[k] * ck_tiled_v_plane(plan) + from * block + one->tile * plan->block;
-            p.v_point[k] = ck_tiled_v_plane(plan);
-            p.u[k] = (one->filter_row[k] == odd_row ? u->odd : u->rows + skip) + one->filter_column[k] * u->point;
-            p.u_point[k] = one->filter_step[k] * u->point;
+            p->v[k] = v + one->plane[k] * ck_tiled_v_plane(plan) + one->tile * plan->block;
+            p->v_point[k] = ck_tiled_v_plane(plan);
+            p->u[k] = (one->filter_row[k] == odd_row ? u->odd : u->rows + skip) + one->filter_column[k] * u->point;
+            p->u_point[k] = one->filter_step[k] * u->point;
         }
-        plan->kernels->product(&p);
     }
 }
 
+/* One row of points: M = or += V x U over the next `depth` input blocks. */
+static void multiply_row(const ck_conv_plan *plan, products *all, int32_t row, int32_t depth) {
+    for (int32_t i = 0; i < all->count[row]; i++) {
+        ck_product *p = &all->call[row][i];
+        p->blocks = depth;
+        plan->kernels->product(p);
+        p->accumulate = 1;
+        for (int32_t k = 0; k < p->segments; k++) p->v[k] += depth * p->v_block;
+    }
+}
+
+/* One of the steps in which filters are transformed on the fly: a group of rows of U, and the rows of points that it
+ * completes. */
+typedef struct step {
+    int32_t group, first, end, is_odd;
+} step;
+
+/* The row of odd pixels' tap comes first, because other rows are used with it. */
+static step step_at(const ck_tile_scheme *s, int32_t i) {
+    step at = {.group = s->phases == 1 ? i : (i + s->groups - 1) % s->groups, .is_odd = s->phases == 2 && i == 0};
+    at.first = at.is_odd && !s->transposed ? s->points : s->group[at.group];
+    at.end = at.is_odd ? s->points : s->group[at.group + 1];
+    return at;
+}
+
 /* Filters on the fly: taps of a few input blocks become a group of rows of U in L1, which is used at once. */
-static void panel_on_the_fly(const ck_conv_plan *plan, const products *all, const float *taps, int32_t width,
-                             const float *v, float *m, float *u_buffer) {
+static void panel_on_the_fly(const ck_conv_plan *plan, products *all, const float *taps, int32_t width, const float *v,
+                             float *m, float *u_buffer) {
     const ck_tile_scheme *s = own(plan)->scheme;
     const ptrdiff_t block_floats = (ptrdiff_t)plan->block * 9 * width * plan->block, point = ck_tiled_u_point(plan);
     float *odd = u_buffer + 2 * s->filters * point;
+    for (int32_t i = 0; i < s->groups; i++) {
+        const step at = step_at(s, i);
+        const filters u = {u_buffer, odd, at.first, point};
+        for (int32_t row = at.first; row < at.end; row++) prepare_row(plan, all, row, v, width, &u, m);
+    }
     ck_tile_filter f = {.points = s->phase[0].big, .dst_row = s->filters * point, .dst_point = point};
     for (int32_t from = 0; from < plan->in_blocks; from += own(plan)->chunk_blocks) {
         const int32_t left = plan->in_blocks - from,
@@ -310,41 +341,43 @@ static void panel_on_the_fly(const ck_conv_plan *plan, const products *all, cons
         ck_stream next = {(const char *)(f.src + depth * block_floats),
                           (depth * block_floats * 4 / s->groups + 63) / 64 * 64};
         for (int32_t i = 0; i < s->groups; i++) {
-            /* The row of odd pixels' tap comes first, because other rows are used with it. */
-            f.group = s->phases == 1 ? i : (i + s->groups - 1) % s->groups;
-            const int is_odd = s->phases == 2 && i == 0;
-            const int32_t first = is_odd && !s->transposed ? s->points : s->group[f.group];
-            const int32_t end = is_odd ? s->points : s->group[f.group + 1];
-            const filters u = {u_buffer, odd, first, point};
-            f.dst = is_odd ? odd : u_buffer;
+            const step at = step_at(s, i);
+            f.group = at.group;
+            f.dst = at.is_odd ? odd : u_buffer;
             plan->kernels->tile_filter(&f);
             ck_fetch(&next);
-            for (int32_t row = first; row < end; row++) multiply_row(plan, all, row, v, from, depth, width, &u, m);
+            for (int32_t row = at.first; row < at.end; row++) multiply_row(plan, all, row, depth);
         }
+    }
+}
+
+static void panel_stored(const ck_conv_plan *plan, products *all, const float *packed, int32_t width, const float *v,
+                         float *m) {
+    const ck_tile_scheme *s = own(plan)->scheme;
+    const ptrdiff_t point = (ptrdiff_t)ck_tiled_channels(plan) * width * plan->block;
+    const filters u = {packed, packed + (s->filters - 1) * s->filters * point, 0, point};
+    for (int32_t row = 0; row < s->points; row++) {
+        prepare_row(plan, all, row, v, width, &u, m);
+        multiply_row(plan, all, row, plan->in_blocks);
     }
 }
 
 static void run_block(const ck_conv_plan *plan, const ck_conv_args *args, const ck_tile_block *block, int64_t panel,
                       int64_t panel_end, const float *v, float *m, float *u, float *scratch) {
     const ck_tile_scheme *s = own(plan)->scheme;
-    const ptrdiff_t in = ck_tiled_channels(plan);
+    const ptrdiff_t floats = (ptrdiff_t)plan->block * ck_tiled_channels(plan) * /* of an output block */
+                             (own(plan)->on_the_fly ? 9 : ck_squared(s->filters));
     products all;
     for (int32_t row = 0; row < s->points; row++) all.count[row] = ck_tile_products(plan, block, row, all.list[row]);
     for (; panel < panel_end; panel++) {
         int32_t k, width;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &k, &width);
         fetch_output(plan, args, k, width, block);
-        const float *packed =
-            (const float *)args->packed +
-            (ptrdiff_t)k * plan->block * in * (own(plan)->on_the_fly ? 9 : ck_squared(own(plan)->scheme->filters));
-        if (own(plan)->on_the_fly) {
+        const float *packed = (const float *)args->packed + k * floats;
+        if (own(plan)->on_the_fly)
             panel_on_the_fly(plan, &all, packed, width, v, m, u);
-        } else {
-            const ptrdiff_t point = in * width * plan->block;
-            const filters stored = {packed, packed + (s->filters - 1) * s->filters * point, 0, point};
-            for (int32_t row = 0; row < s->points; row++)
-                multiply_row(plan, &all, row, v, 0, plan->in_blocks, width, &stored, m);
-        }
+        else
+            panel_stored(plan, &all, packed, width, v, m);
         output_tiles(plan, args, k, width, block, m, scratch);
     }
 }
