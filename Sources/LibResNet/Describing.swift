@@ -36,6 +36,7 @@ public func resnetDescribe(_ network: OpaquePointer?, _ info: UnsafeMutablePoint
     info.pointee.threads = Int32(plan.threads)
     info.pointee.has_class_names = network.classNames.isEmpty ? 0 : 1
     withUnsafeMutableBytes(of: &info.pointee.model) { copy(network.classifier.name, to: $0) }
+    withUnsafeMutableBytes(of: &info.pointee.precision) { copy(plan.precision.rawValue, to: $0) }
     return RESNET_OK
 }
 

@@ -82,11 +82,21 @@ private func choices(_ options: resnet_options) throws -> ClassifierOptions {
         model: try options.model.map { try ModelName(named: String(cString: $0)) },
         batch: options.batch == 0 ? 8 : Int(options.batch), threads: Int(options.threads))
     choices.accuracy = options.strict == 0 ? .default : .strict
+    choices.precision = try options.precision.map(precision)
     choices.packed = try options.packed.map { try text($0, "options.packed") }
     if options.height > 0, options.width > 0 {
         choices.inputSize = Size2(Int(options.height), Int(options.width))
     }
     return choices
+}
+
+private func precision(_ pointer: UnsafePointer<CChar>) throws -> Precision {
+    let name = try text(pointer, "options.precision")
+    guard let precision = Precision(rawValue: name) else {
+        let names = Precision.allCases.map(\.rawValue).joined(separator: ", ")
+        throw Refusal(RESNET_INVALID_ARGUMENT, "options.precision: expected one of \(names), found '\(name)'")
+    }
+    return precision
 }
 
 /// One side may be given, and the other be the usual one.

@@ -47,7 +47,7 @@ struct Refusal: Error {
         switch error {
         case .outOfMemory, .noThread: RESNET_OUT_OF_MEMORY
         case .packedWeights: RESNET_BAD_FILE
-        case .graph, .input: RESNET_UNSUPPORTED
+        case .graph, .input, .notQuantized, .nothingInBF16: RESNET_UNSUPPORTED
         case .kernel(let error): error.status == .outOfMemory ? RESNET_OUT_OF_MEMORY : RESNET_FAILED
         default: RESNET_FAILED
         }

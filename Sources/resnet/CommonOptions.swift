@@ -92,7 +92,8 @@ struct ComputeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "float32 or int8; int8 needs weights of `resnet quantize`, which run so unless float32 is asked.",
+            "float32, int8 or bf16. int8 needs weights of `resnet quantize`, which run so unless another is asked. bf16 stores the "
+                + "weights of 1x1 convolutions and linear layers in half the bytes; all else is float32.",
             valueName: "type"))
     var precision: Precision?
 

@@ -25,6 +25,7 @@ static const struct {
               {"gates", test_gates},
               {"elementwise", test_elementwise},
               {"linear", test_linear},
+              {"bf16", test_bf16},
               {"int8", test_int8},
               {"pictures", test_pictures},
               {"layer norm", test_layer_norm},

@@ -94,6 +94,7 @@ void test_plans(void);
 void test_wisdom(void);
 void test_processor(void);
 void test_layouts(void);
+void test_bf16(void);
 void test_int8(void);
 void test_pooling(void);
 void test_elementwise(void);

@@ -109,6 +109,9 @@ static void options(void) {
         {{.packed = "/nowhere/x.packed"}, RESNET_BAD_FILE, "/nowhere/x.packed", "No such file"},
         {{.packed = "/tmp/\xff"}, RESNET_INVALID_ARGUMENT, "options.packed", "UTF-8"},
         {{.packed = folder}, RESNET_BAD_FILE, folder, "directory"},
+        {{.precision = "fp8"}, RESNET_INVALID_ARGUMENT, "options.precision", "bf16"},
+        {{.precision = "\xff"}, RESNET_INVALID_ARGUMENT, "options.precision", "UTF-8"},
+        {{.precision = "int8"}, RESNET_UNSUPPORTED, "not quantized", ""},
         {{.packed = weights}, RESNET_BAD_FILE, weights, "not a file of packed weights"},
         /* 2^32 pixels a picture: more than a convolution takes, and than there is memory for. */
         {{.height = 65536, .width = 65536, .batch = 65536}, RESNET_OUT_OF_MEMORY, "", ""},

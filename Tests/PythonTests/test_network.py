@@ -290,6 +290,18 @@ class Processes(unittest.TestCase):
             with self.assertRaises(rs.ResNetError):
                 rs.load(DIGITS, packed=packed, strict=True)
 
+    def test_precision(self):
+        x, net = random_input(4), rs.load(DIGITS, precision="bf16")
+        self.assertEqual(net.describe()["precision"], "bf16")
+        self.assertEqual(rs.load(DIGITS).describe()["precision"], "float32")
+        self.assertIn("bf16 weights", net.plan())
+        wanted, found = rs.load(DIGITS).predict(x), net.predict(x)
+        np.testing.assert_allclose(found, wanted, atol=1e-2 * np.abs(wanted).max())
+        self.assertFalse(np.array_equal(found, wanted))
+        for precision, problem in [("int8", "not quantized"), ("fp8", "options.precision")]:
+            with self.assertRaisesRegex(rs.ResNetError, problem):
+                rs.load(DIGITS, precision=precision)
+
     def test_a_network_that_is_dropped_while_it_runs(self):
         x, answers = random_input(64), []
         wanted = rs.load(DIGITS).predict(x)

@@ -30,7 +30,7 @@ class Options(ctypes.Structure):
     _fields_ = [
         ("input", ctypes.c_int), ("height", ctypes.c_int32), ("width", ctypes.c_int32), ("batch", ctypes.c_int32),
         ("threads", ctypes.c_int32), ("strict", ctypes.c_int32), ("model", ctypes.c_char_p),
-        ("packed", ctypes.c_char_p)]
+        ("packed", ctypes.c_char_p), ("precision", ctypes.c_char_p)]
 
 
 class Source(ctypes.Structure):
@@ -55,7 +55,8 @@ class Info(ctypes.Structure):
     _fields_ = [
         ("input", ctypes.c_int), ("channels", ctypes.c_int32), ("height", ctypes.c_int32), ("width", ctypes.c_int32),
         ("classes", ctypes.c_int32), ("features", ctypes.c_int32), ("threads", ctypes.c_int32),
-        ("has_class_names", ctypes.c_int32), ("model", ctypes.c_char * 64)]
+        ("has_class_names", ctypes.c_int32), ("model", ctypes.c_char * 64),
+        ("precision", ctypes.c_char * 16)]
 
 
 def folder() -> str:

@@ -60,7 +60,8 @@ class _Handle:
         packed = None if height else options["packed"]
         chosen = _native.Options(
             input=0, height=height, width=width, batch=options["batch"], threads=options["threads"],
-            strict=options["strict"], model=text(source["model"]), packed=text(packed))
+            strict=options["strict"], model=text(source["model"]), packed=text(packed),
+            precision=text(options.get("precision")))
         self.pointer, error = ctypes.c_void_p(), _native.Error()
         self.library = _native.library()
         _native.check(
@@ -109,7 +110,7 @@ class Network:
         self, weights: str | os.PathLike | bytes | None = None, *, model: str | None = None, threads: int = 0,
         batch: int = 8, strict: bool = False, packed: str | os.PathLike | None = None, key: str | None = None,
         prefix: str | None = None, transform: str | dict | None = None, class_names: Sequence[str] | None = None,
-        classes: int = 0, seed: int = 0, tta: str = "none",
+        classes: int = 0, seed: int = 0, tta: str = "none", precision: str | None = None,
     ):
         """Opens weights: .pth, .safetensors or .npz, recognized by content, or a folder of Hugging Face or timm.
 
@@ -130,6 +131,8 @@ class Network:
         :param tta: test-time augmentation. Logits and features of a picture are the means over ``"flip"``: it and its mirror
             image; ``"five-crop"``: corners and middle in place of the transform's crop; ``"ten-crop"``: those and their
             mirror images. Each call may choose another one. Floats have no views.
+        :param precision: ``"float32"``, ``"int8"`` (weights of ``resnet quantize`` only) or ``"bf16"`` (the weights of 1x1
+            convolutions and linear layers in bfloat16); otherwise int8 for quantized weights, float32 for all others.
         :raises ResNetError: if the weights cannot be read, or the transform does not crop where crops are asked for.
         """
         if isinstance(weights, (bytearray, memoryview)):
@@ -143,7 +146,8 @@ class Network:
             "class_names": None if class_names is None else list(class_names), "classes": int(classes), "seed": int(seed)}
         self._options = {
             "threads": int(threads), "batch": int(batch), "strict": bool(strict),
-            "packed": None if packed is None else os.path.abspath(os.fspath(packed)), "tta": str(tta)}
+            "packed": None if packed is None else os.path.abspath(os.fspath(packed)), "tta": str(tta),
+            "precision": precision}
         self._begin()
 
     def _begin(self) -> None:
@@ -239,12 +243,13 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """What the network is: model, weights, classes, names, features, channels, size of the pictures, transform,
-        test-time augmentation, threads, instruction set."""
+        test-time augmentation, threads, instruction set, precision."""
         return {
             "model": self.model, "weights": self.weights, "classes": self.classes, "class_names": self.class_names,
             "features": self.features, "channels": self.channels, "input_size": self.input_size,
             "transform": self.transform, "tta": self.tta, "threads": self.threads,
-            "instruction_set": _native.library().resnet_instruction_set().decode()}
+            "instruction_set": _native.library().resnet_instruction_set().decode(),
+            "precision": self._handle().info.precision.decode()}
 
     def plan(self) -> str:
         """The plan as text: what is fused, which kernels are chosen, how much memory is used. For weights from a file."""
@@ -253,6 +258,7 @@ class Network:
         options = self._options
         words = _tool.arguments({
             **self._program_options(), "batch": options["batch"], "accuracy": "strict" if options["strict"] else None,
+            "precision": options.get("precision"),
             "input_size": "x".join(map(str, self.input_size))})
         return _tool.run(["describe", *words])[0]
 
@@ -486,7 +492,8 @@ def load(weights: str | os.PathLike | bytes, **options: Any) -> Network:
     :param weights: a file (.pth, .safetensors, .npz), a folder of Hugging Face or timm, the bytes of a file, or the name
         of a model, such as ``"resnet50"``: then the weights that torchvision or Hugging Face have downloaded on this
         machine are used. Nothing is downloaded here.
-    :param options: of ``Network``: model, threads, batch, strict, packed, key, prefix, transform, class_names, tta.
+    :param options: of ``Network``: model, threads, batch, strict, packed, precision, key, prefix, transform, class_names,
+        tta.
     :raises ResNetError: if there are no such weights, or they cannot be read.
     """
     if isinstance(weights, (str, os.PathLike)) and not os.path.exists(weights):

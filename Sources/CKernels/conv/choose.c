@@ -8,6 +8,7 @@
 static int adopt(ck_conv_plan *plan, const ck_conv_algorithm *algorithm) {
     if (plan->d.algorithm != CK_AUTO && plan->d.algorithm != algorithm->id) return 0;
     if (plan->d.algorithm == CK_AUTO && plan->d.accuracy == CK_ACCURACY_STRICT && algorithm->rounds) return 0;
+    if (plan->d.packed_type == CK_BF16 && !algorithm->packs_bf16) return 0;
     plan->algorithm = algorithm;
     if (!algorithm->applicable(plan)) return 0;
     if (algorithm->choose) algorithm->choose(plan);

@@ -91,18 +91,25 @@ int32_t ck_panel_width(const ck_kernels *kernels, int32_t pixels, int32_t blocks
 
 size_t ck_pack_panels_size(const ck_conv_plan *plan) {
     const size_t in_blocks = (size_t)plan->in_blocks / plan->groups;
-    return in_blocks * plan->block * plan->d.kernel_height * plan->d.kernel_width * plan->out_blocks * plan->block * 4;
+    return in_blocks * plan->block * plan->d.kernel_height * plan->d.kernel_width * plan->out_blocks * plan->block *
+           ck_packed_bytes(plan);
 }
 
 /* One panel of one group. */
 static void pack_panel(const ck_conv_plan *plan, const ck_filter_view *view, int32_t g, int32_t first, int32_t count,
-                       float *dst) {
+                       void *dst) {
     const int32_t v = plan->block, width = count * v, channels = plan->in_blocks / plan->groups * v;
+    const int bf16 = plan->d.packed_type == CK_BF16;
+    float row[4 * 16];
+    char *to = dst;
     for (int32_t b = 0; b < channels; b += v)
         for (int32_t y = 0; y < plan->d.kernel_height; y++)
             for (int32_t x = 0; x < plan->d.kernel_width; x++)
-                for (int32_t c = b; c < b + v; c++, dst += width)
-                    ck_pack_outputs(view, (ck_filter_place){g, first * v, c, y, x}, width, dst);
+                for (int32_t c = b; c < b + v; c++, to += width * ck_packed_bytes(plan)) {
+                    ck_pack_outputs(view, (ck_filter_place){g, first * v, c, y, x}, width,
+                                    bf16 ? row : (float *)(void *)to);
+                    if (bf16) ck_to_bf16(row, (size_t)width, (uint16_t *)(void *)to);
+                }
 }
 
 static void pack_part(void *context, int64_t part, int32_t worker) {
@@ -115,10 +122,11 @@ static void pack_part(void *context, int64_t part, int32_t worker) {
     int32_t first, count;
     (void)worker;
     ck_panel_at(blocks, plan->panel_blocks, (int32_t)(part % panels), &first, &count);
-    pack_panel(plan, &p->view, g, first, count, p->packed + ((ptrdiff_t)g * blocks + first) * plan->block * steps);
+    pack_panel(plan, &p->view, g, first, count,
+               (char *)p->packed + ((ptrdiff_t)g * blocks + first) * plan->block * steps * ck_packed_bytes(plan));
 }
 
-void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed) {
+void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed) {
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
     ck_pack_parts(plan, oihw, scale, packed, (int64_t)panels * plan->groups, pack_part);
 }

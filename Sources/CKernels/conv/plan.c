@@ -24,7 +24,7 @@ static ck_status check(const ck_conv_desc *d) {
         !in_range(d->groups, 1, MOST) || !in_range(d->threads, 0, 1024) || (d->epilogue & ~known) ||
         (unsigned)d->src_layout > CK_NHWC8 || (unsigned)d->pass > CK_WEIGHT_GRADIENT ||
         (unsigned)d->accuracy > CK_ACCURACY_FAST || (unsigned)d->selection > CK_MEASURE ||
-        (unsigned)d->algorithm >= CK_ALGORITHM_COUNT)
+        (unsigned)d->algorithm >= CK_ALGORITHM_COUNT || (unsigned)d->packed_type > CK_BF16)
         return CK_INVALID_ARGUMENT;
     if (d->in_channels % d->groups || d->out_channels % d->groups) return CK_INVALID_ARGUMENT;
     const int64_t height = (int64_t)d->in_height + 2 * d->pad_height, width = (int64_t)d->in_width + 2 * d->pad_width;

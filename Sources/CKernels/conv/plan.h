@@ -61,6 +61,7 @@ struct ck_conv_algorithm {
     ck_algorithm id;  /* what users name it by; unique among those of its list */
     const char *name; /* in descriptions */
     int rounds;       /* less exact than direct sums: not with CK_ACCURACY_STRICT */
+    int packs_bf16;   /* takes desc.packed_type CK_BF16 */
     int (*applicable)(const ck_conv_plan *plan);
     void (*choose)(ck_conv_plan *plan);       /* fills the plan's parameters, once `applicable` has said yes; or NULL */
     double (*cost)(const ck_conv_plan *plan); /* cycles of one thread for one full batch, roughly */
@@ -140,9 +141,12 @@ static inline int32_t ck_tile_pixels(const ck_kernels *kernels, int32_t width) {
 /* Cycles a step of `pixels` pixels takes with panels of `width` blocks. */
 double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width);
 
-/* Packs filters for panels: [group][panel][in block][y][x][V input channels][panel width * V], zeros where there is
- * nothing. Steps of a panel: in_blocks_of_group * kh * kw * V. */
-void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, float *packed);
+/* Bytes of a packed weight. */
+static inline int ck_packed_bytes(const ck_conv_plan *plan) { return plan->d.packed_type == CK_BF16 ? 2 : 4; }
+
+/* Packs filters for panels, as floats or bfloat16: [group][panel][in block][y][x][V input channels][panel width * V],
+ * zeros where there is nothing. Steps of a panel: in_blocks_of_group * kh * kw * V. */
+void ck_pack_panels(const ck_conv_plan *plan, const float *oihw, const float *scale, void *packed);
 size_t ck_pack_panels_size(const ck_conv_plan *plan);
 
 /* Input rows first...first+count of one image and group to [block][row][wide columns][V], column 0 of the picture at

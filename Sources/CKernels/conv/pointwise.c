@@ -94,9 +94,9 @@ static void gather(const ck_conv_plan *plan, const float *image, int32_t begin, 
         }
 }
 
-/* One panel over the pixels of a chunk, slice by slice; `next` are the weights that come afterwards. The residual is
- * added with the first slice: it may lie where the sums go. */
-static void run_panel(const ck_conv_plan *plan, ck_panel *p, const float *next) {
+/* One panel over the pixels of a chunk, slice by slice, with the weights from the packed number `at` on; those from
+ * `next` on come afterwards. The residual is added with the first slice: it may lie where the sums go. */
+static void run_panel(const ck_conv_plan *plan, ck_panel *p, const void *packed, ptrdiff_t at, ptrdiff_t next) {
     const float *src = p->src, *bias = p->bias, *residual = p->residual;
     const int32_t relu = p->relu, width = p->blocks * plan->block;
     for (int32_t b = 0; b < plan->in_blocks; b += p->outer[0]) {
@@ -108,11 +108,14 @@ static void run_panel(const ck_conv_plan *plan, ck_panel *p, const float *next) 
         p->bias = b > 0 ? NULL : bias;
         p->residual = b > 0 ? NULL : residual;
         p->relu = last && relu;
-        const ptrdiff_t floats = (ptrdiff_t)p->outer[0] * plan->block * width;
-        p->fetch = last ? next : p->weights + floats;
-        p->fetch_bytes = (size_t)own(plan)->slice_blocks * plan->block * width * 4;
+        if (plan->d.packed_type == CK_BF16)
+            p->bf16 = (const uint16_t *)packed + at;
+        else
+            p->weights = (const float *)packed + at;
+        at += (ptrdiff_t)p->outer[0] * plan->block * width;
+        p->fetch = (const char *)packed + (last ? next : at) * ck_packed_bytes(plan);
+        p->fetch_bytes = (size_t)own(plan)->slice_blocks * plan->block * width * ck_packed_bytes(plan);
         plan->kernels->panel(p);
-        p->weights += floats;
     }
     p->src = src;
     p->relu = relu;
@@ -148,11 +151,10 @@ static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         const int64_t after = panel + 1 < panel_end ? panel + 1 : panel_begin;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)after, &next, &count);
         const ptrdiff_t steps = (ptrdiff_t)plan->in_blocks * v * v;
-        p.weights = (const float *)args->packed + first * steps;
         p.bias = args->bias ? args->bias + (ptrdiff_t)first * v : NULL;
         p.dst = args->dst + at + first * out_plane;
         p.residual = args->residual ? args->residual + at + first * out_plane : NULL;
-        run_panel(plan, &p, (const float *)args->packed + next * steps);
+        run_panel(plan, &p, args->packed, first * steps, next * steps);
     }
 }
 
@@ -197,12 +199,13 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 }
 
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
-    snprintf(text, size, " %dx%d, %d channels at a time", tile_pixels(plan), plan->panel_blocks * plan->block,
-             own(plan)->slice_blocks * plan->block);
+    snprintf(text, size, " %dx%d, %d channels at a time%s", tile_pixels(plan), plan->panel_blocks * plan->block,
+             own(plan)->slice_blocks * plan->block, plan->d.packed_type == CK_BF16 ? ", bf16 weights" : "");
 }
 
 const ck_conv_algorithm ck_conv_pointwise = {.id = CK_POINTWISE,
                                              .name = "pointwise",
+                                             .packs_bf16 = 1,
                                              .applicable = applicable,
                                              .choose = choose,
                                              .cost = cost,

@@ -59,7 +59,7 @@ uint64_t ck_conv_packed_format(const ck_conv_plan *plan) {
     const int32_t weights[] = {d->groups, d->in_channels, d->out_channels, d->kernel_height, d->kernel_width};
     const int32_t order_of[] = {
         plan->algorithm->id, plan->kernels->isa, plan->block, plan->panel_blocks, plan->groups, order, d->pass,
-        d->src_layout};
+        d->src_layout,       d->packed_type};
     uint64_t value = hash(0xcbf29ce484222325u ^ PACKED_REVISION, weights, sizeof weights / sizeof *weights);
     value = hash(value, order_of, sizeof order_of / sizeof *order_of);
     return value ? value : 1;

@@ -30,11 +30,12 @@ void ck_wisdom_key(const ck_conv_plan *plan, char key[CK_WISDOM_KEY]) {
     const ck_conv_desc *d = &plan->d;
     char cpu[64];
     ck_cpu_name(cpu, sizeof cpu);
-    snprintf(key, CK_WISDOM_KEY, "%s|%s %s t%d n%d c%d %dx%d k%d f%dx%d s%dx%d p%dx%d d%dx%d g%d e%u l%d a%d b%d", cpu,
-             CK_VERSION_STRING, ck_isa_name(plan->kernels->isa), plan->threads, d->batch, d->in_channels, d->in_height,
-             d->in_width, d->out_channels, d->kernel_height, d->kernel_width, d->stride_height, d->stride_width,
-             d->pad_height, d->pad_width, d->dilation_height, d->dilation_width, d->groups, (unsigned)d->epilogue,
-             (int)d->src_layout, (int)d->accuracy, (int)d->pass);
+    snprintf(key, CK_WISDOM_KEY, "%s|%s %s t%d n%d c%d %dx%d k%d f%dx%d s%dx%d p%dx%d d%dx%d g%d e%u l%d a%d b%d%s",
+             cpu, CK_VERSION_STRING, ck_isa_name(plan->kernels->isa), plan->threads, d->batch, d->in_channels,
+             d->in_height, d->in_width, d->out_channels, d->kernel_height, d->kernel_width, d->stride_height,
+             d->stride_width, d->pad_height, d->pad_width, d->dilation_height, d->dilation_width, d->groups,
+             (unsigned)d->epilogue, (int)d->src_layout, (int)d->accuracy, (int)d->pass,
+             d->packed_type == CK_BF16 ? " bf16" : "");
 }
 
 static entry *find(const char *key) {

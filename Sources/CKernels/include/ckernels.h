@@ -262,6 +262,15 @@ enum {
     CK_GLOBAL_AVERAGE = 16  /* then the mean over H and W: dst is (N, K/c, c) */
 };
 
+/* What ck_conv_pack writes and a run reads. The sums and all else are floats. */
+typedef enum ck_packed_type {
+    CK_FLOAT32 = 0,
+    /* bfloat16, the upper half of a float: half the bytes to read. Rounded to the nearest, halves to even, scale and
+     * all; a run gives the bits that weights rounded beforehand give. Of 1x1 convolutions without padding, groups or a
+     * stride above 2 (CK_POINTWISE); others are CK_UNSUPPORTED. */
+    CK_BF16 = 1
+} ck_packed_type;
+
 /* Shapes of one convolution. Zero means the usual: stride, dilation and groups 1, padding 0, everything else off.
  * out_height = (in_height + 2 pad_height - dilation_height (kernel_height - 1) - 1) / stride_height + 1.
  * The desc always describes the forward convolution; a gradient's buffers follow from `pass`.
@@ -283,6 +292,7 @@ typedef struct ck_conv_desc {
     ck_accuracy accuracy;
     ck_algorithm algorithm;
     ck_selection selection;
+    ck_packed_type packed_type;
 } ck_conv_desc;
 
 /* Buffers of one run. Blocked buffers: aligned to a channel block, ck_block() floats, so that any image of a larger
@@ -386,6 +396,11 @@ CK_API ck_status ck_global_average_pool(const float *src, int32_t n, int32_t c, 
  * relu: 1 applies max(x, 0). */
 CK_API ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float *b, int32_t n, int32_t in,
                            int32_t out, float *y, size_t y_stride, int32_t relu, int32_t threads);
+/* The same with w in bfloat16: the bits that the same numbers give as floats. */
+CK_API ck_status ck_linear_bf16(const float *x, size_t x_stride, const uint16_t *w, const float *b, int32_t n,
+                                int32_t in, int32_t out, float *y, size_t y_stride, int32_t relu, int32_t threads);
+/* `count` floats to bfloat16, to the nearest, halves to even; NaN stays NaN. On the calling thread. */
+CK_API ck_status ck_to_bf16(const float *x, size_t count, uint16_t *y);
 /* x, y (rows, n): exp(x) / sum of exp(x) over each row, without overflow; y may be x. On the calling thread. */
 CK_API ck_status ck_softmax(const float *x, int32_t rows, int32_t n, float *y);
 /* y = a + b, then ReLU if asked; y may be a or b. count floats. */

@@ -10,6 +10,9 @@
 #define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd256(a, b)
 #define CK_MULTIPLY_BYTES(weights, x) multiply_bytes(weights, x)
 #define CK_TO_BYTES(t) to_eight_bytes(t)
+#if !defined(__clang__)
+#define CK_WIDEN_HALVES(v) __builtin_ia32_pmovzxwd256((shorts8)(v))
+#endif
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2,prfchw"))), apply_to = function)

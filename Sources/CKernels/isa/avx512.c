@@ -11,6 +11,7 @@
 #define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd512(a, b)
 #else
 #define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd512_mask(a, b, (vi){0}, 0xffff)
+#define CK_WIDEN_HALVES(v) __builtin_ia32_pmovzxwd512_mask((shorts16)(v), (vi){0}, 0xffff)
 #endif
 
 #if defined(__clang__)
@@ -20,6 +21,8 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2,prfchw")
 #endif
+typedef short shorts16 __attribute__((vector_size(32)));
+
 #include "isa/all.inc"
 
 #if defined(__clang__)

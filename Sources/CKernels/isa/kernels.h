@@ -27,13 +27,15 @@ typedef struct ck_panel {
     int32_t pixels;
     int32_t blocks;       /* of V output channels: 1, 2 or 4 */
     const float *weights; /* (o, m, i, run, blocks * V), without gaps */
+    const uint16_t *bf16; /* the same as bfloat16, in their place, for channel blocks (o, 1, 1, V) at pixel_stride V
+                           * or, where panels are not cut deep, 2 V. NULL: floats */
     float *dst;           /* block b of k, pixel p at dst + b * dst_block + p * V */
     ptrdiff_t dst_block;
     const float *bias;     /* (blocks * V) or NULL */
     const float *residual; /* laid out as dst; NULL: none */
     int32_t accumulate;    /* dst += instead of dst = (then without bias) */
     int32_t relu;
-    const float *fetch; /* what the next panel reads, to be asked for meanwhile; NULL: nothing */
+    const void *fetch; /* what the next panel reads, to be asked for meanwhile; NULL: nothing */
     size_t fetch_bytes;
 } ck_panel;
 
@@ -288,7 +290,8 @@ typedef struct ck_affine {
 typedef struct ck_dots {
     const float *x;
     size_t x_stride;
-    const float *w, *b; /* b (out) or NULL */
+    const float *weights, *b; /* w; b (out) or NULL */
+    const uint16_t *bf16;     /* w as bfloat16, in its place; NULL: floats */
     int32_t n, in, out;
     float *y;
     size_t y_stride;

@@ -3,6 +3,8 @@
  * several rows of w at a time keep that stream going; a larger batch reuses each row of w from registers and cache.
  * Threads split the outputs or, when there are few, the batch.
  */
+#include <string.h>
+
 #include "ops/ops.h"
 
 /* Output rows of w that the kernel takes at a time: a thread's share is cut there. */
@@ -24,7 +26,10 @@ static void run_items(void *context, int64_t begin, int64_t end) {
     ck_dots job = l->all;
     if (l->by_output) {
         const int64_t row = begin * ROWS, last = end * ROWS < job.out ? end * ROWS : job.out;
-        job.w += row * job.in;
+        if (job.bf16)
+            job.bf16 += row * job.in;
+        else
+            job.weights += row * job.in;
         if (job.b) job.b += row;
         job.y += row;
         job.out = (int32_t)(last - row);
@@ -36,14 +41,15 @@ static void run_items(void *context, int64_t begin, int64_t end) {
     l->kernels->dots(&job);
 }
 
-ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float *b, int32_t n, int32_t in, int32_t out,
-                    float *y, size_t y_stride, int32_t relu, int32_t threads) {
-    if (!x || !w || !y || n < 1 || in < 1 || out < 1 || threads < 0 || x_stride < (size_t)in || y_stride < (size_t)out)
+static ck_status run(ck_dots all, int32_t threads) {
+    const int32_t n = all.n, in = all.in, out = all.out;
+    if (!all.x || !(all.weights || all.bf16) || !all.y || n < 1 || in < 1 || out < 1 || threads < 0 ||
+        all.x_stride < (size_t)in || all.y_stride < (size_t)out)
         return CK_INVALID_ARGUMENT;
-    if (!fits((size_t)n, x_stride) || !fits((size_t)n, y_stride) || !fits((size_t)out, (size_t)in))
+    if (!fits((size_t)n, all.x_stride) || !fits((size_t)n, all.y_stride) || !fits((size_t)out, (size_t)in))
         return CK_OUT_OF_MEMORY;
     ck_status status;
-    linear l = {.kernels = ck_active(&status), .all = {x, x_stride, w, b, n, in, out, y, y_stride, relu}};
+    linear l = {.kernels = ck_active(&status), .all = all};
     if (!l.kernels) return status;
     const int64_t groups = ((int64_t)out + ROWS - 1) / ROWS;
     l.by_output = groups >= n;
@@ -51,5 +57,28 @@ ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float
         ck_run_ranges(threads, groups, (int64_t)in * n * ROWS, run_items, &l);
     else
         ck_run_ranges(threads, n, (int64_t)in * out, run_items, &l);
+    return CK_OK;
+}
+
+ck_status ck_linear(const float *x, size_t x_stride, const float *w, const float *b, int32_t n, int32_t in, int32_t out,
+                    float *y, size_t y_stride, int32_t relu, int32_t threads) {
+    return run((ck_dots){x, x_stride, w, b, NULL, n, in, out, y, y_stride, relu}, threads);
+}
+
+ck_status ck_linear_bf16(const float *x, size_t x_stride, const uint16_t *w, const float *b, int32_t n, int32_t in,
+                         int32_t out, float *y, size_t y_stride, int32_t relu, int32_t threads) {
+    return run((ck_dots){x, x_stride, NULL, b, w, n, in, out, y, y_stride, relu}, threads);
+}
+
+/* Half of what is cut off is added first, less one where the last bit kept is even: so halves go to even numbers. Where
+ * a NaN has no bit above those it must not become infinite. */
+ck_status ck_to_bf16(const float *x, size_t count, uint16_t *y) {
+    if (!x || !y) return CK_INVALID_ARGUMENT;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+        y[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
+    }
     return CK_OK;
 }

@@ -88,6 +88,9 @@ typedef struct resnet_options {
     /* A file of packed weights, made if it is not there: later processes map it, start faster and share its memory. It
      * belongs to these weights and options and is refused (RESNET_BAD_FILE) with others. NULL: none. */
     const char *packed;
+    /* "float32", "int8" (weights of `resnet quantize` only) or "bf16" (weights of 1x1 convolutions and linear layers in
+     * bfloat16). NULL: int8 for quantized weights, float32 for all others. */
+    const char *precision;
 } resnet_options;
 
 /* Where weights come from, and what replaces the facts stored with them. Zero means the usual. */
@@ -135,7 +138,8 @@ typedef struct resnet_info {
     int32_t features;                /* floats of a picture's embedding; 0: the network has none */
     int32_t threads;
     int32_t has_class_names;
-    char model[64]; /* such as "resnet50" */
+    char model[64];     /* such as "resnet50" */
+    char precision[16]; /* "float32", "int8" or "bf16" */
 } resnet_info;
 
 resnet_status resnet_describe(const resnet *network, resnet_info *info);

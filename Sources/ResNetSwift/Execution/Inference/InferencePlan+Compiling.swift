@@ -44,7 +44,7 @@ struct PlanParts {
         }
         var wishes = Lowering.Wishes(
             input: options.input, hasForcedAlgorithm: options.forcedAlgorithm != nil,
-            keepsBlocked: options.keepsBlocked, quantization: self.quantization)
+            keepsBlocked: options.keepsBlocked, quantization: self.quantization, wantsBF16: precision == .bf16)
         for name in options.taps {
             guard let node = graph.nodes.firstIndex(where: { $0.name == name }) else { throw .noSuchNode(name) }
             wishes.taps.append(node)
@@ -56,6 +56,9 @@ struct PlanParts {
                 $0.isSupported(settings)
             }
         } catch { throw .graph(error) }
+        if precision == .bf16, !program.steps.contains(where: { $0.operation.weights == .bfloat16 }) {
+            throw .nothingInBF16
+        }
         layout = try ProgramLayout(program, graph: graph, settings: settings, policy: options.schedule)
     }
 }

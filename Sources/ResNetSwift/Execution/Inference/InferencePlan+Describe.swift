@@ -13,10 +13,18 @@ extension InferencePlan {
         return """
             \(graph.modelName) for \(inputText), at most \(batch) at a time, on \(threads) threads, \(isaName), \(precision.rawValue)
             arena \(mebibytes(layout.memory.arenaBytes)), convolution workspace \(mebibytes(layout.scratchBytes)), \
-            weights \(mebibytes(constantBytes))
+            weights \(mebibytes(constantBytes))\(shareText)
 
             \(stepTable(stepInfos))
             """
+    }
+
+    /// How many of the layers have the precision that was asked, where not all can.
+    private var shareText: String {
+        guard precision != .float32 else { return "" }
+        let layers = layout.program.steps.map(\.operation).filter { $0 is Convolution || $0 is Linear }
+        let count = layers.count { precision == .bf16 ? $0.weights == .bfloat16 : ($0 as? Convolution)?.int8 != nil }
+        return "\n\(count) of \(layers.count) layers in \(precision.rawValue), the others in float32"
     }
 
     /// Runs `images` random pictures `repetitions` times and takes the time of every step.

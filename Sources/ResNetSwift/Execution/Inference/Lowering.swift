@@ -22,6 +22,8 @@ struct Lowering {
         var keepsBlocked = false
         /// Which convolutions compute in 8 bits.
         var quantization: Quantization?
+        /// Weights are bfloat16 where a kernel reads such.
+        var wantsBF16 = false
     }
 
     private let flow: DataFlow
@@ -123,7 +125,7 @@ struct Lowering {
             let isNormed = fuse(flow.fusableBatchNorm(index))
             operation = Linear(
                 inFeatures: inFeatures, outFeatures: outFeatures, hasBias: bias || isNormed, isNormed: isNormed,
-                relu: fuseRelu())
+                relu: fuseRelu(), weights: wishes.wantsBF16 ? .bfloat16 : .float32)
         case .batchNorm:
             guard !flow.isVector(index) else {
                 throw GraphError(
@@ -187,13 +189,16 @@ struct Lowering {
         for isForced in wishes.hasForcedAlgorithm ? [true, false] : [false] {
             for source in isPicture ? [wishes.input.storage, .blocked] : [.blocked] {
                 for (pool, poolNode) in pools {
-                    step.isForced = isForced
-                    step.source = source
-                    step.pool = pool
-                    guard accepts(step) else { continue }
-                    draft.operation = step
-                    if let poolNode { draft.nodes.append(poolNode) }
-                    return draft
+                    for weights in wishes.wantsBF16 ? [ValueElement.bfloat16, .float32] : [.float32] {
+                        step.isForced = isForced
+                        step.source = source
+                        step.pool = pool
+                        step.weights = weights
+                        guard accepts(step) else { continue }
+                        draft.operation = step
+                        if let poolNode { draft.nodes.append(poolNode) }
+                        return draft
+                    }
                 }
             }
         }
@@ -373,7 +378,8 @@ struct Lowering {
         }
 
         private mutating func append(_ operation: any StepOperation, _ nodes: [Int], _ inputs: [Int], _ output: Int) {
-            let weights = nodes.flatMap(graph.parameters(of:)).reduce(0) { $0 + $1.count * 4 }
+            let bytes = operation.weights.bytes
+            let weights = nodes.flatMap(graph.parameters(of:)).reduce(0) { $0 + $1.count * bytes }
             program.append(
                 Step(operation: operation, nodes: nodes, inputs: inputs, outputs: [output], weightBytes: weights),
                 block: lowering.block)
@@ -442,9 +448,9 @@ struct Lowering {
             case let linear as Linear:
                 let fold = fold(draft, linear.outFeatures, lowering.hasOwnBias(draft.nodes[0]))
                 let operation = FoldLinear(
-                    inFeatures: linear.inFeatures, outFeatures: linear.outFeatures, fold: fold)
+                    inFeatures: linear.inFeatures, outFeatures: linear.outFeatures, fold: fold, weights: linear.weights)
                 let sizes = [linear.inFeatures * linear.outFeatures] + (fold == nil ? [] : [linear.outFeatures])
-                return inputs + constants(draft, operation, sizes)
+                return inputs + constants(draft, operation, sizes, first: linear.weights)
             case is ScaleShift:
                 guard case .batchNorm(let channels, let eps, _) = flow.operation(draft.nodes[0]) else { return inputs }
                 let operation = FoldBatchNorm(channels: channels, eps: eps)
@@ -460,12 +466,16 @@ struct Lowering {
 
         private func wholeBlocks(_ channels: Int) -> Int { roundedUp(channels, to: lowering.block) }
 
-        /// Makes constants of so many floats out of the parameters of the draft's nodes.
-        private mutating func constants(_ draft: Draft, _ operation: any StepOperation, _ sizes: [Int?]) -> [Int] {
+        /// Makes constants of so many floats out of the parameters of the draft's nodes; the first may be of other elements.
+        private mutating func constants(
+            _ draft: Draft, _ operation: any StepOperation, _ sizes: [Int?], first: ValueElement = .float32
+        ) -> [Int] {
             let name = flow.name(draft.nodes[0])
             let nodes = draft.nodes.filter { !graph.parameters(of: $0).isEmpty }
             let parameters = nodes.flatMap(graph.parameters(of:)).map { program.parameter($0) }
-            let values = sizes.map { program.constant(name, count: $0) }
+            let values = sizes.enumerated().map { index, size in
+                program.constant(name, count: size, index == 0 ? first : .float32)
+            }
             program.setup.append(Step(operation: operation, nodes: nodes, inputs: parameters, outputs: values))
             return values
         }
@@ -480,6 +490,13 @@ struct Lowering {
 
     private func hasOwnBias(_ node: Int) -> Bool {
         if case .linear(_, _, let bias) = flow.operation(node) { bias } else { false }
+    }
+}
+
+extension StepOperation {
+    /// What the step's weights are.
+    var weights: ValueElement {
+        (self as? Convolution)?.weights ?? (self as? Linear)?.weights ?? .float32
     }
 }
 

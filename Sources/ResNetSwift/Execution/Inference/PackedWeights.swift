@@ -125,7 +125,8 @@ extension PlanParts {
             hash: hash.value,
             text:
                 "\(graph.modelName) on \(isa), pictures \(NodeShape.map(input)), at most \(settings.batch) at a time, "
-                + "\(options.accuracy.rawValue) accuracy, kernels \(String(cString: ck_version()))")
+                + "\(options.accuracy.rawValue) accuracy, \(precision.rawValue), kernels \(String(cString: ck_version()))"
+        )
     }
 
     /// Scale and shift of byte pictures come first among the constants.

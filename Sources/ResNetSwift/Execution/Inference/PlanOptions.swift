@@ -11,12 +11,15 @@ public enum Accuracy: String, Sendable, Hashable, CaseIterable {
     case fast
 }
 
-/// What convolutions compute in.
+/// What weights are stored and convolutions computed in.
 public enum Precision: String, Sendable, Hashable, CaseIterable {
     /// 32-bit floating point.
     case float32
     /// Bytes, multiplied exactly and added in 32-bit integers: what a model is quantized for; all else in float32.
     case int8
+    /// Weights of 1x1 convolutions and linear layers in bfloat16, rounded to the nearest once they hold their batch norm:
+    /// half the memory to read. Products and sums, and all other weights, in float32.
+    case bf16
 }
 
 /// A convolution algorithm of the kernel library.
@@ -41,7 +44,7 @@ public struct PlanOptions: Sendable, Hashable {
     public var threads = 0
     /// Whether Winograd may be used.
     public var accuracy = Accuracy.default
-    /// nil: int8 for models that are quantized, float32 for all others.
+    /// nil: int8 for models that are quantized, float32 for all others. A plan of which nothing can be so is an error.
     public var precision: Precision?
     /// Floats or bytes.
     public var input = InputKind.floatNCHW

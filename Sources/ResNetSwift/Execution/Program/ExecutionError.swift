@@ -54,6 +54,8 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
     case noSuchNode(String)
     /// int8 is asked of a model without scales for it.
     case notQuantized
+    /// bf16 is asked of a model without 1x1 convolutions and linear layers.
+    case nothingInBF16
     /// A file of packed weights that cannot be read, written or used.
     case packedWeights(PackedWeightsError)
     /// A state to import that is not this plan's.
@@ -71,6 +73,8 @@ public enum ExecutionError: Error, Sendable, CustomStringConvertible {
         case .input(let expected, let found): "the plan takes \(expected), not \(found)"
         case .noSuchNode(let name): "the model has no node \(name)"
         case .notQuantized: "the weights are not quantized to int8; `resnet quantize` does it"
+        case .nothingInBF16:
+            "bf16 is for the weights of 1x1 convolutions and linear layers, of which this network has none"
         case .packedWeights(let error): error.description
         case .state(let key, let expected, let found):
             "the training state's \(key): expected \(expected), found \(found)"

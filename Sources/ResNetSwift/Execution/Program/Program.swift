@@ -84,7 +84,11 @@ struct Program: Sendable {
     }
 
     /// Room in the plan's constants; without a count as much as the step that reads it says.
-    mutating func constant(_ name: String, count: Int?) -> Int { add(flat(name, count, .constant)) }
+    mutating func constant(_ name: String, count: Int?, _ element: ValueElement = .float32) -> Int {
+        var value = flat(name, count, .constant)
+        value.element = element
+        return add(value)
+    }
 
     /// Constants of known contents.
     mutating func constant(_ contents: [Float], _ name: String) -> Int {

@@ -16,6 +16,9 @@ enum ValueElement: Sendable, Hashable {
         case .int32, .float32: 4
         }
     }
+
+    /// Of weights, behind the name of what reads them.
+    var note: String { self == .bfloat16 ? ", bf16 weights" : "" }
 }
 
 /// How a value lies in memory; c is the channel block.

@@ -31,6 +31,8 @@ struct Convolution: StepOperation, Hashable {
     var isForced = false
     /// x, the filters and the residual are bytes; the inputs then are x, filters, shift, scale, [residual].
     var int8: Int8Form?
+    /// Of the packed filters: float32 or bfloat16.
+    var weights = ValueElement.float32
 
     /// A folded batch norm always leaves a shift.
     var hasBias: Bool { spec.bias || isNormed }
@@ -48,7 +50,7 @@ struct Convolution: StepOperation, Hashable {
         case .max: parts.append("max pool 3x3/2")
         case .globalAverage: parts.append("global average")
         }
-        return parts.joined(separator: " + ") + (int8 == nil ? "" : ", int8")
+        return parts.joined(separator: " + ") + (int8 == nil ? weights.note : ", int8")
     }
 
     /// The residual becomes the result, where both are of one size.
@@ -65,6 +67,7 @@ struct Convolution: StepOperation, Hashable {
         case .globalAverage: description.epilogue |= UInt32(CK_GLOBAL_AVERAGE)
         }
         description.src_layout = source.pictureLayout
+        if weights == .bfloat16 { description.packed_type = CK_BF16 }
         if isForced, let algorithm = settings.forcedAlgorithm { description.algorithm = algorithm.kernel }
         return description
     }

@@ -10,18 +10,26 @@ struct Linear: StepOperation {
     /// The weights hold a batch norm.
     var isNormed = false
     var relu = false
+    /// Of w: float32 or bfloat16.
+    var weights = ValueElement.float32
     /// Otherwise the whole batch at once: the weights are read once.
     var isPerImage = true
 
-    var text: String { "linear" + (isNormed ? " + bn" : "") + (relu ? " + relu" : "") }
+    var text: String { "linear" + (isNormed ? " + bn" : "") + (relu ? " + relu" : "") + weights.note }
 
     func compile(_ step: StepContext) -> Kernel {
         let (x, w, y) = (step.input(0), step.input(1), step.output(0))
         let b = hasBias ? step.input(2) : nil
         let (inputs, outputs, relu) = (Int32(inFeatures), Int32(outFeatures), Int32(relu ? 1 : 0))
+        let isBF16 = weights == .bfloat16
         return { run, start, count in
             // What stands behind a row is zero.
             if y.floats > Int(outputs) { memset(y(run, start), 0, count * y.imageBytes) }
+            if isBF16 {
+                return ck_linear_bf16(
+                    x(run, start), x.floats, w.halves(run), b.map { UnsafePointer($0(run)) }, Int32(count), inputs,
+                    outputs, y(run, start), y.floats, relu, run.threads)
+            }
             return ck_linear(
                 x(run, start), x.floats, w(run), b.map { UnsafePointer($0(run)) }, Int32(count), inputs, outputs,
                 y(run, start), y.floats, relu, run.threads)
@@ -62,6 +70,8 @@ struct FoldLinear: StepOperation {
     let outFeatures: Int
     /// nil where no bias is written either.
     var fold: LayerFold?
+    /// Of the result: float32 or bfloat16.
+    var weights = ValueElement.float32
 
     var text: String { "fold linear" }
     var isPerImage: Bool { false }
@@ -70,6 +80,7 @@ struct FoldLinear: StepOperation {
         let (source, target) = (step.input(0), step.output(0))
         let (inputs, outputs) = (inFeatures, outFeatures)
         let fold = fold?.compiled(step)
+        if weights == .bfloat16 { return rounding(source, target, fold) }
         return { run, _, _ in
             let (status, scale) = fold?(run) ?? (CK_OK, nil)
             let weights = target(run)
@@ -79,5 +90,30 @@ struct FoldLinear: StepOperation {
             }
             return status
         }
+    }
+    private func rounding(
+        _ source: Address, _ target: Address, _ fold: (@Sendable (Run) -> (ck_status, scale: [Float]?))?
+    ) -> Kernel {
+        let (inputs, outputs) = (inFeatures, outFeatures)
+        return { run, _, _ in
+            let (status, scale) = fold?(run) ?? (CK_OK, nil)
+            let (from, to) = (source(run), target.halves(run))
+            guard status == CK_OK, let scale else {
+                return status == CK_OK ? ck_to_bf16(from, inputs * outputs, to) : status
+            }
+            var row = [Float](repeating: 0, count: inputs)
+            for (index, scale) in scale.enumerated() {
+                for column in 0..<inputs { row[column] = from[index * inputs + column] * scale }
+                _ = ck_to_bf16(row, inputs, to + index * inputs)
+            }
+            return CK_OK
+        }
+    }
+}
+
+extension Address {
+    /// Of a constant in bfloat16.
+    fileprivate func halves(_ run: Run) -> UnsafeMutablePointer<UInt16> {
+        pointer(run, 0).assumingMemoryBound(to: UInt16.self)
     }
 }
