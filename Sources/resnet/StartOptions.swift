@@ -99,8 +99,10 @@ struct StartOptions: ParsableArguments {
     }
 
     /// `10, zero, one, two...`
-    static func list(_ names: [String]) -> String {
-        "\(names.count), \(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? "..." : "")"
+    static func list(_ names: [String]) -> String { "\(names.count), \(first(names))" }
+
+    static func first(_ names: [String]) -> String {
+        "\(names.prefix(3).joined(separator: ", "))\(names.count > 3 ? "..." : "")"
     }
 }
 

@@ -72,9 +72,11 @@ struct TrainingSetup {
                     checkpointing: options.optimization.checkpointing))
         } catch { throw ToolError("\(name) on pictures of \(Size2(shape.height, shape.width)): \(error)") }
         let threads = backend.threads == 1 ? "1 thread" : "\(backend.threads) threads"
+        let names = training.classNames
+        let classes = "\(names.count) \(training.isMultiLabel ? "labels" : "classes") (\(StartOptions.first(names)))"
         notes.insert(
-            "\(name) (\(origin)), \(shape.channels)x\(shape.height)x\(shape.width), classes \(StartOptions.list(training.classNames)), "
-                + "\(isa), \(threads)", at: 0)
+            "\(name) (\(origin)), \(shape.channels)x\(shape.height)x\(shape.width), \(classes), \(isa), \(threads)",
+            at: 0)
         // The trainer reports those of the training part.
         notes += parts.validation?.notes ?? []
         if let test = parts.test {

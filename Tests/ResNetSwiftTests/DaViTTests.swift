@@ -25,6 +25,42 @@ final class DaViTTests: XCTestCase {
         397,
     ]
 
+    /// The same for 224x224. Both are what keras_cv_attention_models shows under TensorFlow 2.15.
+    private static let kerasPositionsAt224 = [
+        3, 4, 6, 8, 13, 27, 33, 35, 36, 38, 41, 43, 45, 59, 62, 64, 65, 67, 69, 70, 72, 74, 79, 93, 99, 101,
+        102, 104, 107, 109, 111, 125, 128, 130, 131, 133, 135, 136, 138, 140, 145, 159, 165, 167, 168, 170,
+        173, 175, 177, 191, 194, 196, 197, 199, 202, 204, 209, 223, 229, 231, 232, 234, 237, 239, 241, 255,
+        258, 260, 261, 263, 266, 268, 273, 287, 293, 295, 296, 298, 301, 303, 305, 319, 322, 324, 325, 327,
+        329, 330, 332, 334, 336, 350, 354, 356, 357, 359, 362, 364, 366, 380, 383, 385, 386, 388, 390, 393,
+    ]
+
+    /// Modules in timm's order; what does nothing in evaluation is left out.
+    func testTheTreeOfABlockIsTimms() throws {
+        let tree = try ModelName.davit_tiny.graph().description
+        let block = """
+                      (0): SpatialBlock(
+                        (cpe1): ConvPosEnc(
+                          (proj): Conv2d(96, 96, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=96)
+                        )
+                        (norm1): LayerNorm((96,), eps=1e-05, elementwise_affine=True, bias=True)
+                        (attn): WindowAttention(
+                          (qkv): Linear(in_features=96, out_features=288, bias=True)
+                          (proj): Linear(in_features=96, out_features=96, bias=True)
+                        )
+                        (cpe2): ConvPosEnc(
+                          (proj): Conv2d(96, 96, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=96)
+                        )
+                        (norm2): LayerNorm((96,), eps=1e-05, elementwise_affine=True, bias=True)
+                        (mlp): Mlp(
+                          (fc1): Linear(in_features=96, out_features=384, bias=True)
+                          (act): GELU(approximate='none')
+                          (fc2): Linear(in_features=384, out_features=96, bias=True)
+                        )
+                      )
+            """
+        XCTAssertTrue(tree.contains(block), tree)
+    }
+
     func testKerasLayersAreThoseOfKeras() throws {
         let graph = try keras.get()
         let layers = try graph.kerasLayers(input: 280)
@@ -33,7 +69,10 @@ final class DaViTTests: XCTestCase {
         XCTAssertEqual(layers.compactMap { $0 }, graph.nodes.indices.filter { !graph.parameters(of: $0).isEmpty })
         XCTAssertEqual(layers.count, 394 + 3)
         let small = try ModelName.davit_tiny_keras.graph(inputSize: 224)
-        XCTAssertEqual(try small.kerasLayers(input: 224).count, 390 + 3)
+        let smallLayers = try small.kerasLayers(input: 224)
+        XCTAssertEqual(smallLayers.count, 390 + 3)
+        XCTAssertEqual(
+            smallLayers.indices.filter { smallLayers[$0] != nil }.map { $0 + 1 }, Self.kerasPositionsAt224)
     }
 
     func testTheFirstEightyLayersOfKeras() throws {

@@ -106,7 +106,7 @@ final class ReportTests: XCTestCase {
         var report = report(
             classes: 3, [(0, 0, 4), (0, 1, 9), (1, 1, 5), (2, 1, 1), (2, 2, 0.1), (1, 1, 2)],
             name: { ["<cat>", "dog & co", "owl"][$0] })
-        report.commands = ["resnet evaluate 'a & b'"]
+        report.commands = ["resnet evaluate 'a & b'", "resnet train --lr 1"]
         report.facts = [("transform", "{\"a\":1}")]
         report.history = TrainingHistory(
             records: (0..<3).map {
@@ -121,6 +121,10 @@ final class ReportTests: XCTestCase {
                 "Training", "Confusions", "Scores by class", "Calibration", "Most wrong", "Least sure", "Settings",
                 "How to repeat it",
             ])
+        XCTAssertEqual(
+            try document.nodes(forXPath: "//pre/span").compactMap(\.stringValue),
+            ["resnet", "evaluate", "'a", "&", "b'", "resnet", "train", "--lr", "1"])
+        XCTAssertTrue(html.contains("<span>b'</span>\n<span>resnet</span> <span>train</span>"), html)
         let captions = try document.nodes(forXPath: "//section[h2='Most wrong']//figcaption").compactMap(\.stringValue)
         XCTAssertEqual(captions.count, 2)
         XCTAssertTrue(captions[0].hasPrefix("dog & co 99.98 %is <cat>, 0.01 %"), captions[0])

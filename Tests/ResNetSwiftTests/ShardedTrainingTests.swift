@@ -8,19 +8,20 @@ import XCTest
 @testable import ResNetTraining
 
 final class ShardedTrainingTests: XCTestCase {
-    private func backend() throws -> TrainingPlan {
+    private func backend(gradientNormLimit: Float? = 2) throws -> TrainingPlan {
         let graph = try CIFARResNetConfig(nBlocks: [1, 1, 1], channels: [8, 16, 16]).graph(classes: 3)
         let model = Model.initialized(graph, seed: 4, scheme: .resNet, zeroInitResidual: false)
         return try TrainingPlan(
             model: model, input: ImageShape(channels: 3, height: 8, width: 8), batchLimit: 8,
             plan: OptimizationPlan(
                 loss: .crossEntropy(labelSmoothing: 0.05), optimizer: .adam(), groups: ParameterGroup.single(graph),
-                gradientNormLimit: 2, seed: 6),
+                gradientNormLimit: gradientNormLimit, seed: 6),
             options: TrainingOptions(threads: 1))
     }
 
     private func train(
-        shards: Int, _ processes: any ProcessGroup, _ change: (inout TrainingSettings) -> Void = { _ in }
+        shards: Int, _ processes: any ProcessGroup, gradientNormLimit: Float? = 2,
+        _ change: (inout TrainingSettings) -> Void = { _ in }
     ) throws -> TrainingOutcome {
         // 21 samples in shards of 2: the last update has three shards of four, one of a single sample.
         let data = TrainerTests.data(
@@ -28,12 +29,49 @@ final class ShardedTrainingTests: XCTestCase {
         var settings = TrainingSettings(epochs: 2, learningRate: 0.01, shards: shards, seed: 9, averageDecay: 0.9)
         change(&settings)
         return try Trainer(
-            backend: backend(), data: data, settings: settings,
+            backend: backend(gradientNormLimit: gradientNormLimit), data: data, settings: settings,
             callbacks: [EarlyStopping(patience: 3)], processes: processes
         ).run()
     }
 
     func testOneTwoAndFourProcessesGiveTheSameBits() throws { try compareProcesses { _ in } }
+
+    /// Without a limit of the norm the optimizer takes bucket after bucket; not without overlap.
+    func testTheSameBitsBucketByBucket() throws {
+        try compareProcesses(gradientNormLimit: nil) { _ in }
+        try compareProcesses(gradientNormLimit: nil) { $0.gradientType = .bf16 }
+        try compareProcesses(gradientNormLimit: nil) { $0.overlapsExchange = false }
+    }
+
+    /// In any order, and with a group of its own for the biases.
+    func testPartsOfAnUpdateAreTheUpdate() throws {
+        let (whole, parts) = (try backend(gradientNormLimit: nil), try backend(gradientNormLimit: nil))
+        XCTAssertTrue(parts.updatesInParts)
+        XCTAssertFalse(try backend().updatesInParts)
+        let buckets = try parts.gradientBuckets(startsAtFeatures: false)
+        XCTAssertEqual(
+            buckets.flatMap { $0 }.reduce(0) { $0 + $1.count }, try parts.contributionCount(), "all, and each once")
+        // Smaller than the buckets of a network so small: at the starts of parameters.
+        let gradients = try parts.gradientCount()
+        let cut = buckets[0].flatMap { range in
+            [range.lowerBound..<range.lowerBound + 16, range.lowerBound + 16..<range.upperBound]
+        }
+        for step in 0..<3 {
+            var sum = (0..<(try parts.contributionCount())).map { Float(($0 * 37 + step) % 101) / 100 - 0.5 }
+            let settings = StepSettings(step: step, learningRates: [0.01])
+            try sum.withUnsafeMutableBufferPointer { sum in
+                try whole.update(fromSum: sum, weight: 3, samples: 4, settings)
+                for range in cut.reversed() { try parts.update([range], fromSum: sum, weight: 3, samples: 4, settings) }
+                for bucket in buckets.dropFirst().reversed() {
+                    try parts.update(bucket, fromSum: sum, weight: 3, samples: 4, settings)
+                }
+            }
+        }
+        XCTAssertGreaterThan(gradients, 0)
+        let (found, wanted) = (parts.exportState(), whole.exportState())
+        for (name, tensor) in wanted.parameters { XCTAssertEqual(found.parameters[name]?.values, tensor.values, name) }
+        for (name, tensor) in wanted.optimizer { XCTAssertEqual(found.optimizer[name]?.values, tensor.values, name) }
+    }
 
     func testTheSameBitsWithoutOverlap() throws { try compareProcesses { $0.overlapsExchange = false } }
 
@@ -57,11 +95,13 @@ final class ShardedTrainingTests: XCTestCase {
     /// The last update has a shard of one sample, which has no statistics of its own, and one of none.
     func testSynchronizedBatchNormGivesTheSameBits() throws { try compareProcesses { $0.synchronizesBatchNorm = true } }
 
-    private func compareProcesses(_ change: @escaping (inout TrainingSettings) -> Void) throws {
-        let alone = try train(shards: 4, SingleProcess(), change)
+    private func compareProcesses(
+        gradientNormLimit: Float? = 2, _ change: @escaping (inout TrainingSettings) -> Void
+    ) throws {
+        let alone = try train(shards: 4, SingleProcess(), gradientNormLimit: gradientNormLimit, change)
         for count in [2, 4] {
             let outcomes = try ThreadGroup.run(count) {
-                try self.train(shards: 4, $0, change)
+                try self.train(shards: 4, $0, gradientNormLimit: gradientNormLimit, change)
             }
             for (rank, outcome) in outcomes.enumerated() {
                 XCTAssertEqual(outcome.parameters.keys.sorted(), alone.parameters.keys.sorted())

@@ -94,8 +94,9 @@ extension Operation {
         case .linear(let inFeatures, let outFeatures, let bias):
             "Linear(in_features=\(inFeatures), out_features=\(outFeatures), bias=\(bias ? "True" : "False"))"
         case .dropout(let probability): "Dropout(p=\(probability), inplace=False)"
-        case .layerNorm(let channels, let eps): "LayerNorm((\(channels),), eps=\(eps), elementwise_affine=True)"
-        case .gelu: "GELU()"
+        case .layerNorm(let channels, let eps):
+            "LayerNorm((\(channels),), eps=\(eps), elementwise_affine=True, bias=True)"
+        case .gelu: "GELU(approximate='none')"
         case .windowAttention(let heads, let window): "WindowAttention(heads=\(heads), window_size=\(window.tuple))"
         case .channelAttention(let heads): "ChannelAttention(heads=\(heads))"
         case .dropPath(let probability): "DropPath(drop_prob=\(probability))"

@@ -124,8 +124,9 @@ extension GraphBuilder {
         y = pixelLinear(y, "\(name).attn.proj", channels)
         x = add(rate > 0 ? dropPath(y, "\(name).drop_path1", rate) : y, x, "\(name).add")
         x = positions(x, "\(name).cpe2")
+        y = layerNorm(x, "\(name).norm2")
         container("\(name).mlp", "Mlp")
-        y = mlp(layerNorm(x, "\(name).norm2"), "\(name).mlp")
+        y = mlp(y, "\(name).mlp")
         return add(rate > 0 ? dropPath(y, "\(name).drop_path2", rate) : y, x, "\(name).add")
     }
 

@@ -157,14 +157,18 @@ final class ParameterStore: ParameterMemory, @unchecked Sendable {
         return norm
     }
 
-    /// One step of the optimizer on everything.
-    func update(_ settings: StepSettings, threads: Int32) throws(ExecutionError) {
+    /// One step of the optimizer on everything, or on the parameters that lie in a range of the flat buffers.
+    func update(
+        _ settings: StepSettings, in range: Range<Int>? = nil, threads: Int32
+    ) throws(ExecutionError) {
         try reserveMoments(settings.momentum)
-        var index = 0
-        while index < slots.count {
+        var index = range.map { range in slots.firstIndex { $0.offset >= range.lowerBound } ?? slots.count } ?? 0
+        let last =
+            range.map { range in slots.firstIndex { $0.offset >= range.upperBound } ?? slots.count } ?? slots.count
+        while index < last {
             var end = index + 1
             // Neighbors of one group and one age are one array.
-            while end < slots.count, slots[end].group == slots[index].group, updates[end] == updates[index] { end += 1 }
+            while end < last, slots[end].group == slots[index].group, updates[end] == updates[index] { end += 1 }
             let first = slots[index].offset
             let length = (end < slots.count ? slots[end].offset : count) - first
             let group = slots[index].group

@@ -71,6 +71,16 @@ public protocol ShardedBackend: TrainingBackend {
     func update(
         fromSum sum: UnsafeMutableBufferPointer<Float>, weight: Double, samples: Int, _ settings: StepSettings
     ) throws
+    /// Whether an update may be made in parts: not where the norm of all gradients is limited.
+    var updatesInParts: Bool { get }
+    /// A part of an update: what one of `gradientBuckets` has the sums of. All parts, in any order and each once, are the
+    /// update that `update(fromSum:)` makes, with the same bits.
+    /// - Precondition: `updatesInParts`.
+    /// - Throws: where memory for the optimizer runs short.
+    func update(
+        _ bucket: [Range<Int>], fromSum sum: UnsafeMutableBufferPointer<Float>, weight: Double, samples: Int,
+        _ settings: StepSettings
+    ) throws
 }
 
 extension TrainingPlan: ShardedBackend {
@@ -142,16 +152,38 @@ extension TrainingPlan: ShardedBackend {
         fromSum sum: UnsafeMutableBufferPointer<Float>, weight: Double, samples: Int, _ settings: StepSettings
     ) throws(ExecutionError) {
         try withStore { (store) throws(ExecutionError) in
-            precondition(sum.count == store.changesCount, "a sum has another length")
-            let (gradients, statistics) = (store.allGradients, store.runningStatistics)
-            let factor = weight > 0 ? 1 / weight : 0
-            for index in gradients.indices { gradients[index] = Float(Double(sum[index]) * factor) }
-            if samples > 0 {
-                for index in statistics.indices {
-                    statistics[index] += Float(Double(sum[gradients.count + index]) / Double(samples))
-                }
-            }
+            take(0..<store.changesCount, of: sum, weight: weight, samples: samples, store)
             _ = try updateParameters(settings)
+        }
+    }
+
+    public var updatesInParts: Bool { plan.gradientNormLimit == nil }
+
+    public func update(
+        _ bucket: [Range<Int>], fromSum sum: UnsafeMutableBufferPointer<Float>, weight: Double, samples: Int,
+        _ settings: StepSettings
+    ) throws(ExecutionError) {
+        precondition(updatesInParts, "the norm of all gradients is limited")
+        try withStore { (store) throws(ExecutionError) in
+            for range in bucket {
+                take(range, of: sum, weight: weight, samples: samples, store)
+                try updateParameters(in: range, settings)
+            }
+        }
+    }
+
+    /// Gradients and running statistics of a range become those that the sum says.
+    private func take(
+        _ range: Range<Int>, of sum: UnsafeMutableBufferPointer<Float>, weight: Double, samples: Int,
+        _ store: ParameterStore
+    ) {
+        precondition(sum.count == store.changesCount, "a sum has another length")
+        let (gradients, statistics) = (store.allGradients, store.runningStatistics)
+        let factor = weight > 0 ? 1 / weight : 0
+        for index in range.clamped(to: gradients.indices) { gradients[index] = Float(Double(sum[index]) * factor) }
+        guard samples > 0 else { return }
+        for index in range.clamped(to: gradients.count..<sum.count) {
+            statistics[index - gradients.count] += Float(Double(sum[index]) / Double(samples))
         }
     }
 }

@@ -152,6 +152,12 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         }
     }
 
+    /// One step of the optimizer on the parameters whose gradients lie in the range.
+    func updateParameters(in range: Range<Int>, _ settings: StepSettings) throws(ExecutionError) {
+        let (store, threads) = (store, Int32(threads))
+        try thread.perform { () throws(ExecutionError) in try store.update(settings, in: range, threads: threads) }
+    }
+
     /// The parameters, for one caller, compiled for the frozen set that is wanted.
     func withStore<R>(_ body: (ParameterStore) throws(ExecutionError) -> R) throws(ExecutionError) -> R {
         try exclusively { () throws(ExecutionError) in

@@ -81,11 +81,10 @@ public final class TreeSum {
         return UnsafeMutableBufferPointer(rebasing: open[0].values[range])
     }
 
-    /// The sum of all whose ranges are folded. Empties the tree.
+    /// The sum of all, of which `body` may use the ranges that are folded; all are when it returns. Empties the tree.
     public func endInParts(_ body: (UnsafeMutableBufferPointer<Float>) throws -> Void) rethrows {
-        let values = stack[0].values
-        reset()
-        try body(values)
+        defer { reset() }
+        try body(stack[0].values)
     }
 
     private func vector() -> UnsafeMutableBufferPointer<Float> {

@@ -83,10 +83,22 @@ extension Trainer {
             if overlaps {
                 let made = BucketExchange(
                     tree, try backend.gradientBuckets(startsAtFeatures: trainingFeatures != nil),
-                    settings.gradientType, gradients: gradients, processes)
+                    settings.gradientType, gradients: gradients, own: loaded.compactMap { $0.map(scored) }, processes)
                 own += [contributeLast(loaded.last!, step: step, rate: rate, backend, to: tree, made)]
                     .compactMap { $0 }
                 exchange = made
+            }
+        }
+        let stepSettings = stepSettings(step: step + state.batch, update: update, rate: rate)
+        var isUpdated = false
+        if let exchange, backend.updatesInParts {
+            // Behind the backward pass, which reads the parameters, and ahead of the gradients that are on their way.
+            isUpdated = true
+            try tree.endInParts { sum in
+                try exchange.drain { bucket, weight, samples in
+                    guard samples > 0 else { return }
+                    try backend.update(bucket, fromSum: sum, weight: weight, samples: samples, stepSettings)
+                }
             }
         }
         let all = try ScoredBatch.gathered(own, from: processes)
@@ -97,25 +109,32 @@ extension Trainer {
         }
         let weight = all.reduce(0) { $0 + $1.weight }
         let samples = all.reduce(0) { $0 + $1.samples }
-        try exchange?.check()
         if samples > 0 {
-            let settings = stepSettings(step: step + state.batch, update: update, rate: rate)
-            func apply(_ sum: UnsafeMutableBufferPointer<Float>) throws {
-                try backend.update(fromSum: sum, weight: weight, samples: samples, settings)
-            }
-            if exchange != nil {
-                try tree.endInParts(apply)
-            } else {
-                try tree.finish { sum in
-                    try processes.sum(
-                        UnsafeMutableBufferPointer(rebasing: sum[..<gradients]), self.settings.gradientType)
-                    try processes.sum(UnsafeMutableBufferPointer(rebasing: sum[gradients...]), .float32)
-                    try apply(sum)
-                }
+            if !isUpdated {
+                try updateAtOnce(
+                    from: tree, exchange, backend, gradients: gradients, weight: weight, samples: samples, stepSettings)
             }
             if average != nil { average!.add(try backend.exportParameters()) }
         }
         return try isStopRequested()
+    }
+
+    /// When the sums of all gradients are there.
+    private func updateAtOnce(
+        from tree: TreeSum, _ exchange: BucketExchange?, _ backend: any ShardedBackend, gradients: Int, weight: Double,
+        samples: Int, _ settings: StepSettings
+    ) throws {
+        if let exchange {
+            return try tree.endInParts { sum in
+                try exchange.drain { _, _, _ in }
+                try backend.update(fromSum: sum, weight: weight, samples: samples, settings)
+            }
+        }
+        try tree.finish { sum in
+            try processes.sum(UnsafeMutableBufferPointer(rebasing: sum[..<gradients]), self.settings.gradientType)
+            try processes.sum(UnsafeMutableBufferPointer(rebasing: sum[gradients...]), .float32)
+            try backend.update(fromSum: sum, weight: weight, samples: samples, settings)
+        }
     }
 
     /// One shard, by itself.

@@ -233,7 +233,7 @@ package struct EvaluationReport {
             page.section("Settings", ReportPage.list(facts))
         }
         if !commands.isEmpty {
-            page.section("How to repeat it", "<pre>\(commands.map(escaped).joined(separator: "\n"))</pre>")
+            page.section("How to repeat it", ReportPage.commands(commands))
         }
     }
 }

@@ -92,6 +92,14 @@ struct ReportPage {
         "<details><summary>\(escaped(summary))</summary>\n\(html)\n</details>"
     }
 
+    /// Commands, a line each; a line breaks between words, not behind the hyphens of an option.
+    static func commands(_ commands: [String]) -> String {
+        let lines = commands.map { command in
+            command.split(separator: " ").map { "<span>\(escaped(String($0)))</span>" }.joined(separator: " ")
+        }
+        return "<pre>\(lines.joined(separator: "\n"))</pre>"
+    }
+
     private static let style = """
 
         :root { --page: #fbfbfa; --card: #ffffff; --text: #1c1d1f; --muted: #62666d; --line: #dfe1e4; --hit: #0072b2;
@@ -138,7 +146,9 @@ struct ReportPage {
         .hit { color: var(--hit); } .miss { color: var(--miss); }
         @media print { .pairs { grid-template-columns: repeat(3, 1fr); } }
         @media screen and (max-width: 520px) { .pairs figure { display: flex; gap: 10px; } .pairs .views { flex: 0 0 56%; } }
-        @media (max-width: 520px) { main { padding: 18px 12px 32px; } th, td { padding: 5px 7px; } td.bar { min-width: 62px; } }
+        @media (max-width: 520px) { main { padding: 18px 12px 32px; } table { font-size: .8em; }
+          th, td { padding: 5px; } td.bar { min-width: 44px; } }
+        pre span { display: inline-block; max-width: 100%; }
         pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line);
           border-radius: 8px; padding: 12px; font-size: .88em; }
 
