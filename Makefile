@@ -94,6 +94,8 @@ test-neon: deps-neon ## Builds the C core for aarch64 and checks every kernel un
 		-DCK_OPENBLAS=OFF -DCK_BUILD_TESTS=ON -DCK_WARNINGS_ARE_ERRORS=ON -DCK_CHECK_OPTIONS="--every;$(EVERY)"
 	cmake --build .build/neon -j
 	CK_ISA=neon ctest --test-dir .build/neon --verbose -j $$(nproc)
+	QEMU_CPU=cortex-a72 CK_ISA=neon qemu-aarch64 -L /usr/aarch64-linux-gnu \
+		.build/neon/Tests/CoreTests/check_core --every $(EVERY) int8 # without dot products of bytes
 
 bench: deps ## Compares with PyTorch, ONNX Runtime, OpenVINO and others; installs them for itself (see bench/README.md).
 	python3 bench/compare.py

@@ -3,6 +3,7 @@
 #include "core/cpu.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,15 +31,38 @@ int ck_cpu_supports(ck_isa isa) {
     return 0;
 }
 
+/* Of CPUID's leaf 7: VNNI with 512 bits is bit 11 of ECX, with 256 bits and the encoding of AVX2 bit 4 of EAX of its
+ * second part, where there is one. */
+static int read_dot(ck_isa isa) {
+    unsigned a, b, c, d;
+    if (!ck_cpu_supports(isa) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    if (isa == CK_ISA_AVX512) return c >> 11 & 1;
+    if (isa != CK_ISA_AVX2 || a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return 0;
+    return a >> 4 & 1;
+}
+
 #elif defined(__aarch64__)
+#include <sys/auxv.h>
 
 int ck_cpu_supports(ck_isa isa) { return isa == CK_ISA_PORTABLE || isa == CK_ISA_NEON; }
+
+/* Linux's HWCAP2_I8MM. */
+static int read_dot(ck_isa isa) { return isa == CK_ISA_NEON && (getauxval(AT_HWCAP2) >> 13 & 1); }
 
 #else
 
 int ck_cpu_supports(ck_isa isa) { return isa == CK_ISA_PORTABLE; }
+static int read_dot(ck_isa isa) { return 0 * (int)isa; }
 
 #endif
+
+int ck_cpu_has_dot(ck_isa isa) {
+    /* 1 + the answer; every plan asks. */
+    static _Atomic(signed char) known[CK_ISA_COUNT];
+    signed char answer = atomic_load(&known[isa]);
+    if (!answer) atomic_store(&known[isa], answer = (signed char)(1 + read_dot(isa)));
+    return answer - 1;
+}
 
 static char brand[49];
 

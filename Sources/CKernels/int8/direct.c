@@ -15,7 +15,9 @@ enum { BUFFER_BYTES = 160 << 10 };
 static int applicable(const ck_int8_plan *plan) { return plan != NULL; }
 
 /* 255 * 128 is the largest sum of two products that fits 16 bits. */
-static int pairs_fit(const ck_int8_plan *plan) { return plan->weight_pair && plan->weight_pair <= 128; }
+static int pairs_fit(const ck_int8_plan *plan) {
+    return plan->has_dot || (plan->weight_pair && plan->weight_pair <= 128);
+}
 
 static int multiplies_bytes(const ck_int8_plan *plan) { return plan->algorithm->word == 4; }
 /* Words of a pixel of the copy. */
@@ -164,8 +166,9 @@ static void run_part(void *context, int64_t part, int32_t worker) {
     int64_t panel, panel_end;
     ck_split(ck_panel_count(shape->out_blocks, shape->panel_blocks), part % j->shares, j->shares, &panel, &panel_end);
     const ptrdiff_t block_weights = (ptrdiff_t)d->kernel_height * d->kernel_width * words * 4 * v;
-    void (*const multiply)(const ck_word_panel *) =
-        multiplies_bytes(plan) ? shape->kernels->byte_panel : shape->kernels->short_panel;
+    void (*const multiply)(const ck_word_panel *) = !multiplies_bytes(plan) ? shape->kernels->short_panel
+                                                    : plan->has_dot         ? shape->kernels->dot_panel
+                                                                            : shape->kernels->byte_panel;
     for (; panel < panel_end; panel++) {
         int32_t k;
         ck_panel_at(shape->out_blocks, shape->panel_blocks, (int32_t)panel, &k, &p.blocks);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "conv/tiles.h"
+#include "core/cpu.h"
 
 static const ck_int8_algorithm *const algorithms[] = {&ck_int8_winograd, &ck_int8_direct_bytes, &ck_int8_direct};
 
@@ -15,14 +16,16 @@ static int is_supported(const ck_int8_desc *desc) {
 }
 
 /* Winograd reads eight times the bytes of the plain weights, which for a map of few tiles takes longer than products.
- */
+ * On NEON it never pays beside usdot, which does in one instruction what takes eight on 16-bit numbers. */
 enum { FEWEST_TILES = 8 };
 
 static int pays(const ck_int8_plan *plan) {
-    const int bytes = plan->shape->kernels->byte_products && ck_int8_direct_bytes.applicable(plan);
+    const ck_kernels *kernels = plan->shape->kernels;
+    const int bytes = (kernels->byte_products || plan->has_dot) && ck_int8_direct_bytes.applicable(plan);
     if (plan->algorithm == &ck_int8_direct_bytes) return bytes;
-    return plan->algorithm->id != CK_WINOGRAD_4 || !bytes ||
-           ck_tile_count(plan->shape, 4, plan->shape->d.batch) >= FEWEST_TILES;
+    if (plan->algorithm->id != CK_WINOGRAD_4 || !bytes) return 1;
+    if (plan->has_dot && kernels->isa == CK_ISA_NEON) return 0;
+    return ck_tile_count(plan->shape, 4, plan->shape->d.batch) >= FEWEST_TILES;
 }
 
 static ck_status choose(ck_int8_plan *plan, ck_algorithm wanted) {
@@ -53,6 +56,7 @@ ck_status ck_int8_plan_create(const ck_int8_desc *desc, ck_int8_plan **plan) {
         made->float_result = !!desc->float_result;
         made->weight_sum = desc->weight_sum ? desc->weight_sum : most < INT32_MAX ? (int32_t)most : INT32_MAX;
         made->weight_pair = desc->weight_pair;
+        made->has_dot = ck_cpu_has_dot(made->shape->kernels->isa);
         status = choose(made, desc->conv.algorithm);
     }
     if (status != CK_OK) {
@@ -101,7 +105,8 @@ size_t ck_int8_plan_describe(const ck_int8_plan *plan, char *text, size_t size) 
         return 0;
     }
     const ck_conv_plan *shape = plan->shape;
-    const int length = snprintf(text, text ? size : 0, "int8 %s %s %dx%d, %d thread%s", plan->algorithm->name,
+    const int length = snprintf(text, text ? size : 0, "int8 %s%s %s %dx%d, %d thread%s", plan->algorithm->name,
+                                plan->has_dot && plan->algorithm->word == 4 ? " dot" : "",
                                 ck_isa_name(shape->kernels->isa), shape->kernels->word_pixels,
                                 shape->panel_blocks * shape->block, shape->threads, shape->threads == 1 ? "" : "s");
     return length < 0 ? 0 : (size_t)length;

@@ -14,6 +14,7 @@ struct ck_int8_plan {
     const ck_int8_algorithm *algorithm;
     int32_t float_result, weight_sum, weight_pair;
     int32_t channels; /* of x, in whole blocks */
+    int32_t has_dot;  /* 1: dot_panel takes the place of byte_panel */
 };
 
 /* Sizes in bytes. The work of a run is items times shares of the panels. */

@@ -13,6 +13,7 @@
 #if !defined(__clang__)
 #define CK_WIDEN_HALVES(v) __builtin_ia32_pmovzxwd256((shorts8)(v))
 #endif
+#define CK_ADD_DOT(sum, weights, x) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights))
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2,prfchw"))), apply_to = function)

@@ -13,6 +13,7 @@
 #define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd512_mask(a, b, (vi){0}, 0xffff)
 #define CK_WIDEN_HALVES(v) __builtin_ia32_pmovzxwd512_mask((shorts16)(v), (vi){0}, 0xffff)
 #endif
+#define CK_ADD_DOT(sum, weights, x) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights))
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi2,prfchw"))),  \

@@ -29,7 +29,8 @@ typedef struct ck_requantize {
  * pixel p]
  *
  * Pixel p is column p % columns of row p / columns. Results of a block lie one pixel after the other. byte_panel is
- * exact where the weights of two neighboring channels (2i, 2i + 1) add up to 128 at most in size. */
+ * exact where the weights of two neighboring channels (2i, 2i + 1) add up to 128 at most in size. dot_panel takes the
+ * words of byte_panel and is exact for all weights; only CPUs of which ck_cpu_has_dot says so can run it. */
 typedef struct ck_word_panel {
     const void *src;
     int32_t outer[2];                   /* trip counts of o, m */

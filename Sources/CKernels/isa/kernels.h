@@ -497,6 +497,7 @@ typedef struct ck_combination {
     X(combine, const ck_combination *)                                                                                 \
     X(short_panel, const ck_word_panel *)                                                                              \
     X(byte_panel, const ck_word_panel *)                                                                               \
+    X(dot_panel, const ck_word_panel *)                                                                                \
     X(widen_row, const ck_widen_row *)                                                                                 \
     X(place_row, const ck_widen_row *)                                                                                 \
     X(short_winograd_input, const ck_short_winograd_input *)                                                           \
@@ -511,7 +512,7 @@ typedef struct ck_kernels {
     int32_t tile_pixels2;  /* two */
     int32_t tile_pixels4;  /* four */
     int32_t cuts_deep;     /* 1: a panel's weights are better kept in L1, its reduction cut; 0: they may stream */
-    int32_t word_pixels;   /* of a register tile of short_panel and byte_panel */
+    int32_t word_pixels;   /* of a register tile of short_panel, byte_panel, dot_panel */
     int32_t byte_products; /* 1: byte_panel is the faster one */
 #define CK_KERNEL_FIELD(name, argument) void (*name)(argument);
     CK_KERNEL_LIST(CK_KERNEL_FIELD)

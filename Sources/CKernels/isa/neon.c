@@ -10,6 +10,8 @@
 #define CK_SUFFIX neon
 #define CK_THIS_ISA CK_ISA_NEON
 #define CK_MULTIPLY_PAIRS(a, b) vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b))
+#define CK_ADD_DOT(sum, weights, x)                                                                                    \
+    __asm__(".arch_extension i8mm\n\tusdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(x), "w"(weights))
 
 #include "isa/all.inc"
 
