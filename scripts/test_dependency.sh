@@ -1,27 +1,31 @@
 #!/usr/bin/env bash
-# A stranger's SwiftPM package depends on this one by version, from a git repository, as it would from GitHub.
+# Strangers' SwiftPM packages depend on this one by version, from a git repository, as they would from GitHub: the manifest
+# of docs/embedding.md is resolved, and Examples/Swift is built so and all its programs run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 work=$root/.build/stranger
-rm -rf "$work/ResNetSwift" "$work/app"
+# The commit stands in the path: SwiftPM remembers what a version of a URL was.
+repository=$work/repositories/$(git rev-parse --short HEAD)/ResNetSwift
+rm -rf "$work/repositories" "$work/app" "$work/examples"
 mkdir -p "$work/app/Sources/app"
 
 # What is committed, as a repository of its own with a tag.
-git clone -q "file://$root" "$work/ResNetSwift"
-git -C "$work/ResNetSwift" tag -f 0.1.0 >/dev/null
+git clone -q "file://$root" "$repository"
+git -C "$repository" tag -f 0.1.0 >/dev/null
 
 # The manifest is that of docs/embedding.md; only the place is another.
 awk '/^```/ { inside = 0 } inside; /^```swift$/ { getline; if (/^\/\/ swift-tools-version/) { inside = 1; print } }' docs/embedding.md |
-    sed "s|https://example.com/ResNetSwift.git|file://$work/ResNetSwift|" >"$work/app/Package.swift"
-cat >"$work/app/Sources/app/main.swift" <<'SWIFT'
-import ResNetSwift
+    sed "s|https://example.com/ResNetSwift.git|file://$repository|" >"$work/app/Package.swift"
+grep -q "file://$repository" "$work/app/Package.swift"
+echo 'import ResNetSwift' >"$work/app/Sources/app/main.swift"
+swift package --package-path "$work/app" --scratch-path "$work/resolved" show-dependencies
 
-let model = try Model(from: try WeightFile.open(CommandLine.arguments[1]))
-let plan = try InferencePlan(model: model, input: ImageShape(channels: 1, height: 32, width: 32))
-let logits = try plan.predict(Tensor(shape: [1, 1, 32, 32], repeating: 0)).logits
-print("a stranger's program:", model.graph.modelName, logits.shape)
-SWIFT
-cd "$work/app"
-rm -f Package.resolved
-swift run --scratch-path "$work/build" app "$root/demo/digits.safetensors"
+git -C "$repository" archive HEAD Examples/Swift | tar -x -C "$work"
+mv "$work/Examples/Swift" "$work/examples"
+rmdir "$work/Examples"
+sed -i "s|\.package(name: \"ResNetSwift\", path: \"../..\")|.package(url: \"file://$repository\", from: \"0.1.0\")|" \
+    "$work/examples/Package.swift"
+grep -q "file://$repository\", from" "$work/examples/Package.swift"
+swift build -c release --package-path "$work/examples" --scratch-path "$work/build"
+"$work/examples/run.sh" "$work/build/release" "$work/runs"

@@ -265,6 +265,44 @@ static void not_a_number(void) {
     }
 }
 
+/* Every algorithm's work divides among imagined threads: none is lost, none does more than all. */
+static void balance(void) {
+    static const cr_conv layers[] = {{1, 64, 56, 56, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+                                     {1, 256, 14, 14, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+                                     {1, 512, 14, 14, 512, 3, 3, 2, 2, 1, 1, 1, 1, 1},
+                                     {1, 512, 7, 7, 256, 1, 1, 1, 1, 0, 0, 1, 1, 1},
+                                     {1, 64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 1, 1, 16}};
+    int counted = 0;
+    for (size_t i = 0; i < COUNT_OF(layers); i++)
+        for (int algorithm = CK_AUTO + 1; algorithm < CK_ALGORITHM_COUNT; algorithm++) {
+            ck_balance alone = {0};
+            for (int32_t threads = 1; threads <= 64; threads *= 4) {
+                ck_conv_desc d = description(&layers[i], threads);
+                d.algorithm = (ck_algorithm)algorithm;
+                ck_conv_plan *plan = NULL;
+                if (ck_conv_plan_create(&d, &plan) != CK_OK) break;
+                ck_balance b = {0};
+                const ck_status status = ck_conv_balance(plan, 1, &b);
+                check((status == CK_UNSUPPORTED) == (algorithm == CK_GEMM), "balance of %s: %d",
+                      ck_algorithm_name((ck_algorithm)algorithm), status);
+                if (threads == 1) alone = b;
+                if (status == CK_OK) {
+                    counted++;
+                    check(b.regions > 0 && b.longest <= b.work * 1.0001 && b.longest * threads >= b.work * 0.9999 &&
+                              b.work >= alone.work * 0.9999 && (threads > 1 || b.longest >= b.work * 0.9999),
+                          "%s on %d threads: %g, at most %g, %d regions", ck_algorithm_name((ck_algorithm)algorithm),
+                          threads, b.work, b.longest, b.regions);
+                }
+                REFUSED(ck_conv_balance(plan, 2, &b));
+                REFUSED(ck_conv_balance(plan, 0, &b));
+                REFUSED(ck_conv_balance(plan, 1, NULL));
+                ck_conv_plan_destroy(plan);
+            }
+        }
+    check(counted >= 30, "%d balances", counted);
+    REFUSED(ck_conv_balance(NULL, 1, &(ck_balance){0}));
+}
+
 void test_plans(void) {
     defaults();
     bad_fields();
@@ -273,5 +311,6 @@ void test_plans(void) {
     forced_algorithms();
     describe();
     run_arguments();
+    balance();
     not_a_number();
 }

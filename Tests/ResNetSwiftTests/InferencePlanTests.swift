@@ -110,6 +110,29 @@ final class InferencePlanTests: XCTestCase {
         }
     }
 
+    /// Machines with many cores are rarer than users who have them: what the busiest thread does is computed.
+    func testManyThreadsShareTheWorkEvenly() throws {
+        let input = ImageShape(channels: 3, height: 224, width: 224)
+        for (name, batch, bound) in [("resnet18", 1, 1.35), ("resnet50", 1, 1.35), ("resnet18", 8, 1.2)] {
+            let graph = try ModelName(named: name).graph()
+            for threads in [1, 4, 8, 16, 32, 64] {
+                let balance = try PlanParts(
+                    graph: graph, quantization: nil, input: input, batch: batch, options: PlanOptions(threads: threads)
+                ).layout.workBalance
+                let share = balance.largestShare(threads: threads)
+                XCTAssertGreaterThan(balance.work, 1e6)
+                XCTAssertGreaterThan(share, 0.999)
+                XCTAssertLessThan(share, threads == 1 ? 1.001 : bound, "\(name), batch \(batch), \(threads) threads")
+                XCTAssertLessThan(balance.waits, 120)
+            }
+        }
+        let plan = try InferencePlan(
+            model: Model.random(RandomGraph(seed: 5).graph), input: RandomGraph(seed: 5).image, batch: 2,
+            options: PlanOptions(threads: 3))
+        let share = fixed(plan.workBalance.largestShare(threads: 3), 2)
+        XCTAssertTrue(plan.describe().contains("\(share) for all"), plan.describe())
+    }
+
     func testAPlanRunsInManyThreadsAtOnce() async throws {
         let random = RandomGraph(seed: 5)
         let plan = try InferencePlan(

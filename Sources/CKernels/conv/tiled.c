@@ -160,8 +160,10 @@ static void choose_stored(ck_conv_plan *plan, ck_tiled_params *p, int64_t tiles)
     const int32_t unit = ck_tile_pixels(plan->kernels, plan->panel_blocks);
     const int64_t mine = (tiles + plan->threads - 1) / plan->threads;
     const int64_t fits = (int64_t)(ck_cache_share(plan->caches.l2, plan->threads) * 6 / 10 / tile_bytes(plan));
-    const int64_t most = least(mine, fits < unit ? unit : fits / unit * unit);
-    p->unit = most >= 2 * unit ? unit : 1;
+    /* A thread's share in one block where it fits: cut at whole register tiles there could be a block more than
+     * threads. */
+    const int64_t most = mine <= fits ? mine : least(mine, fits < unit ? unit : fits / unit * unit);
+    p->unit = most >= 2 * unit && mine > fits ? unit : 1;
     p->tiles_a_block = (int32_t)((most + p->unit - 1) / p->unit * p->unit);
     p->chunk_blocks = plan->in_blocks;
 }

@@ -392,6 +392,7 @@ typedef struct job {
     int64_t tiles, blocks; /* all tiles, and the blocks they are cut into */
     int32_t cells;         /* groups of panels */
     ck_tile_block block;   /* the one that all share at the moment */
+    int32_t groups;        /* that its tiles are cut into, where there are more threads than panels */
 } job;
 
 static ck_tile_block block_at(const job *j, int64_t index) {
@@ -430,16 +431,31 @@ static void run_alone(void *context, int64_t part, int32_t worker) {
     run_block(j->plan, j->args, &block, panel, end, mine.v, mine.m, mine.u, mine.scratch);
 }
 
-/* The shared block: one channel block of its input, or one panel. */
+/* A group of the shared block's tiles: a block of its own, with a share of every plane of V. */
+static ck_tile_block group_at(const job *j, int64_t index, float **v) {
+    int64_t begin, end;
+    ck_split(j->block.end - j->block.begin, index, j->groups, &begin, &end);
+    *v += begin * j->plan->block;
+    return ck_tile_block_at(&j->tiling, j->block.begin + begin, j->block.begin + end);
+}
+
+/* One channel block of its input. */
 static void fill_shared(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const memory mine = memory_of(j, worker);
-    ck_tiled_input(j->plan, j->args, (int32_t)part, &j->block, j->block.begin, j->block.end, mine.v, mine.scratch);
+    for (int32_t i = 0; i < j->groups; i++) {
+        float *v = mine.v;
+        const ck_tile_block group = group_at(j, i, &v);
+        ck_tiled_input(j->plan, j->args, (int32_t)part, &group, group.begin, group.end, v, mine.scratch);
+    }
 }
+/* One panel. */
 static void run_shared(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const memory mine = memory_of(j, worker);
-    run_block(j->plan, j->args, &j->block, part, part + 1, mine.v, mine.m, mine.u, mine.scratch);
+    float *v = mine.v;
+    const ck_tile_block group = group_at(j, part % j->groups, &v);
+    run_block(j->plan, j->args, &group, part / j->groups, part / j->groups + 1, v, mine.m, mine.u, mine.scratch);
 }
 
 ck_status ck_tiled_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
@@ -455,8 +471,10 @@ ck_status ck_tiled_run(const ck_conv_plan *plan, const ck_conv_args *args, int32
     }
     for (int64_t index = 0; index < j.blocks; index++) {
         j.block = block_at(&j, index);
+        const int64_t wanted = (threads + panels - 1) / panels, tiles = j.block.end - j.block.begin;
+        j.groups = (int32_t)(wanted < tiles ? wanted : tiles);
         ck_run_parts(threads, plan->in_blocks, fill_shared, &j);
-        ck_run_parts(threads, panels, run_shared, &j);
+        ck_run_parts(threads, (int64_t)panels * j.groups, run_shared, &j);
     }
     return CK_OK;
 }

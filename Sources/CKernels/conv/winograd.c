@@ -483,7 +483,10 @@ static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *arg
     const int32_t panels = ck_panel_count(plan->out_blocks, plan->panel_blocks);
     const int64_t count = (tiles + own(plan)->tiles_a_block - 1) / own(plan)->tiles_a_block;
     const int64_t a_block = (tiles + count - 1) / count;
-    const int64_t tile_groups = (a_block + plan->kernels->tile_pixels2 - 1) / plan->kernels->tile_pixels2;
+    /* With more threads than panels, tiles are cut as well: each group of them transforms the panel's filters again. */
+    const int64_t share = a_block * panels / plan->threads, most = plan->kernels->tile_pixels2;
+    const int64_t unit = is_fused(plan) ? a_block : share < 2 ? 2 : share < most ? share : most;
+    const int64_t tile_groups = (a_block + unit - 1) / unit;
     fly f = {plan, args, tiles, count, .sizes = buffer_sizes(plan)};
     f.grid = ck_choose_grid(plan->threads, plan->threads > panels ? tile_groups : 1, panels, 1 << 30);
     const int32_t cells = f.grid.across * f.grid.deep;

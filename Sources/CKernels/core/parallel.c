@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "core/rehearsal.h"
 #include "core/team.h"
 #include "core/threads.h"
 
@@ -29,6 +30,27 @@ enum {
     FLOATS_A_THREAD = 8192, /* waking a team costs about as much as one thread needs for some thousand floats */
     FLOATS_A_PART = 32768   /* 10 to 20 us */
 };
+
+_Thread_local ck_rehearsal *ck_rehearsing;
+
+/* Every part to the imagined thread that is free first. */
+static void rehearse(int32_t threads, int64_t parts, ck_part body, void *context) {
+    ck_rehearsal *r = ck_rehearsing;
+    double busy[THREADS_MOST] = {0}, longest = 0;
+    const int32_t team = threads < parts ? threads : (int32_t)parts;
+    for (int64_t part = 0; part < parts; part++) {
+        int32_t free = 0;
+        for (int32_t i = 1; i < team; i++)
+            if (busy[i] < busy[free]) free = i;
+        r->cycles = 0;
+        body(context, part, free);
+        r->work += r->cycles;
+        busy[free] += r->cycles;
+        if (busy[free] > longest) longest = busy[free];
+    }
+    r->longest += longest;
+    r->regions++;
+}
 
 #if defined(_OPENMP) || defined(CK_PTHREADS)
 
@@ -136,7 +158,9 @@ static void run_share(void *context, int32_t worker, int32_t members) {
 
 void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
     const int32_t team = threads < parts ? threads : (int32_t)parts;
-    if (team <= 1 || computes) {
+    if (ck_rehearsing) {
+        rehearse(threads, parts, body, context);
+    } else if (team <= 1 || computes) {
         for (int64_t part = 0; part < parts; part++) body(context, part, 0);
     } else if (!led) {
         open_region(team, run_share, &(parts_region){.parts = parts, .body = body, .context = context});
@@ -185,7 +209,10 @@ ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *conte
 #else
 
 void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
-    (void)threads;
+    if (ck_rehearsing) {
+        rehearse(threads, parts, body, context);
+        return;
+    }
     for (int64_t part = 0; part < parts; part++) body(context, part, 0);
 }
 

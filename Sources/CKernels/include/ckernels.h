@@ -342,6 +342,16 @@ CK_API ck_algorithm ck_conv_plan_algorithm(const ck_conv_plan *plan);
 CK_API size_t ck_conv_plan_describe(const ck_conv_plan *plan, char *text, size_t size);
 /* Such as "winograd f4x4"; "unknown" for what is none. Static. */
 CK_API const char *ck_algorithm_name(ck_algorithm algorithm);
+/* How evenly a run divides among the plan's threads, computed without them: cycles of all threads together, and of the
+ * thread that has most, summed over the regions at whose ends threads wait for each other. longest * threads / work is
+ * 1 where all have as much. Roughly: multiply-adds are counted as they fill registers, memory is not. */
+typedef struct ck_balance {
+    double work, longest;
+    int32_t regions;
+} ck_balance;
+/* For the first `batch` images, at most as many as the plan takes. Allocates what a run needs, frees it again, and runs
+ * no kernel. CK_UNSUPPORTED for weight gradients and CK_GEMM. */
+CK_API ck_status ck_conv_balance(const ck_conv_plan *plan, int32_t batch, ck_balance *balance);
 /* NULL is fine. No run of the plan may be going on. */
 CK_API void ck_conv_plan_destroy(ck_conv_plan *plan);
 

@@ -7,20 +7,30 @@ extension InferencePlan {
     /// In the order in which they run.
     public var stepInfos: [PlanStepInfo] { layout.stepInfos(macs: graph.macs(shapes: shapes)) }
 
-    /// The plan as a table, with the sizes of its memory.
+    /// How the convolutions divide among the plan's threads, all together, each for the pictures that pass at a time.
+    public var workBalance: WorkBalance { layout.workBalance }
+
+    /// The plan as a table, with the sizes of its memory and, for several threads, how evenly they share each
+    /// convolution: what the busiest does over the mean.
     public func describe() -> String {
         let mebibytes = { (bytes: Int) in fixed(Double(bytes) / 1_048_576, 1) + " MiB" }
+        let balances = threads > 1 ? layout.balances() : []
+        let all = WorkBalance(sum: balances)
+        let balanceText =
+            threads > 1
+            ? "\nshare: of a convolution's work, what the busiest thread does over the mean; "
+                + "\(fixed(all.largestShare(threads: threads), 2)) for all, in \(all.waits) parallel regions" : ""
         return """
             \(graph.modelName) for \(inputText), at most \(batch) at a time, on \(threads) threads, \(isaName), \(precision.rawValue)
             arena \(mebibytes(layout.memory.arenaBytes)), convolution workspace \(mebibytes(layout.scratchBytes)), \
-            weights \(mebibytes(constantBytes))\(shareText)
+            weights \(mebibytes(constantBytes))\(precisionText)\(balanceText)
 
-            \(stepTable(stepInfos))
+            \(stepTable(stepInfos, shares: balances.map { $0?.largestShare(threads: threads) }))
             """
     }
 
     /// How many of the layers have the precision that was asked, where not all can.
-    private var shareText: String {
+    private var precisionText: String {
         guard precision != .float32 else { return "" }
         let layers = layout.program.steps.map(\.operation).filter { $0 is Convolution || $0 is Linear }
         let count = layers.count { precision == .bf16 ? $0.weights == .bfloat16 : ($0 as? Convolution)?.int8 != nil }

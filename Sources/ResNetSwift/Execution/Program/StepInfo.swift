@@ -31,7 +31,43 @@ public struct StepTiming: Sendable {
     public let gflops: Double
 }
 
+/// How evenly work divides among threads: computed from how it is cut, not measured.
+public struct WorkBalance: Sendable, Hashable {
+    /// Cycles of all threads together, roughly.
+    public internal(set) var work = 0.0
+    /// Cycles of the thread that has most, summed over the stretches at whose ends threads wait for each other.
+    public internal(set) var longest = 0.0
+    /// How many such stretches there are.
+    public internal(set) var waits = 0
+
+    init(sum balances: [WorkBalance?]) {
+        for case let balance? in balances {
+            work += balance.work
+            longest += balance.longest
+            waits += balance.waits
+        }
+    }
+
+    init(work: Double, longest: Double, waits: Int) {
+        self.work = work
+        self.longest = longest
+        self.waits = waits
+    }
+
+    /// What the busiest of `threads` threads does over what each would do if all did the same: 1 is even, `threads` is
+    /// one thread that does everything.
+    public func largestShare(threads: Int) -> Double { work > 0 ? longest * Double(threads) / work : 1 }
+}
+
 extension ProgramLayout {
+    /// By step; nil where a step is no convolution of floats.
+    func balances() -> [WorkBalance?] {
+        preparations.indices.map { preparations[$0].plan?.balance(images: chunks[$0]) }
+    }
+
+    /// All convolutions together, each for the images that pass at a time.
+    var workBalance: WorkBalance { WorkBalance(sum: balances()) }
+
     /// In the order in which they run. `macs`: by node.
     func stepInfos(macs: [Int]) -> [PlanStepInfo] {
         program.steps.enumerated().map { index, step in
@@ -68,11 +104,14 @@ extension ProgramLayout {
     }
 }
 
-/// The table of what steps do.
-func stepTable(_ steps: [PlanStepInfo]) -> String {
-    var table = TextTable(["step", "operations", "result", "images", "kernel", "place"], rightAligned: [3])
-    for info in steps {
-        table.rows.append([info.name, info.operations, info.result, "\(info.chunk)", info.kernel, info.place])
+/// The table of what steps do. `shares`: each step's largest share, for the column `share`; empty: there is none.
+func stepTable(_ steps: [PlanStepInfo], shares: [Double?] = []) -> String {
+    let header = ["step", "operations", "result", "images", "kernel"] + (shares.isEmpty ? [] : ["share"]) + ["place"]
+    var table = TextTable(header, rightAligned: shares.isEmpty ? [3] : [3, 5])
+    for (index, info) in steps.enumerated() {
+        let share = shares.isEmpty ? [] : [shares[index].map { fixed($0, 2) } ?? ""]
+        table.rows.append(
+            [info.name, info.operations, info.result, "\(info.chunk)", info.kernel] + share + [info.place])
     }
     return table.text
 }

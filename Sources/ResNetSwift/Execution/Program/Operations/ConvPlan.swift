@@ -35,6 +35,13 @@ final class ConvPlan: @unchecked Sendable {
             packedFormat: ck_conv_packed_format(handle))
     }
 
+    /// How `images` of a run divide among the plan's threads; nil for what is another library's.
+    func balance(images: Int) -> WorkBalance? {
+        var balance = ck_balance()
+        guard ck_conv_balance(handle, Int32(images), &balance) == CK_OK else { return nil }
+        return WorkBalance(work: balance.work, longest: balance.longest, waits: Int(balance.regions))
+    }
+
     /// One line, e.g. `winograd f4x4 avx512 14x32, 2 threads`.
     private var text: String {
         let length = ck_conv_plan_describe(handle, nil, 0)

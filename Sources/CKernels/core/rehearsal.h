@@ -1,0 +1,18 @@
+/* A run that only counts: see conv/balance.c. While a thread has one, ck_run_parts imagines the team. */
+#ifndef CK_REHEARSAL_H
+#define CK_REHEARSAL_H
+
+#include <stdint.h>
+
+#include "isa/kernels.h"
+
+typedef struct ck_rehearsal {
+    const ck_kernels *kernels; /* what would compute */
+    double cycles;             /* counted by kernels since the last part began */
+    double work, longest;      /* of all threads; of the one that has most, summed over regions */
+    int32_t regions;
+} ck_rehearsal;
+
+extern _Thread_local ck_rehearsal *ck_rehearsing;
+
+#endif
