@@ -8,12 +8,12 @@
 
 /* ---- kernels that count. Multiply-adds as they fill the register tiles; a transform some instructions a value. */
 
-static void count(double cycles) { ck_rehearsing->cycles += cycles; }
+static void count(double cycles) { ck_rehearsing()->cycles += cycles; }
 
 static double tile_cycles(int32_t pixels, int32_t width) {
-    return ck_panel_cycles(ck_rehearsing->kernels, pixels, width);
+    return ck_panel_cycles(ck_rehearsing()->kernels, pixels, width);
 }
-static double block(void) { return ck_rehearsing->kernels->block; }
+static double block(void) { return ck_rehearsing()->kernels->block; }
 
 static void count_panel(const ck_panel *a) {
     const double steps = (double)a->outer[0] * a->outer[1] * a->outer[2] * a->run;
@@ -106,10 +106,9 @@ ck_status ck_conv_balance(const ck_conv_plan *plan, int32_t batch, ck_balance *b
     const ck_kernels kernels = counting(plan->kernels);
     ck_conv_plan imagined = *plan;
     imagined.kernels = &kernels;
-    ck_rehearsal *before = ck_rehearsing;
-    ck_rehearsing = &rehearsal;
+    ck_rehearsal *before = ck_rehearse(&rehearsal);
     const ck_status status = imagined.algorithm->run(&imagined, &args, batch);
-    ck_rehearsing = before;
+    ck_rehearse(before);
     free(memory);
     if (!status && rehearsal.work <= 0) return CK_UNSUPPORTED; /* another library's matrix product */
     *balance = (ck_balance){.work = rehearsal.work, .longest = rehearsal.longest, .regions = rehearsal.regions};

@@ -31,11 +31,19 @@ enum {
     FLOATS_A_PART = 32768   /* 10 to 20 us */
 };
 
-_Thread_local ck_rehearsal *ck_rehearsing;
+static _Thread_local ck_rehearsal *rehearsing;
+
+ck_rehearsal *ck_rehearsing(void) { return rehearsing; }
+
+ck_rehearsal *ck_rehearse(ck_rehearsal *rehearsal) {
+    ck_rehearsal *before = rehearsing;
+    rehearsing = rehearsal;
+    return before;
+}
 
 /* Every part to the imagined thread that is free first. */
 static void rehearse(int32_t threads, int64_t parts, ck_part body, void *context) {
-    ck_rehearsal *r = ck_rehearsing;
+    ck_rehearsal *r = rehearsing;
     double busy[THREADS_MOST] = {0}, longest = 0;
     const int32_t team = threads < parts ? threads : (int32_t)parts;
     for (int64_t part = 0; part < parts; part++) {
@@ -158,7 +166,7 @@ static void run_share(void *context, int32_t worker, int32_t members) {
 
 void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
     const int32_t team = threads < parts ? threads : (int32_t)parts;
-    if (ck_rehearsing) {
+    if (rehearsing) {
         rehearse(threads, parts, body, context);
     } else if (team <= 1 || computes) {
         for (int64_t part = 0; part < parts; part++) body(context, part, 0);
@@ -209,7 +217,7 @@ ck_status ck_with_team(int32_t threads, void (*body)(void *context), void *conte
 #else
 
 void ck_run_parts(int32_t threads, int64_t parts, ck_part body, void *context) {
-    if (ck_rehearsing) {
+    if (rehearsing) {
         rehearse(threads, parts, body, context);
         return;
     }

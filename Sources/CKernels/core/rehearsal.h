@@ -13,6 +13,9 @@ typedef struct ck_rehearsal {
     int32_t regions;
 } ck_rehearsal;
 
-extern _Thread_local ck_rehearsal *ck_rehearsing;
+/* The calling thread's, or NULL. */
+ck_rehearsal *ck_rehearsing(void);
+/* Gives the calling thread one, or takes it away; returns what it had before. */
+ck_rehearsal *ck_rehearse(ck_rehearsal *rehearsal);
 
 #endif
