@@ -35,7 +35,7 @@ final class ToolTrainTests: XCTestCase {
         XCTAssertEqual(try evaluated.objects()[0]["top1"]?.doubleValue, top1)
 
         for (path, part) in [
-            ("run/report.html", "<h2>Training</h2>"), ("page.html", "resnet evaluate demo/digits.npz"),
+            ("run/report.html", "<h2>Training</h2>"), ("page.html", "<span>evaluate</span> <span>demo/digits.npz</span>"),
         ] {
             let page = try String(contentsOfFile: "\(folder.path)/\(path)", encoding: .utf8)
             XCTAssertTrue(page.contains(part) && page.hasSuffix("</html>\n"), path)
