@@ -7,7 +7,7 @@ root=$PWD
 work=$root/.build/stranger
 # The commit stands in the path: SwiftPM remembers what a version of a URL was.
 repository=$work/repositories/$(git rev-parse --short HEAD)/ResNetSwift
-rm -rf "$work/repositories" "$work/app" "$work/examples"
+rm -rf "$work/repositories" "$work/app" "$work/tree"
 mkdir -p "$work/app/Sources/app"
 
 # What is committed, as a repository of its own with a tag.
@@ -21,11 +21,12 @@ grep -q "file://$repository" "$work/app/Package.swift"
 echo 'import ResNetSwift' >"$work/app/Sources/app/main.swift"
 swift package --package-path "$work/app" --scratch-path "$work/resolved" show-dependencies
 
-git -C "$repository" archive HEAD Examples/Swift | tar -x -C "$work"
-mv "$work/Examples/Swift" "$work/examples"
-rmdir "$work/Examples"
+# One of the examples reads demo/.
+examples=$work/tree/Examples/Swift
+mkdir -p "$work/tree"
+git -C "$repository" archive HEAD Examples/Swift demo | tar -x -C "$work/tree"
 sed -i "s|\.package(name: \"ResNetSwift\", path: \"../..\")|.package(url: \"file://$repository\", from: \"0.1.0\")|" \
-    "$work/examples/Package.swift"
-grep -q "file://$repository\", from" "$work/examples/Package.swift"
-swift build -c release --package-path "$work/examples" --scratch-path "$work/build"
-"$work/examples/run.sh" "$work/build/release" "$work/runs"
+    "$examples/Package.swift"
+grep -q "file://$repository\", from" "$examples/Package.swift"
+swift build -c release --package-path "$examples" --scratch-path "$work/build"
+"$examples/run.sh" "$work/build/release" "$work/runs"
