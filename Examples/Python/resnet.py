@@ -27,14 +27,14 @@ class _Error(ctypes.Structure):
 class _Options(ctypes.Structure):
     _fields_ = [("input", ctypes.c_int)] + [
         (name, ctypes.c_int32) for name in ["height", "width", "batch", "threads", "strict"]] + [
-            ("model", ctypes.c_char_p), ("packed", ctypes.c_char_p)]
+            ("model", ctypes.c_char_p), ("packed", ctypes.c_char_p), ("precision", ctypes.c_char_p)]
 
 
 class _Info(ctypes.Structure):
     _fields_ = [("input", ctypes.c_int)] + [
         (name, ctypes.c_int32) for name in [
             "channels", "height", "width", "classes", "features", "threads", "has_class_names"]] + [
-                ("model", ctypes.c_char * 64)]
+                ("model", ctypes.c_char * 64), ("precision", ctypes.c_char * 16)]
 
 
 class _Source(ctypes.Structure):
