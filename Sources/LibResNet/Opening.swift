@@ -33,11 +33,7 @@ public func resnetWithViews(
     return answer(error) {
         let network = try Handles.network(network)
         let result = try required(result, "result", "a place for the network")
-        let name = try text(try required(views, "views", "a name"), "views")
-        guard let augmentation = TestTimeAugmentation(rawValue: name) else {
-            let known = TestTimeAugmentation.allCases.map(\.rawValue).joined(separator: ", ")
-            throw Refusal(RESNET_INVALID_ARGUMENT, "views: expected one of \(known), found '\(name)'")
-        }
+        let augmentation: TestTimeAugmentation = try choice(try required(views, "views", "a name"), "views")
         if augmentation != .none { _ = try network.classifier.pictureTransform(for: augmentation) }
         result.pointee = Handles.add(try Network(network.classifier, network.plan, augmentation))
     }
@@ -82,7 +78,7 @@ private func choices(_ options: resnet_options) throws -> ClassifierOptions {
         model: try options.model.map { try ModelName(named: String(cString: $0)) },
         batch: options.batch == 0 ? 8 : Int(options.batch), threads: Int(options.threads))
     choices.accuracy = options.strict == 0 ? .default : .strict
-    choices.precision = try options.precision.map(precision)
+    choices.precision = try options.precision.map { try choice($0, "options.precision") }
     choices.packed = try options.packed.map { try text($0, "options.packed") }
     if options.height > 0, options.width > 0 {
         choices.inputSize = Size2(Int(options.height), Int(options.width))
@@ -90,13 +86,16 @@ private func choices(_ options: resnet_options) throws -> ClassifierOptions {
     return choices
 }
 
-private func precision(_ pointer: UnsafePointer<CChar>) throws -> Precision {
-    let name = try text(pointer, "options.precision")
-    guard let precision = Precision(rawValue: name) else {
-        let names = Precision.allCases.map(\.rawValue).joined(separator: ", ")
-        throw Refusal(RESNET_INVALID_ARGUMENT, "options.precision: expected one of \(names), found '\(name)'")
+/// One of several by its name.
+private func choice<Choice: CaseIterable & RawRepresentable<String>>(
+    _ pointer: UnsafePointer<CChar>, _ what: String
+) throws -> Choice {
+    let name = try text(pointer, what)
+    guard let choice = Choice(rawValue: name) else {
+        let names = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+        throw Refusal(RESNET_INVALID_ARGUMENT, "\(what): expected one of \(names), found '\(name)'")
     }
-    return precision
+    return choice
 }
 
 /// One side may be given, and the other be the usual one.

@@ -9,7 +9,7 @@ struct NumberRange: ExpressibleByArgument {
     let range: ClosedRange<Double>
 
     init?(argument: String) {
-        guard let ends: [Double] = numbers(argument), ends.count == 2, ends[0] > 0, ends[0] <= ends[1],
+        guard let ends: [Double] = argument.numbers(), ends.count == 2, ends[0] > 0, ends[0] <= ends[1],
             ends[1].isFinite
         else { return nil }
         range = ends[0]...ends[1]
@@ -21,7 +21,7 @@ struct JitterAmounts: ExpressibleByArgument {
     let values: [Double]
 
     init?(argument: String) {
-        guard let values: [Double] = numbers(argument), 1...4 ~= values.count,
+        guard let values: [Double] = argument.numbers(), 1...4 ~= values.count,
             values.allSatisfy({ $0 >= 0 && $0.isFinite }), values.count < 4 || values[3] <= 0.5
         else { return nil }
         self.values = values + Array(repeating: 0, count: 4 - values.count)
@@ -34,7 +34,7 @@ struct RandAugmentAmounts: ExpressibleByArgument {
     let magnitude: Int
 
     init?(argument: String) {
-        guard let amounts: [Int] = numbers(argument), amounts.count == 2, 1...100 ~= amounts[0], 0...30 ~= amounts[1]
+        guard let amounts: [Int] = argument.numbers(), amounts.count == 2, 1...100 ~= amounts[0], 0...30 ~= amounts[1]
         else { return nil }
         (operations, magnitude) = (amounts[0], amounts[1])
     }

@@ -135,19 +135,12 @@ func checkBatch(_ batch: Int) throws {
     guard 1...4096 ~= batch else { throw ValidationError("--batch must be 1 to 4096, not \(batch).") }
 }
 
-/// `0.5,1`: the numbers of an argument; nil where one of them is none.
-func numbers<Number: LosslessStringConvertible>(_ argument: String, separator: Character = ",") -> [Number]? {
-    let parts = argument.split(separator: separator, omittingEmptySubsequences: false)
-    let numbers = parts.compactMap { Number(String($0)) }
-    return numbers.count == parts.count ? numbers : nil
-}
-
 /// `224` or `193x257`: height, width.
 struct PictureSize: ExpressibleByArgument {
     let size: Size2
 
     init?(argument: String) {
-        guard let sides: [Int] = numbers(argument, separator: "x"), 1...2 ~= sides.count,
+        guard let sides: [Int] = argument.numbers(separator: "x"), 1...2 ~= sides.count,
             sides.allSatisfy({ 1...65536 ~= $0 })
         else { return nil }
         size = Size2(sides[0], sides[sides.count - 1])

@@ -15,7 +15,7 @@ enum ClassWeighting: ExpressibleByArgument {
         case "none": self = .none
         case "auto": self = .auto
         default:
-            guard let values: [Float] = numbers(argument), values.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
+            guard let values: [Float] = argument.numbers(), values.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
                 return nil
             }
             self = .values(values)

@@ -110,7 +110,7 @@ ck_status ck_conv_balance(const ck_conv_plan *plan, int32_t batch, ck_balance *b
     const ck_status status = imagined.algorithm->run(&imagined, &args, batch);
     ck_rehearse(before);
     free(memory);
-    if (!status && rehearsal.work <= 0) return CK_UNSUPPORTED; /* another library's matrix product */
-    *balance = (ck_balance){.work = rehearsal.work, .longest = rehearsal.longest, .regions = rehearsal.regions};
+    if (!status && rehearsal.balance.work <= 0) return CK_UNSUPPORTED; /* another library's matrix product */
+    *balance = rehearsal.balance;
     return status;
 }

@@ -52,12 +52,12 @@ static void rehearse(int32_t threads, int64_t parts, ck_part body, void *context
             if (busy[i] < busy[free]) free = i;
         r->cycles = 0;
         body(context, part, free);
-        r->work += r->cycles;
+        r->balance.work += r->cycles;
         busy[free] += r->cycles;
         if (busy[free] > longest) longest = busy[free];
     }
-    r->longest += longest;
-    r->regions++;
+    r->balance.longest += longest;
+    r->balance.regions++;
 }
 
 #if defined(_OPENMP) || defined(CK_PTHREADS)

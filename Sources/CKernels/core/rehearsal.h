@@ -2,15 +2,12 @@
 #ifndef CK_REHEARSAL_H
 #define CK_REHEARSAL_H
 
-#include <stdint.h>
-
 #include "isa/kernels.h"
 
 typedef struct ck_rehearsal {
     const ck_kernels *kernels; /* what would compute */
     double cycles;             /* counted by kernels since the last part began */
-    double work, longest;      /* of all threads; of the one that has most, summed over regions */
-    int32_t regions;
+    ck_balance balance;        /* of the regions so far */
 } ck_rehearsal;
 
 /* The calling thread's, or NULL. */

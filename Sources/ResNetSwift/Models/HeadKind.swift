@@ -2,6 +2,7 @@
 // after the last feature map.
 
 import ResNetGraph
+import ResNetSupport
 
 /// A head by name, as the command line and a checkpoint's metadata write it.
 public enum HeadKind: Sendable, Hashable {
@@ -45,10 +46,8 @@ extension HeadKind: LosslessStringConvertible {
             guard let value = probability(parts[1]) else { return nil }
             self = .dropout(value)
         case ("hidden", 2...3):
-            let texts = parts[1].split(separator: ",", omittingEmptySubsequences: false)
-            let widths = texts.compactMap { Int($0) }.filter { 1...65536 ~= $0 }
-            guard widths.count == texts.count, widths.count <= Self.maximumLayers,
-                let value = probability(parts.count > 2 ? parts[2] : "0.5")
+            guard let widths: [Int] = parts[1].numbers(), widths.allSatisfy({ 1...65536 ~= $0 }),
+                widths.count <= Self.maximumLayers, let value = probability(parts.count > 2 ? parts[2] : "0.5")
             else { return nil }
             self = .hidden(widths, dropout: value)
         default: return nil

@@ -40,23 +40,20 @@ public struct WorkBalance: Sendable, Hashable {
     /// How many such stretches there are.
     public internal(set) var waits = 0
 
+    /// What the busiest of `threads` threads does over what each would do if all did the same: 1 is even, `threads` is
+    /// one thread that does everything.
+    public func largestShare(threads: Int) -> Double { work > 0 ? longest * Double(threads) / work : 1 }
+}
+
+extension WorkBalance {
     init(sum balances: [WorkBalance?]) {
+        self.init()
         for case let balance? in balances {
             work += balance.work
             longest += balance.longest
             waits += balance.waits
         }
     }
-
-    init(work: Double, longest: Double, waits: Int) {
-        self.work = work
-        self.longest = longest
-        self.waits = waits
-    }
-
-    /// What the busiest of `threads` threads does over what each would do if all did the same: 1 is even, `threads` is
-    /// one thread that does everything.
-    public func largestShare(threads: Int) -> Double { work > 0 ? longest * Double(threads) / work : 1 }
 }
 
 extension ProgramLayout {

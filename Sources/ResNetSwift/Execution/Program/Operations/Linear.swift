@@ -79,34 +79,19 @@ struct FoldLinear: StepOperation {
     func compile(_ step: StepContext) -> Kernel {
         let (source, target) = (step.input(0), step.output(0))
         let (inputs, outputs) = (inFeatures, outFeatures)
-        let fold = fold?.compiled(step)
-        if weights == .bfloat16 { return rounding(source, target, fold) }
+        let (fold, isBF16) = (fold?.compiled(step), weights == .bfloat16)
         return { run, _, _ in
             let (status, scale) = fold?(run) ?? (CK_OK, nil)
-            let weights = target(run)
-            weights.update(from: source(run), count: inputs * outputs)
-            for (row, scale) in (scale ?? []).enumerated() {
-                for column in 0..<inputs { weights[row * inputs + column] *= scale }
+            // What becomes bfloat16 is scaled before, in a row beside.
+            let beside = isBF16 ? UnsafeMutablePointer<Float>.allocate(capacity: inputs) : nil
+            defer { beside?.deallocate() }
+            for index in 0..<outputs {
+                let row = beside ?? target(run) + index * inputs
+                row.update(from: source(run) + index * inputs, count: inputs)
+                if let scale { for column in 0..<inputs { row[column] *= scale[index] } }
+                if isBF16 { _ = ck_to_bf16(row, inputs, target.halves(run) + index * inputs) }
             }
             return status
-        }
-    }
-    private func rounding(
-        _ source: Address, _ target: Address, _ fold: (@Sendable (Run) -> (ck_status, scale: [Float]?))?
-    ) -> Kernel {
-        let (inputs, outputs) = (inFeatures, outFeatures)
-        return { run, _, _ in
-            let (status, scale) = fold?(run) ?? (CK_OK, nil)
-            let (from, to) = (source(run), target.halves(run))
-            guard status == CK_OK, let scale else {
-                return status == CK_OK ? ck_to_bf16(from, inputs * outputs, to) : status
-            }
-            var row = [Float](repeating: 0, count: inputs)
-            for (index, scale) in scale.enumerated() {
-                for column in 0..<inputs { row[column] = from[index * inputs + column] * scale }
-                _ = ck_to_bf16(row, inputs, to + index * inputs)
-            }
-            return CK_OK
         }
     }
 }
