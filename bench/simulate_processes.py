@@ -1,13 +1,13 @@
 """What a training step takes with 2 to 1,024 processes at 1, 10 and 100 Gbit/s: computed from a step and an exchange that are
 measured on this machine.
 
-    python3 bench/simulate_processes.py [--model resnet50] [--batch 32] [--threads 0] [--overlap 0] [--plot docs/scaling.svg]
+    python3 bench/simulate_processes.py [--model resnet50] [--batch 32] [--threads 0] [--overlap 0.64] [--plot docs/scaling.svg]
 
 Measured: the training step of one process (`resnet time --train`), and the exchange of gradients by two processes of Open MPI on this
 machine, by the library that `resnet train` uses (libresnet_mpi.so), for several sizes; a straight line through them gives seconds a
 call and seconds a byte (memory and adding, no network). Not measured: networks. Their latency is --latency, their speed is
-nominal, every link is full duplex and free of others. --overlap is the part of the exchange that runs beside the backward pass; 0
-is what `resnet train` does today.
+nominal, every link is full duplex and free of others. --overlap is the part of the exchange that runs beside the backward pass,
+as bench/network.py measured it with two processes; 0 is what --no-overlap does.
 
 Of B bytes in buckets of 25 Mi floats, each process sends and receives 2 (P - 1) / P B bytes in 2 (P - 1) messages a bucket:
 
@@ -140,7 +140,7 @@ def main():
     parser.add_argument("--batch", type=int, default=32, help="of a process")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--latency", type=float, default=50e-6, help="seconds of a message on the network")
-    parser.add_argument("--overlap", type=float, default=0.0)
+    parser.add_argument("--overlap", type=float, default=0.64)
     parser.add_argument("--plot", type=pathlib.Path)
     options = parser.parse_args()
     library = options.library or str(pathlib.Path(options.tool).parent / "libresnet_mpi.so")
