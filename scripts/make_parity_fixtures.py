@@ -33,6 +33,7 @@ def cases():
         "davit_tiny", num_classes=1, window_size=9, head_norm_first=True, drop_rate=0.3)
     yield "davit_tiny_keras", keras, [(280, 280, 2)]
     yield "convnext_tiny", timm.create_model("convnext_tiny"), [(224, 224, 1), (96, 75, 3)]
+    yield "resnet50_gn", timm.create_model("resnet50_gn"), [(64, 64, 2), (97, 75, 1)]
     yield "googlenet", torch_models.GoogLeNet(), [(280, 280, 1), (97, 75, 3)]
 
 
@@ -55,7 +56,7 @@ def main():
         counter_random.fill(model)
         for height, width, images in sizes:
             pictures = torch.from_numpy(counter_random.pictures(images, 3, height, width))
-            if name.startswith(("davit", "convnext")):
+            if name.startswith(("davit", "convnext", "resnet50_gn")):
                 model, pictures = model.double(), pictures.double()
             with torch.no_grad():
                 logits, h = features(model, pictures)

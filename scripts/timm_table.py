@@ -35,6 +35,8 @@ MODELS = """
     resnetblur18 resnetblur50 resnetblur50d resnetblur101d
     resnetv2_18 resnetv2_18d resnetv2_34 resnetv2_34d resnetv2_50 resnetv2_50d resnetv2_50t resnetv2_101 resnetv2_101d
     resnetv2_152 resnetv2_152d
+    resnet50_gn resnetv2_50d_gn resnetv2_50x1_bit resnetv2_50x3_bit resnetv2_101x1_bit resnetv2_101x3_bit
+    resnetv2_152x2_bit resnetv2_152x4_bit
     resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420
 """.split()
 
@@ -47,9 +49,7 @@ REASONS = [
     (r".*_pruned", "channels pruned one by one"),
     (r"resnet(32|33|51|61)|.*26ts|seresnet33ts", "byobnet's blocks and SiLU"),
     (r"resnet50_mlp", "byobnet's MLP head"),
-    (r"resnetv2_\w+_bit", "standardized weights and group norm"),
     (r"resnetv2_50d_(evos|frn)", "norms of other kinds"),
-    (r".*_gn", "group norm"),
 ]
 
 

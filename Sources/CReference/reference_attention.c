@@ -44,6 +44,20 @@ void cr_layer_norm(const float *x, int n, int c, size_t plane, const float *gamm
         }
 }
 
+/* ---- group norm: the channels of a group lie side by side */
+
+void cr_group_norm(const float *x, int n, int c, int groups, size_t plane, const float *gamma, const float *beta,
+                   double eps, double *y) {
+    const size_t size = (size_t)(c / groups) * plane;
+    for (int g = 0; g < n * groups; g++) {
+        const moments m = moments_at(x + g * size, (int)size, 1, eps);
+        for (size_t i = 0; i < size; i++) {
+            const size_t at = g * size + i, k = at / plane % c;
+            y[at] = (x[at] - m.mean) * m.invstd * gamma[k] + beta[k];
+        }
+    }
+}
+
 void cr_layer_norm_backward(const float *x, const float *dy, int n, int c, size_t plane, const float *gamma, double eps,
                             double *dx, double *dgamma, double *dbeta) {
     for (int k = 0; k < c; k++) dgamma[k] = dbeta[k] = 0;

@@ -29,6 +29,7 @@ static const struct {
               {"int8", test_int8},
               {"pictures", test_pictures},
               {"layer norm", test_layer_norm},
+              {"group norm", test_group_norm},
               {"gelu", test_gelu},
               {"attention", test_attention},
               {"batch norm", test_batch_norm},

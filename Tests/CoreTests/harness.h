@@ -101,6 +101,7 @@ void test_elementwise(void);
 void test_gates(void);
 void test_linear(void);
 void test_layer_norm(void);
+void test_group_norm(void);
 void test_gelu(void);
 void test_attention(void);
 void test_pictures(void);

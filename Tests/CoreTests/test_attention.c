@@ -1,4 +1,4 @@
-/* Layer norm, GELU, padding and the two attentions: forward and backward against the reference. */
+/* Layer norm, group norm, GELU, padding and the two attentions: forward and backward against the reference. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +84,56 @@ void test_layer_norm(void) {
     d.out_height = 0, d.eps = NAN;
     check(ck_layer_norm(&d, f, f, f, f) == CK_INVALID_ARGUMENT, "eps that is no number");
     check(ck_layer_norm_backward_workspace_size(&d) == 0, "workspace of no description");
+}
+
+/* ---- group norm */
+
+static void group_norm(int n, int c, int groups, int h, int w, double eps, int relu, int threads) {
+    const size_t plane = (size_t)h * w, count = n * c * plane;
+    char what[80];
+    snprintf(what, sizeof what, "group norm of %d x %dx%dx%d by %d", n, c, h, w, groups);
+    const float *x = uniform(count, 1, -0.5, 1.5), *gamma = uniform(c, 3, 0.5, 1), *beta = uniform(c, 4, -1, 1);
+    double *y = doubles(count);
+    cr_group_norm(x, n, c, groups, plane, gamma, beta, eps, y);
+    for (size_t i = 0; i < count && relu; i++) y[i] = fmax(y[i], 0);
+    const ck_group_norm_desc d = {.batch = n,
+                                  .channels = c,
+                                  .groups = groups,
+                                  .height = h,
+                                  .width = w,
+                                  .eps = eps,
+                                  .relu = relu,
+                                  .threads = threads};
+    float *in = blocked(x, n, c, plane), *out = poisoned(n, c, plane);
+    check(ck_group_norm(&d, in, gamma, beta, out) == CK_OK, "%s", what);
+    /* A product and a sum, each rounded once, and scale and shift rounded: few values make a large scale. */
+    const double bound = 8 * ROUNDOFF * fmax(1, 1 / sqrt(eps) / ((double)c / groups * plane));
+    check_close(unblocked(out, n, c, plane), y, count, NULL, 0, bound, what);
+    check_surplus(out, n, c, plane, what);
+    float *place = blocked(x, n, c, plane);
+    check(ck_group_norm(&d, place, gamma, beta, place) == CK_OK, "%s in place", what);
+    check(!memcmp(place, out, ck_blocked_count(n, c, h, w) * sizeof *out), "%s in place", what);
+    release_all();
+}
+
+void test_group_norm(void) {
+    static const int sizes[][5] = {{1, 1, 1, 1, 3},   {2, 6, 2, 3, 3},   {1, 24, 2, 5, 7},  {3, 36, 3, 4, 5},
+                                   {2, 64, 32, 7, 7}, {1, 64, 1, 9, 3},  {2, 40, 8, 3, 11}, {1, 256, 32, 5, 5},
+                                   {1, 44, 4, 6, 2},  {2, 17, 17, 4, 4}, {1, 96, 32, 8, 8}, {1, 2048, 32, 2, 2}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int *s = sizes[i];
+        group_norm(s[0], s[1], s[2], s[3], s[4], i < 3 ? 0.1 : 1e-5, i % 2, (int)(i % 4));
+    }
+    float f[32];
+    ck_group_norm_desc d = {.batch = 1, .channels = 4, .groups = 2, .height = 1, .width = 1, .eps = 1e-5};
+    check(ck_group_norm(NULL, f, f, f, f) == CK_INVALID_ARGUMENT, "no description");
+    check(ck_group_norm(&d, f, f, NULL, f) == CK_INVALID_ARGUMENT, "no beta");
+    d.groups = 3;
+    check(ck_group_norm(&d, f, f, f, f) == CK_INVALID_ARGUMENT, "groups that do not divide the channels");
+    d.groups = 0;
+    check(ck_group_norm(&d, f, f, f, f) == CK_INVALID_ARGUMENT, "no groups");
+    d.groups = 2, d.eps = -1;
+    check(ck_group_norm(&d, f, f, f, f) == CK_INVALID_ARGUMENT, "a negative eps");
 }
 
 /* ---- GELU */

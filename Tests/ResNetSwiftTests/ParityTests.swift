@@ -63,6 +63,7 @@ final class ParityTests: XCTestCase {
     func testAlexNetMini() throws { try compare("alexnet_mini", cases: 1) }
     func testGoogLeNet() throws { try compare("googlenet", cases: 2) }
     func testDaViTTiny() throws { try compare("davit_tiny", cases: 3, strict: 2e-5) }
+    func testGroupNorms() throws { try compare("resnet50_gn", cases: 2) }
     func testConvNeXtTiny() throws { try compare("convnext_tiny", cases: 2, strict: 2e-5) }
     func testDaViTTinyKeras() throws { try compare("davit_tiny_keras", cases: 1, strict: 2e-5) }
 }

@@ -76,6 +76,10 @@ struct ReferenceNetwork {
             (spec.countsPadding ? cr_average_pool : cr_average_pool_inside)(&pool, x, &y)
         case .layerNorm(_, let eps):
             cr_layer_norm(x, n, channels, plane, parameter(node, "weight"), parameter(node, "bias"), eps, &y)
+        case .groupNorm(let groups, let channels, let eps):
+            cr_group_norm(
+                x, n, Int32(channels), Int32(groups), plane, parameter(node, "weight"), parameter(node, "bias"), eps, &y
+            )
         case .gelu: cr_gelu(x, x.count, &y)
         case .windowAttention(let heads, let window):
             var size = attention(map, images, heads, window)

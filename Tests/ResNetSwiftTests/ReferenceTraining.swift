@@ -162,6 +162,7 @@ struct ReferenceTraining {
                 dgamma[channel] += Double(dy[index]) * Double(x[index])
             }
             keep("gamma", dgamma)
+        case .groupNorm: preconditionFailure("group norms do not train")
         case .gelu: cr_gelu_backward(x, dy, dy.count, &dx)
         case .windowAttention(let heads, let window):
             var size = ReferenceNetwork(model: model).attention(source, images, heads, window)

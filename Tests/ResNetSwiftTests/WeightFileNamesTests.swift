@@ -212,6 +212,54 @@ final class WeightFileNamesTests: XCTestCase {
         XCTAssertTrue(unknown.contains("no conv1.weight"), unknown)
     }
 
+    /// Norms without statistics are batch norms that lost them, or group norms: nobody guesses.
+    func testNormsWithoutStatistics() throws {
+        let tensors = network.tensors { $0 }.filter { !$0.key.contains("running_") }
+        let reason = fault(of: try WildNetwork.file(.safetensors, tensors))
+        XCTAssertTrue(reason.contains("its norms have no running statistics"), reason)
+        let names = ["norm1.weight", "conv1.weight"].map { "stages.0.blocks.0.\($0)" } + ["norm.weight"]
+        let activated = names.map {
+            (key: $0, tensor: Tensor(shape: $0.contains("conv") ? [4, 4, 1, 1] : [4], repeating: 1))
+        }
+        let other = fault(of: try WildNetwork.file(.safetensors, activated))
+        XCTAssertTrue(other.contains("its norms have no running statistics"), other)
+        for name in ["resnet50_gn_a1h2-8fe6c4d0.pth", "resnetv2_50x1_bit.goog_in21k.safetensors"] {
+            let claims = NetworkClaim.claims(path: "a/\(name)", metadata: [:], pickled: [], config: nil)
+            XCTAssertTrue(name.hasPrefix(try XCTUnwrap(NetworkClaim.model(claims)).rawValue), name)
+        }
+    }
+
+    func testFiltersAreStandardizedAsTheyAreRead() throws {
+        var g = GraphBuilder("Standardized")
+        let x = g.conv(g.input(channels: 3), "a", 8, kernel: 3, padding: 1, isStandardized: true)
+        let y = g.conv(g.groupNorm(x, "n", groups: 4), "b", 5, kernel: 1)
+        let graph = g.finish(logits: g.flatten(g.globalAveragePool(y, "pool")), features: nil)
+        let model = Model.initialized(graph, seed: 3)
+        let folder = try TemporaryFolder()
+        try model.save(to: "\(folder.path)/model.safetensors")
+        let found = try Model(graph: graph, from: WeightFile.open("\(folder.path)/model.safetensors"))
+        XCTAssertEqual(found["b.weight"].bits, model["b.weight"].bits)
+        for filter in 0..<8 {
+            let source = model["a.weight"].values[filter * 27..<filter * 27 + 27].map(Double.init)
+            let mean = source.reduce(0, +) / 27
+            let std = (source.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 27 + 1e-8).squareRoot()
+            for (index, value) in source.enumerated() {
+                XCTAssertEqual(
+                    Double(found["a.weight"].values[filter * 27 + index]), (value - mean) / std, accuracy: 1e-6)
+            }
+        }
+        // Once more changes nothing that matters.
+        try found.save(to: "\(folder.path)/again.safetensors")
+        let again = try Model(graph: graph, from: WeightFile.open("\(folder.path)/again.safetensors"))
+        for (a, b) in zip(again["a.weight"].values, found["a.weight"].values) { XCTAssertEqual(a, b, accuracy: 1e-6) }
+        let plan = OptimizationPlan(
+            loss: .crossEntropy(), optimizer: .sgd(), groups: ParameterGroup.single(graph))
+        XCTAssertThrowsError(
+            try TrainingPlan(
+                model: model, input: ImageShape(channels: 3, height: 8, width: 8), batchLimit: 2, plan: plan)
+        ) { XCTAssertTrue("\($0)".contains("a group norm, which runs in inference only"), "\($0)") }
+    }
+
     func testHeadsSideBySide() throws {
         let named = try network.file(.npz, beside: [("age.weight", Tensor(shape: [1, 16], repeating: 1))])
         try assertIsTheNetwork(named, "fc and another")

@@ -1,5 +1,5 @@
-/* ckernels_attention.h: layer norm, GELU and attention on NCHWc maps, forward and backward. Part of ckernels.h, whose
- * rules of errors, memory and threads hold here too.
+/* ckernels_attention.h: layer norm, GELU and attention on NCHWc maps, forward and backward; group norm, forward. Part
+ * of ckernels.h, whose rules of errors, memory and threads hold here too.
  *
  * A linear layer over the channels of each pixel is a 1x1 convolution (CK_POINTWISE), so a network of such layers keeps
  * its activations blocked. Gradients of parameters are overwritten.
@@ -41,6 +41,21 @@ CK_API size_t ck_layer_norm_backward_workspace_size(const ck_layer_norm_desc *de
  * be dy. workspace: 64-byte aligned. */
 CK_API ck_status ck_layer_norm_backward(const ck_layer_norm_desc *desc, const float *x, const float *dy,
                                         const float *gamma, float *dx, float *dgamma, float *dbeta, void *workspace);
+
+/* ---------------------------------------------------------------- group norm */
+
+typedef struct ck_group_norm_desc {
+    int32_t batch, channels, groups, height, width; /* groups divides channels */
+    double eps;
+    int32_t relu; /* max(y, 0) */
+    int32_t threads;
+} ck_group_norm_desc;
+
+/* y = (x - mean) / sqrt(variance + eps) gamma + beta [then ReLU], mean and biased variance over all pixels and the
+ * channels / groups adjacent channels of a group of each image (Wu & He, arXiv:1803.08494). gamma, beta (C). y may be
+ * x. */
+CK_API ck_status ck_group_norm(const ck_group_norm_desc *desc, const float *x, const float *gamma, const float *beta,
+                               float *y);
 
 /* ---------------------------------------------------------------- padding and cropping */
 

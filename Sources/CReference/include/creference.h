@@ -113,6 +113,9 @@ double cr_bce_with_logits(const float *x, const float *targets, int rows, int n,
 
 void cr_gelu(const float *x, size_t count, double *y);
 void cr_gelu_backward(const float *x, const float *dy, size_t count, double *dx);
+/* Over the c / groups channels and all pixels of each group of x (N, C, plane). */
+void cr_group_norm(const float *x, int n, int c, int groups, size_t plane, const float *gamma, const float *beta,
+                   double eps, double *y);
 /* Over the c channels of each pixel of x (N, C, plane). */
 void cr_layer_norm(const float *x, int n, int c, size_t plane, const float *gamma, const float *beta, double eps,
                    double *y);

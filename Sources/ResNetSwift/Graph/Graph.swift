@@ -45,6 +45,8 @@ public enum Operation: Sendable, Hashable {
     case dropout(probability: Double)
     /// Over the channels of each pixel, affine: (x - mean) / sqrt(variance + eps) * weight + bias.
     case layerNorm(channels: Int, eps: Double)
+    /// Over the pixels and the channels of each of `groups` equal groups of an image, affine (arXiv:1803.08494).
+    case groupNorm(groups: Int, channels: Int, eps: Double)
     /// x times the normal distribution's value at x: the exact form, not that with tanh.
     case gelu
     /// Attention of the pixels of each window, (N, 3 C, H, W) -> (N, C, H, W). The channels are the queries, then the keys,
@@ -64,7 +66,7 @@ public enum Operation: Sendable, Hashable {
 
     package var hasParameters: Bool {
         switch self {
-        case .conv, .batchNorm, .linear, .channelConv, .layerNorm, .layerScale: true
+        case .conv, .batchNorm, .linear, .channelConv, .layerNorm, .groupNorm, .layerScale: true
         default: false
         }
     }
@@ -90,6 +92,9 @@ public struct ConvSpec: Sendable, Hashable {
     public var bias: Bool
     /// It is torch.nn.Linear over the channels of each pixel: a 1x1 convolution that prints so and whose weight is (K, C).
     public var isLinear = false
+    /// Filters are standardized when they are read from a file, each to mean 0 and variance 1 (arXiv:1903.10520). What a model
+    /// holds is what it computes with.
+    public var isStandardized = false
 
     /// torch.nn.Linear over the channels of each pixel.
     public static func linear(_ inChannels: Int, _ outChannels: Int, bias: Bool = true) -> ConvSpec {

@@ -69,7 +69,7 @@ extension Operation {
         case .conv(let c) where c.isLinear:
             "Linear(in_features=\(c.inChannels), out_features=\(c.outChannels), bias=\(c.bias ? "True" : "False"))"
         case .conv(let c):
-            "Conv2d(\(c.inChannels), \(c.outChannels), kernel_size=\(c.kernel.tuple), stride=\(c.stride.tuple)"
+            "\(c.isStandardized ? "Std" : "")Conv2d(\(c.inChannels), \(c.outChannels), kernel_size=\(c.kernel.tuple), stride=\(c.stride.tuple)"
                 + (c.padding == 0 ? "" : ", padding=\(c.padding.tuple)")
                 + (c.dilation == 1 ? "" : ", dilation=\(c.dilation.tuple)")
                 + (c.groups == 1 ? "" : ", groups=\(c.groups)") + (c.bias ? ")" : ", bias=False)")
@@ -96,6 +96,8 @@ extension Operation {
         case .dropout(let probability): "Dropout(p=\(probability), inplace=False)"
         case .layerNorm(let channels, let eps):
             "LayerNorm((\(channels),), eps=\(eps), elementwise_affine=True, bias=True)"
+        case .groupNorm(let groups, let channels, let eps):
+            "GroupNorm(\(groups), \(channels), eps=\(eps), affine=True, bias=True)"
         case .gelu: "GELU(approximate='none')"
         case .windowAttention(let heads, let window): "WindowAttention(heads=\(heads), window_size=\(window.tuple))"
         case .channelAttention(let heads): "ChannelAttention(heads=\(heads))"

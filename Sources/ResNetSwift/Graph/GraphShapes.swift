@@ -153,6 +153,11 @@ private struct ShapeInference {
                 ImageShape(
                     channels: source.channels, height: source.height + spec.top + spec.bottom,
                     width: source.width + spec.left + spec.right))
+        case .groupNorm(let groups, let channels, _):
+            guard groups > 0, channels % groups == 0 else {
+                throw misfit("groups that divide \(channels) channels", "\(groups)")
+            }
+            return .map(try map(channels: channels))
         case .layerNorm(let channels, _), .layerScale(let channels): return .map(try map(channels: channels))
         case .windowAttention(let heads, let window): return .map(try attended(heads, window))
         case .channelAttention(let heads): return .map(try attended(heads, nil))

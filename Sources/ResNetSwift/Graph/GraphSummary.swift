@@ -73,6 +73,7 @@ extension Operation {
         case .concat: "Concat"
         case .dropout(let probability): "Dropout \(probability)"
         case .layerNorm: "LayerNorm"
+        case .groupNorm(let groups, _, _): "GroupNorm \(groups)"
         case .gelu: "GELU"
         case .windowAttention(_, let window): "Attention \(window)"
         case .channelAttention: "ChannelAttention"

@@ -48,7 +48,7 @@ extension Graph {
                 spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias),
                 spec("running_mean", [channels], .runningMean), spec("running_var", [channels], .runningVar),
             ]
-        case .layerNorm(let channels, _):
+        case .layerNorm(let channels, _), .groupNorm(_, let channels, _):
             return [spec("weight", [channels], .normWeight), spec("bias", [channels], .normBias)]
         case .layerScale(let channels): return [spec("gamma", [channels], .layerScale)]
         case .linear(let input, let output, let bias):

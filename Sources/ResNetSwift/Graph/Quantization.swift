@@ -185,8 +185,8 @@ extension Graph {
         case .maxPool, .averagePool, .blurPool, .globalAveragePool, .dropout, .concat, .flatten, .add, .gate:
             nodes[node].inputs.allSatisfy { isNeverNegative($0) }
         case .padToMultiple, .crop, .dropPath: isNeverNegative(nodes[node].inputs[0])
-        case .input, .conv, .batchNorm, .linear, .pad, .channelConv, .layerNorm, .gelu, .windowAttention,
-            .channelAttention, .layerScale:
+        case .input, .conv, .batchNorm, .linear, .pad, .channelConv, .layerNorm, .groupNorm, .gelu,
+            .windowAttention, .channelAttention, .layerScale:
             false
         }
     }

@@ -55,11 +55,12 @@ public struct GraphBuilder: Sendable {
     /// A convolution from as many channels as `x` has to `outChannels`.
     public mutating func conv(
         _ x: Node, _ name: String, _ outChannels: Int, kernel: Size2, stride: Size2 = 1, padding: Size2 = 0,
-        groups: Int = 1, bias: Bool = false
+        groups: Int = 1, bias: Bool = false, isStandardized: Bool = false
     ) -> Node {
-        let spec = ConvSpec(
+        var spec = ConvSpec(
             channelCount(of: x), outChannels, kernel: kernel, stride: stride, padding: padding, groups: groups,
             bias: bias)
+        spec.isStandardized = isStandardized
         return record(graph.add(name, .conv(spec), x))
     }
 
@@ -100,6 +101,11 @@ public struct GraphBuilder: Sendable {
         record(graph.add(name, .blurPool(stride: stride), x))
     }
 
+    /// A frame around the map.
+    public mutating func pad(_ x: Node, _ name: String, _ spec: PadSpec) -> Node {
+        record(graph.add(name, .pad(spec), x))
+    }
+
     /// The mean of every channel: (N, C, 1, 1).
     public mutating func globalAveragePool(_ x: Node, _ name: String) -> Node {
         record(graph.add(name, .globalAveragePool, x))
@@ -138,6 +144,16 @@ public struct GraphBuilder: Sendable {
     /// Over the channels of each pixel.
     public mutating func layerNorm(_ x: Node, _ name: String, eps: Double = 1e-5) -> Node {
         record(graph.add(name, .layerNorm(channels: channelCount(of: x), eps: eps), x))
+    }
+
+    /// Over the pixels and channels of each group of an image.
+    public mutating func groupNorm(_ x: Node, _ name: String, groups: Int, eps: Double = 1e-5) -> Node {
+        record(graph.add(name, .groupNorm(groups: groups, channels: channelCount(of: x), eps: eps), x))
+    }
+
+    /// A group norm of so many groups, or a batch norm.
+    mutating func norm(_ x: Node, _ name: String, groups: Int?) -> Node {
+        groups.map { groupNorm(x, name, groups: $0) } ?? batchNorm(x, name)
     }
 
     /// x times the normal distribution's value at x.

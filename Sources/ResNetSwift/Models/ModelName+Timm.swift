@@ -20,6 +20,7 @@ extension ModelName {
         case .resnet10t: .basic([1, 1, 1, 1]).t
         case .resnet14t: .bottleneck([1, 1, 1, 1]).t
         case .resnet18d: .resnet18.d
+        case .resnet50_gn: .resnet50.with { $0.normGroups = 32 }
         case .resnet26: .bottleneck([2, 2, 2, 2])
         case .resnet26d: .bottleneck([2, 2, 2, 2]).d
         case .resnet26t: .bottleneck([2, 2, 2, 2]).t

@@ -45,6 +45,11 @@ public enum ModelName: String, CaseIterable, Sendable {
     case resnetv2_18, resnetv2_18d, resnetv2_34, resnetv2_34d, resnetv2_50, resnetv2_50d, resnetv2_50t
     /// timm's deeper pre-activation ResNets.
     case resnetv2_101, resnetv2_101d, resnetv2_152, resnetv2_152d
+    /// timm's with group norms.
+    case resnet50_gn, resnetv2_50d_gn
+    /// BiT: pre-activation ResNets with group norms and standardized filters.
+    case resnetv2_50x1_bit, resnetv2_50x3_bit, resnetv2_101x1_bit, resnetv2_101x3_bit, resnetv2_152x2_bit,
+        resnetv2_152x4_bit
     /// ResNet-RS.
     case resnetrs50, resnetrs101, resnetrs152, resnetrs200, resnetrs270, resnetrs350, resnetrs420
     /// Attention to pixels and channels, as timm has them.
@@ -198,6 +203,11 @@ public enum ModelName: String, CaseIterable, Sendable {
         case .cifar_resnet152: .resnet152.forSmallPictures
         default: timm
         }
+    }
+
+    /// A network of the names and shapes of another, which only its name tells.
+    package var isToldByName: Bool {
+        resNet?.smoothing != nil || resNet?.normGroups != nil || resNetV2?.normGroups != nil
     }
 
     private var isForSmallPictures: Bool { cifar != nil || resNet?.stem == .cifar }

@@ -28,12 +28,12 @@ extension ResNetConfig {
         switch stem {
         case .imageNet:
             x = g.conv(x, "conv1", stemChannels, kernel: 7, stride: 2, padding: 3)
-            x = g.stemPool(g.relu(g.batchNorm(x, "bn1"), "relu"), self)
+            x = g.stemPool(g.relu(g.norm(x, "bn1", groups: normGroups), "relu"), self)
         case .deep:
-            x = g.stemPool(g.relu(g.batchNorm(g.deepStem(x, stemWidths), "bn1"), "relu"), self)
+            x = g.stemPool(g.relu(g.norm(g.deepStem(x, self), "bn1", groups: normGroups), "relu"), self)
         case .cifar:
             x = g.conv(x, "conv1", stemChannels, kernel: 3, padding: 1)
-            x = g.relu(g.batchNorm(x, "bn1"), "relu")
+            x = g.relu(g.norm(x, "bn1", groups: normGroups), "relu")
         }
         for stage in 0..<4 {
             let name = "layer\(stage + 1)"
@@ -55,13 +55,14 @@ extension ResNetConfig {
 
 extension GraphBuilder {
     /// Three 3x3 convolutions, the first of stride 2, with batch norm and ReLU between: `conv1.0` to `conv1.6`.
-    mutating func deepStem(_ x: Node, _ widths: [Int]) -> Node {
+    mutating func deepStem(_ x: Node, _ config: ResNetConfig) -> Node {
         container("conv1", "Sequential")
         var y = x
-        for (index, width) in widths.enumerated() {
+        for (index, width) in config.stemWidths.enumerated() {
             y = conv(y, "conv1.\(3 * index)", width, kernel: 3, stride: index == 0 ? 2 : 1, padding: 1)
-            guard index < widths.count - 1 else { break }
-            y = relu(batchNorm(y, "conv1.\(3 * index + 1)"), "conv1.\(3 * index + 2)")
+            guard index < config.stemWidths.count - 1 else { break }
+            let normed = norm(y, "conv1.\(3 * index + 1)", groups: config.normGroups)
+            y = relu(normed, "conv1.\(3 * index + 2)")
         }
         return y
     }
@@ -71,7 +72,7 @@ extension GraphBuilder {
         if config.convolvesInPlaceOfPool {
             container("maxpool", "Sequential")
             let y = conv(x, "maxpool.0", channelCount(of: x), kernel: 3, stride: 2, padding: 1)
-            return relu(batchNorm(y, "maxpool.1"), "maxpool.2")
+            return relu(norm(y, "maxpool.1", groups: config.normGroups), "maxpool.2")
         }
         switch config.smoothing {
         case .average?: return averagePool(x, "maxpool", kernel: 2, stride: 2)
@@ -91,7 +92,7 @@ extension GraphBuilder {
         var y = conv(
             x, "\(name).conv\(number)", channels, kernel: 3, stride: smoothing == nil ? stride : 1, padding: 1,
             groups: groups)
-        y = relu(batchNorm(y, "\(name).bn\(number)"), "\(name).relu")
+        y = relu(norm(y, "\(name).bn\(number)", groups: config.normGroups), "\(name).relu")
         switch smoothing {
         case .average?: return averagePool(y, "\(name).aa", kernel: stride, stride: stride)
         case .blur?: return blurPool(y, "\(name).aa", stride: stride.height)
@@ -127,8 +128,8 @@ extension GraphBuilder {
         let s = Size2(stride, stride)
         var y = stridden(x, name, 1, channels, stride: s, config)
         y = conv(y, "\(name).conv2", channels, kernel: 3, padding: 1)
-        y = attended(batchNorm(y, "\(name).bn2"), "\(name).se", config.attention)
-        let skip = shortcut(x, name, channels, s, averages: config.averagesShortcuts)
+        y = attended(norm(y, "\(name).bn2", groups: config.normGroups), "\(name).se", config.attention)
+        let skip = shortcut(x, name, channels, s, config)
         return relu(add(y, skip, "\(name).add"), "\(name).relu")
     }
 
@@ -150,26 +151,27 @@ extension GraphBuilder {
         let wide = channels * ResNetConfig.Block.bottleneck.expansion
         let (first, second): (Size2, Size2) = config.stridesInFirstConvolution ? (s, 1) : (1, s)
         var y = conv(x, "\(name).conv1", width, kernel: 1, stride: first)
-        y = relu(batchNorm(y, "\(name).bn1"), "\(name).relu")
+        y = relu(norm(y, "\(name).bn1", groups: config.normGroups), "\(name).relu")
         y = stridden(y, name, 2, width, stride: second, groups: config.groups, config)
-        y = batchNorm(conv(y, "\(name).conv3", wide, kernel: 1), "\(name).bn3")
+        y = norm(conv(y, "\(name).conv3", wide, kernel: 1), "\(name).bn3", groups: config.normGroups)
         y = attended(y, "\(name).se", config.attention)
-        let skip = shortcut(x, name, wide, s, averages: config.averagesShortcuts)
+        let skip = shortcut(x, name, wide, s, config)
         return relu(add(y, skip, "\(name).add"), "\(name).relu")
     }
 
     /// The identity, or a projection where the shape changes: 1x1 with the stride, or an average of 2x2 and 1x1.
     private mutating func shortcut(
-        _ x: Node, _ name: String, _ channels: Int, _ stride: Size2, averages: Bool
+        _ x: Node, _ name: String, _ channels: Int, _ stride: Size2, _ config: ResNetConfig
     ) -> Node {
         guard stride != 1 || channelCount(of: x) != channels else { return x }
         container("\(name).downsample", "Sequential")
-        if averages {
+        if config.averagesShortcuts {
             let window = "\(name).downsample.0"
             let small = stride == 1 ? x : averagePool(x, window, kernel: 2, stride: stride, ceilMode: true)
-            return batchNorm(conv(small, "\(name).downsample.1", channels, kernel: 1), "\(name).downsample.2")
+            let y = conv(small, "\(name).downsample.1", channels, kernel: 1)
+            return norm(y, "\(name).downsample.2", groups: config.normGroups)
         }
         let y = conv(x, "\(name).downsample.0", channels, kernel: 1, stride: stride)
-        return batchNorm(y, "\(name).downsample.1")
+        return norm(y, "\(name).downsample.1", groups: config.normGroups)
     }
 }

@@ -72,6 +72,9 @@ public struct ResNetConfig: Sendable, Hashable {
     /// A 3x3 convolution of stride 2 with batch norm and ReLU stands in place of the stem's pool (ResNet-RS, arXiv:2103.07579).
     public package(set) var convolvesInPlaceOfPool = false
 
+    /// Groups of the group norms in place of all batch norms; nil: batch norms.
+    public package(set) var normGroups: Int?
+
     /// Channels that the stem yields.
     public var stemChannels: Int { stemWidths.last ?? 0 }
 

@@ -172,7 +172,8 @@ struct ONNXExporter {
                 // A window that hangs over the end counts what is there, which runtimes agree on without padding only.
                 $0.integer("count_include_pad", spec.padding == 0 || !spec.countsPadding ? 0 : 1)
             }
-        case .layerNorm, .gelu, .windowAttention, .channelAttention, .padToMultiple, .crop, .layerScale, .dropPath:
+        case .layerNorm, .groupNorm, .gelu, .windowAttention, .channelAttention, .padToMultiple, .crop, .layerScale,
+            .dropPath:
             throw .unsupported(
                 node: node.name, expected: "a layer of a convolutional network", found: node.operation.kindText)
         }

@@ -66,17 +66,24 @@ extension WeightFile {
 }
 
 /// The comparison of a graph with a file, from shapes alone.
-private struct LoadPlan {
+struct LoadPlan {
     var report = LoadReport()
     /// Name and shape, and the channels to adapt to where they differ.
     private var reads: [(name: String, shape: [Int], inputChannels: Int?)] = []
     private let classifier: Set<String>
+    /// Filters to standardize.
+    private let standardized: Set<String>
     /// Of the file's names, before the model's.
     private let prefix: String
 
     init(_ graph: Graph, _ file: WeightFile) {
         let specs = graph.parameters
         classifier = Set(specs.filter { $0.role == .linearWeight }.suffix(1).map(\.name))
+        standardized = Set(
+            specs.filter { spec in
+                guard case .conv(let conv) = graph.nodes[spec.node].operation else { return false }
+                return conv.isStandardized && spec.role == .convWeight
+            }.map(\.name))
         prefix = Self.prefix(of: specs, in: file)
         let stem = graph.stemConvolution
         for spec in specs {
@@ -117,7 +124,17 @@ private struct LoadPlan {
             report.variant = "\(refusal)"
         } else if let variant = ResNetVariant.sentence(unexpected.map { ($0.name, $0.shape) }) {
             report.variant = "the weights are of another variant of the network: \(variant)"
+        } else if !report.missing.isEmpty, report.missing.allSatisfy(Self.isStatistic) {
+            report.variant = Self.withoutStatistics
         }
+    }
+
+    static let withoutStatistics =
+        "its norms have no running statistics: either they were not saved, or these are group norms, which only the model's "
+        + "name tells, e.g. --model resnet50_gn or resnetv2_50x1_bit"
+
+    private static func isStatistic(_ name: String) -> Bool {
+        name.hasSuffix(".running_mean") || name.hasSuffix(".running_var")
     }
 
     /// What stands before the model's names in the file, where the file shows no network of its own: anything that stands
@@ -146,7 +163,8 @@ private struct LoadPlan {
         var values: [String: Tensor] = [:]
         values.reserveCapacity(reads.count)
         for (name, shape, inputChannels) in reads {
-            let tensor = try file.tensor(named: prefix + name)
+            var tensor = try file.tensor(named: prefix + name)
+            if standardized.contains(name) { tensor = tensor.standardized }
             values[name] =
                 inputChannels.map { tensor.adaptingInputChannels(to: $0) }
                 ?? Tensor(shape: shape, storage: tensor.storage)
@@ -187,5 +205,24 @@ extension Graph {
             spec.groups == 1
         else { return nil }
         return index
+    }
+}
+
+extension Tensor {
+    /// Each filter (the first axis) with mean 0 and variance 1, as BiT computes with it.
+    var standardized: Tensor {
+        let size = max(shape.dropFirst().reduce(1, *), 1)
+        let values = self.values
+        return Tensor(
+            shape: shape,
+            storage: FloatStorage(count: values.count) { target in
+                for first in stride(from: 0, to: values.count, by: size) {
+                    let filter = values[first..<first + size]
+                    let mean = filter.reduce(0) { $0 + Double($1) } / Double(size)
+                    let variance = filter.reduce(0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / Double(size)
+                    let scale = 1 / (variance + 1e-8).squareRoot()
+                    for index in filter.indices { target[index] = Float((Double(values[index]) - mean) * scale) }
+                }
+            })
     }
 }

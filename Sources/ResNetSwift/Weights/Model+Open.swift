@@ -99,7 +99,11 @@ extension WeightFile {
 
     /// The pre-activation ResNet whose names and shapes these are; nil where they are of another kind.
     private func preActivated() throws(WeightFault) -> (graph: Graph, name: String)? {
-        guard entry(named: "stages.0.blocks.0.norm1.running_mean") != nil else { return nil }
+        guard entry(named: "stages.0.blocks.0.norm1.running_mean") != nil else {
+            let isNormed = entry(named: "stages.0.blocks.0.norm1.weight") != nil && entry(named: "norm.weight") != nil
+            guard isNormed, entry(named: "stages.0.blocks.0.conv1.weight") != nil else { return nil }
+            throw .unsupported(LoadPlan.withoutStatistics)
+        }
         for name in ModelName.allCases where name.isPreActivated {
             let graph = try graph(of: name)
             if report(for: graph).isComplete { return (graph, name.rawValue) }

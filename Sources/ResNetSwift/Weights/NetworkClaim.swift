@@ -1,6 +1,7 @@
 // What names a network besides its tensors. timm has networks with the names and shapes of a plain ResNet that compute
 // something else: resnetaa (average pools where the stride was) and resnetblur (blurred before it is strided). Only a name
-// can tell them from resnet18 and resnet50; where nothing names them, nobody can.
+// can tell them from resnet18 and resnet50; where nothing names them, nobody can. Group norms have the names of batch norms
+// whose statistics were not saved.
 
 import ResNetModels
 
@@ -40,11 +41,11 @@ struct NetworkClaim: Sendable, Hashable {
 
     /// The model that is named, where only its name tells it from another of the same names and shapes.
     static func model(_ claims: [NetworkClaim]) -> ModelName? {
-        let smoothed = ModelName.allCases.filter { $0.resNet?.smoothing != nil }
+        let candidates = ModelName.allCases.filter(\.isToldByName)
         for claim in claims {
             let text = claim.text.lowercased()
             // resnetaa50 is in resnetaa50d.
-            let named = smoothed.filter { text.contains($0.rawValue) }.max { $0.rawValue.count < $1.rawValue.count }
+            let named = candidates.filter { text.contains($0.rawValue) }.max { $0.rawValue.count < $1.rawValue.count }
             if let named { return named }
         }
         return nil

@@ -3,7 +3,7 @@
 //     conv -> batchNorm [-> add] [-> relu] [-> maxPool 3x3/2 | globalAveragePool]     one convolution
 //     linear [-> batchNorm] [-> relu],  batchNorm [-> relu],  add [-> relu]           one step each
 //     gate [-> add] [-> relu]                                                         one step
-//     layerNorm [-> padToMultiple],  windowAttention [-> crop]
+//     layerNorm [-> padToMultiple],  windowAttention [-> crop],  groupNorm [-> relu]
 //
 // A node is fused into the one before it only if nobody else reads what lies between, and no output taps it. Of the two
 // convolutions that may end in an addition, the deeper one takes it: the projection shortcut runs first, right after the
@@ -144,6 +144,7 @@ struct Lowering {
         case .layerNorm(let channels, let eps):
             let padding = flow.soleReader(index).flatMap { flow.isPadding($0) ? $0 : nil }
             operation = LayerNorm(channels: channels, eps: eps, pads: fuse(padding))
+        case .groupNorm(let groups, _, let eps): operation = GroupNorm(groups: groups, eps: eps, relu: fuseRelu())
         case .windowAttention(let heads, let window):
             let crop = flow.soleReader(index).flatMap { flow.operation($0) == .crop ? $0 : nil }
             operation = Attention(shape: AttentionShape(heads: heads, window: window), crops: fuse(crop))
@@ -457,7 +458,7 @@ struct Lowering {
                 return inputs + constants(draft, operation, [wholeBlocks(channels), wholeBlocks(channels)])
             case let conv as ChannelConvolution:
                 return inputs + constants(draft, CopyParameters(counts: [conv.kernel]), [conv.kernel])
-            case is LayerNorm, is LayerScale:
+            case is LayerNorm, is GroupNorm, is LayerScale:
                 let counts = graph.parameters(of: draft.nodes[0]).map(\.count)
                 return inputs + constants(draft, CopyParameters(counts: counts), counts.map(wholeBlocks))
             default: return inputs

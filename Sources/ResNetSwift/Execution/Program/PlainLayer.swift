@@ -41,7 +41,7 @@ extension Operation {
         case .globalAveragePool:
             PlainLayer(forward: GlobalAveragePool(), gradient: GlobalAveragePool(isGradient: true))
         case .input, .conv, .batchNorm, .add, .gate, .channelConv, .flatten, .linear, .concat, .dropout, .layerNorm,
-            .layerScale, .dropPath:
+            .groupNorm, .layerScale, .dropPath:
             nil
         }
     }

@@ -98,7 +98,10 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         self.input = input
         self.batchLimit = batchLimit
         self.options = options
-        do throws(GraphError) { shapes = try graph.shapes(input: input) } catch { throw .graph(error) }
+        do throws(GraphError) {
+            shapes = try graph.shapes(input: input)
+            try graph.checkThatItTrains()
+        } catch { throw .graph(error) }
         thread = try ComputeThread(threads: threads)
         wantedFrozen = model.frozen
         compiledFrozen = model.frozen
@@ -447,5 +450,17 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         precondition(isFree, "a training plan computes one step at a time")
         defer { isBusy.store(false, ordering: .releasing) }
         return body()
+    }
+}
+
+extension Graph {
+    /// - Throws: `GraphError` for a node that has no backward pass here.
+    fileprivate func checkThatItTrains() throws(GraphError) {
+        for node in nodes {
+            guard case .groupNorm = node.operation else { continue }
+            throw GraphError(
+                node: node.name, expected: "a layer that training supports",
+                found: "a group norm, which runs in inference only")
+        }
     }
 }

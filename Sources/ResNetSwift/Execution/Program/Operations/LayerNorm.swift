@@ -1,4 +1,4 @@
-// Layer norm over the channels of each pixel, forward and backward, and the layer scale.
+// Layer norm over the channels of each pixel, forward and backward, group norm, and the layer scale.
 import CKernels
 import ResNetGraph
 
@@ -68,6 +68,30 @@ private func layerNormDescription(_ x: ImageShape, _ y: ImageShape, eps: Double)
     return ck_layer_norm_desc(
         batch: 1, channels: size.c, height: size.h, width: size.w, out_height: result.h, out_width: result.w, eps: eps,
         threads: 0)
+}
+
+/// x, gamma, beta -> y.
+struct GroupNorm: StepOperation {
+    let groups: Int
+    let eps: Double
+    let relu: Bool
+
+    var text: String { "group norm" + (relu ? " + ReLU" : "") }
+    var overwritable: [Int] { [0] }
+
+    func compile(_ step: StepContext) -> Kernel {
+        let (x, gamma, beta, y) = (step.input(0), step.input(1), step.input(2), step.output(0))
+        let size = step.resultShape.kernelSize
+        let description = ck_group_norm_desc(
+            batch: 1, channels: size.c, groups: Int32(groups), height: size.h, width: size.w, eps: eps,
+            relu: relu ? 1 : 0, threads: 0)
+        return { run, start, count in
+            var description = description
+            description.batch = Int32(count)
+            description.threads = run.threads
+            return ck_group_norm(&description, x(run, start), gamma(run), beta(run), y(run, start))
+        }
+    }
 }
 
 /// x, gamma, zeros -> y: a factor for each channel.
