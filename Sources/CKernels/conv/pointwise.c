@@ -121,9 +121,14 @@ static void run_panel(const ck_conv_plan *plan, ck_panel *p, const void *packed,
     p->relu = relu;
 }
 
-/* Pixels begin...end of one line, panels begin...end. */
+/* Panels begin...end, of a share that goes through another chunk afterwards. */
+typedef struct panels {
+    int64_t begin, end, share_begin, share_end;
+} panels;
+
+/* Pixels begin...end of one line, the panels of a part. */
 static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t image, int32_t line, int32_t begin,
-                     int32_t end, int64_t panel_begin, int64_t panel_end, float *buffer) {
+                     int32_t end, const panels *part, float *buffer) {
     const ck_conv_desc *d = &plan->d;
     const int32_t v = plan->block, stride = d->stride_width;
     const ptrdiff_t plane = (ptrdiff_t)d->in_height * d->in_width * v,
@@ -145,10 +150,10 @@ static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         p.src += ((ptrdiff_t)line * stride * d->in_width + (ptrdiff_t)begin * stride) * v;
     }
     const ptrdiff_t at = image * plan->out_blocks * out_plane + ((ptrdiff_t)line * plan->out_width + begin) * v;
-    for (int64_t panel = panel_begin; panel < panel_end; panel++) {
+    for (int64_t panel = part->begin; panel < part->end; panel++) {
         int32_t first, next, count;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)panel, &first, &p.blocks);
-        const int64_t after = panel + 1 < panel_end ? panel + 1 : panel_begin;
+        const int64_t after = panel + 1 < part->share_end ? panel + 1 : part->share_begin;
         ck_panel_at(plan->out_blocks, plan->panel_blocks, (int32_t)after, &next, &count);
         const ptrdiff_t steps = (ptrdiff_t)plan->in_blocks * v * v;
         p.bias = args->bias ? args->bias + (ptrdiff_t)first * v : NULL;
@@ -158,25 +163,30 @@ static void run_line(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
     }
 }
 
-/* A line of pixels is cut into `chunks` of whole register tiles; the panels are cut into `deep` shares. */
+/* A line of pixels is cut into `chunks` of whole register tiles; the panels are cut into `deep` shares, and each of
+ * these into `pieces`. */
 typedef struct job {
     const ck_conv_plan *plan;
     const ck_conv_args *args;
     int64_t items; /* chunks of all lines of all images */
-    int32_t chunks, deep;
+    int32_t chunks, deep, pieces;
 } job;
 
-/* One chunk through one share of the panels. The shares come one after the other, so that a thread stays with one. */
+/* One chunk through one piece of the panels. The shares come one after the other, so that a thread stays with one, and
+ * the pieces of a share together, because they read the same pixels. */
 static void run_part(void *context, int64_t part, int32_t worker) {
     const job *j = context;
     const ck_conv_plan *plan = j->plan;
-    const int64_t item = part % j->items, line = item / j->chunks;
-    int64_t first, last, panel, panel_end;
+    const int64_t item = part / j->pieces % j->items, line = item / j->chunks, share = part / j->pieces / j->items;
+    int64_t first, last;
+    panels p;
     ck_split(tiles(plan), item % j->chunks, j->chunks, &first, &last);
-    ck_split(ck_panel_count(plan->out_blocks, plan->panel_blocks), part / j->items, j->deep, &panel, &panel_end);
+    ck_split(ck_panel_count(plan->out_blocks, plan->panel_blocks), share, j->deep, &p.share_begin, &p.share_end);
+    ck_split(p.share_end - p.share_begin, part % j->pieces, j->pieces, &p.begin, &p.end);
+    p.begin += p.share_begin, p.end += p.share_begin;
     const int32_t tile = tile_pixels(plan), pixels = line_pixels(plan), end = (int32_t)last * tile;
     run_line(plan, j->args, (int32_t)(line / lines(plan)), (int32_t)(line % lines(plan)), (int32_t)first * tile,
-             end < pixels ? end : pixels, panel, panel_end, (float *)j->args->workspace + worker * chunk_floats(plan));
+             end < pixels ? end : pixels, &p, (float *)j->args->workspace + worker * chunk_floats(plan));
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
@@ -189,8 +199,14 @@ static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t
         chunks = (chunks + plan->threads - 1) / plan->threads * plan->threads;
     if (chunks > tiles(plan)) chunks = tiles(plan);
     const ck_grid grid = ck_choose_grid(plan->threads, all_lines * chunks, panels, ck_pack_panels_size(plan));
-    job j = {plan, args, all_lines * chunks, (int32_t)chunks, grid.deep};
-    ck_run_parts(grid.across * grid.deep, j.items * j.deep, run_part, &j);
+    job j = {plan, args, all_lines * chunks, (int32_t)chunks, grid.deep, 1};
+    const int64_t parts = j.items * j.deep, wanted = CK_PARTS_A_THREAD * plan->threads;
+    /* Gathered pixels are gathered for each piece. */
+    if (plan->threads > 1 && parts < wanted && !gathers(plan)) {
+        const int64_t pieces = (wanted + parts - 1) / parts, most = panels / j.deep;
+        j.pieces = (int32_t)(pieces < most ? pieces : most);
+    }
+    ck_run_parts(grid.across * grid.deep, parts * j.pieces, run_part, &j);
     return CK_OK;
 }
 

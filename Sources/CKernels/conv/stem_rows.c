@@ -10,7 +10,7 @@
 
 #include "conv/stem.h"
 
-enum { CHANNELS_MOST = 8 };
+enum { CHANNELS_MOST = 8, ROWS_A_PART = 14 };
 
 static int32_t pooled_size(int32_t size) { return (size + 2 - 3) / 2 + 1; }
 
@@ -150,6 +150,8 @@ static void run_part(void *context, int64_t part, int32_t worker) {
 ck_status ck_stem_run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch, const ck_stem_method *method) {
     const int32_t height = ck_stem_pooled(plan) ? pooled_size(plan->out_height) : plan->out_height;
     job j = {plan, args, method, (int64_t)batch * height, height, plan->threads};
+    const int64_t parts = j.rows / ROWS_A_PART, most = CK_PARTS_A_THREAD * (int64_t)plan->threads;
+    if (parts > j.parts) j.parts = (int32_t)(parts < most ? parts : most);
     if (j.rows < j.parts) j.parts = (int32_t)j.rows;
     ck_run_parts(plan->threads, j.parts, run_part, &j);
     return CK_OK;

@@ -99,8 +99,10 @@ static double far_cycles(const ck_conv_plan *plan) {
     return input_bytes(plan) * ck_panel_count(plan->out_blocks, plan->panel_blocks) / 20;
 }
 
-/* Products of one block of tiles for one panel of `width` blocks. */
+/* Products of one block of tiles for one panel of `width` blocks: a step takes a multiply-add's latency at least, and a
+ * call a mispredicted branch or a few. */
 static double product_cycles(const ck_conv_plan *plan, int64_t tiles, int32_t width) {
+    enum { LATENCY = 4, CALL = 65, POINT = 40 };
     const double steps = ck_tiled_channels(plan);
     const double chunks = ceil(plan->in_blocks / (double)own(plan)->chunk_blocks);
     const ck_tiling tiling = ck_tiled_tiling(plan);
@@ -113,8 +115,9 @@ static double product_cycles(const ck_conv_plan *plan, int64_t tiles, int32_t wi
             const int32_t most = ck_tile_pixels(plan->kernels, width), n = products[i].tiles;
             const int32_t calls = (n + most - 1) / most;
             const double each = (double)n / calls;
-            const double step = fmax(fmax(0.55 * each * width, 0.55 * (each + width)), 1.5);
-            cycles += products[i].points * calls * (products[i].segments * steps * step + 40 * chunks);
+            const double step = fmax(fmax(0.55 * each * width, 0.55 * (each + width)), LATENCY);
+            cycles += products[i].points * calls * (products[i].segments * steps * step + POINT * chunks);
+            cycles += CALL * chunks;
         }
     }
     return cycles;
@@ -204,7 +207,7 @@ static void choose_transposed(ck_conv_plan *plan) { choose(plan, &scheme_transpo
 /* Whether every part transforms the input it needs for itself. On the fly that repeats work, but with few tiles little,
  * and saves the wait for the others and the fetching of V from their caches. */
 int ck_tiled_owns_input(const ck_conv_plan *plan) {
-    return !own(plan)->on_the_fly || (own(plan)->tiles_a_block <= 32 && plan->threads <= 4);
+    return !own(plan)->on_the_fly || (own(plan)->tiles_a_block <= 32 && plan->threads <= CK_TILED_OWNERS);
 }
 
 static size_t packed_size(const ck_conv_plan *plan) {

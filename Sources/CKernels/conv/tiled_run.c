@@ -389,10 +389,11 @@ typedef struct job {
     const ck_conv_args *args;
     ck_tiling tiling;
     ck_tiled_buffers sizes;
-    int64_t tiles, blocks; /* all tiles, and the blocks they are cut into */
-    int32_t cells;         /* groups of panels */
-    ck_tile_block block;   /* the one that all share at the moment */
-    int32_t groups;        /* that its tiles are cut into, where there are more threads than panels */
+    int64_t tiles, blocks;           /* all tiles, and the blocks they are cut into */
+    int32_t cells;                   /* groups of panels */
+    int64_t filled[CK_TILED_OWNERS]; /* with more cells than one: the block whose input a worker has in V, and 1 */
+    ck_tile_block block;             /* the one that all share at the moment */
+    int32_t groups;                  /* that its tiles are cut into, where there are more threads than panels */
 } job;
 
 static ck_tile_block block_at(const job *j, int64_t index) {
@@ -419,15 +420,19 @@ static memory memory_of(const job *j, int32_t worker) {
     return mine;
 }
 
-/* A block of tiles by one thread: its input, then a group of panels. */
+/* A block of tiles by one thread: its input, unless an earlier part left it there, then a group of panels. */
 static void run_alone(void *context, int64_t part, int32_t worker) {
-    const job *j = context;
+    job *j = context;
     const memory mine = memory_of(j, worker);
-    const ck_tile_block block = block_at(j, part / j->cells);
+    const int64_t index = part / j->cells;
+    const ck_tile_block block = block_at(j, index);
     int64_t panel, end;
     ck_split(ck_panel_count(j->plan->out_blocks, j->plan->panel_blocks), part % j->cells, j->cells, &panel, &end);
-    for (int32_t b = 0; b < j->plan->in_blocks; b++)
-        ck_tiled_input(j->plan, j->args, b, &block, block.begin, block.end, mine.v, mine.scratch);
+    if (j->cells == 1 || j->filled[worker] != index + 1) {
+        for (int32_t b = 0; b < j->plan->in_blocks; b++)
+            ck_tiled_input(j->plan, j->args, b, &block, block.begin, block.end, mine.v, mine.scratch);
+        if (j->cells > 1) j->filled[worker] = index + 1;
+    }
     run_block(j->plan, j->args, &block, panel, end, mine.v, mine.m, mine.u, mine.scratch);
 }
 
@@ -464,8 +469,10 @@ ck_status ck_tiled_run(const ck_conv_plan *plan, const ck_conv_args *args, int32
     j.tiles = ck_tiling_count(&j.tiling, batch);
     j.blocks = (j.tiles + own(plan)->tiles_a_block - 1) / own(plan)->tiles_a_block;
     if (ck_tiled_owns_input(plan)) {
-        /* With few blocks threads share a block's panels, and each transforms its input. */
-        if (own(plan)->on_the_fly && j.blocks < 4 * threads) j.cells = panels < threads ? panels : threads;
+        /* With few blocks threads share a block's panels, and each transforms its input. In small groups: whoever has
+         * the faster core at the moment takes more of them. */
+        const int32_t cells = CK_PARTS_A_THREAD * threads;
+        if (own(plan)->on_the_fly && j.blocks < 4 * threads) j.cells = panels < cells ? panels : cells;
         ck_run_parts(threads, j.blocks * j.cells, run_alone, &j);
         return CK_OK;
     }

@@ -24,7 +24,11 @@ typedef struct params {
 } params;
 CK_PARAMETERS(params)
 
-enum { STORED_MOST = 4 << 20, SHARED_TILES = 128 };
+enum {
+    STORED_MOST = 4 << 20,
+    SHARED_TILES = 128,
+    OWNERS = 4 /* threads up to which each may transform all input for itself */
+};
 
 static int32_t groups(const ck_conv_plan *plan) { return (own(plan)->tile + 2) / 2; }
 static int32_t group_points(const ck_conv_plan *plan) { return 2 * (own(plan)->tile + 2); }
@@ -133,7 +137,7 @@ static size_t packed_size(const ck_conv_plan *plan) {
 /* Whether every thread transforms the input of all tiles for itself. That repeats work, but with few tiles little, and
  * saves the barrier and the fetching of half of V from the other thread's cache, which on machines whose cores do not
  * share an L3 slice doubles the time of a layer. */
-static int owns_input(const ck_conv_plan *plan) { return own(plan)->tiles_a_block <= 32 && plan->threads <= 4; }
+static int owns_input(const ck_conv_plan *plan) { return own(plan)->tiles_a_block <= 32 && plan->threads <= OWNERS; }
 
 typedef struct buffers { /* sizes in floats */
     size_t v, m, scratch, u;
@@ -419,7 +423,8 @@ typedef struct fly {
     int64_t tiles, blocks; /* of tiles */
     ck_grid grid;
     buffers sizes;
-    int64_t first, last; /* the block whose shared V is filled; unused where threads own theirs */
+    int64_t first, last;    /* the block whose shared V is filled; unused where threads own theirs */
+    int64_t filled[OWNERS]; /* where they do: the block in a worker's V, and 1 */
 } fly;
 
 /* Items item...end of V for the block of tiles to.origin...last, which are counted (input block, tile). */
@@ -455,15 +460,17 @@ static void run_cell(const fly *f, transformed from, int64_t last, int64_t index
         run_on_the_fly(plan, f->args, &c, memory, memory + f->sizes.m + f->sizes.scratch);
 }
 
-/* Part (cell, block of tiles) with a V of the worker's own. */
+/* Part (block of tiles, cell) with a V of the worker's own, which an earlier part may have filled. */
 static void run_alone(void *context, int64_t part, int32_t worker) {
-    const fly *f = context;
+    fly *f = context;
     float *memory = memory_of(f, worker), *scratch = memory + f->sizes.m;
     transformed to = {.v = scratch + f->sizes.scratch + f->sizes.u};
+    const int64_t cells = f->grid.across * f->grid.deep, block = part / cells;
     int64_t last;
-    ck_split(f->tiles, part % f->blocks, f->blocks, &to.origin, &last);
-    fill_input(f, last, 0, f->plan->in_blocks * (last - to.origin), to, scratch);
-    run_cell(f, to, last, part / f->blocks, memory);
+    ck_split(f->tiles, block, f->blocks, &to.origin, &last);
+    if (f->filled[worker] != block + 1) fill_input(f, last, 0, f->plan->in_blocks * (last - to.origin), to, scratch);
+    f->filled[worker] = block + 1;
+    run_cell(f, to, last, part % cells, memory);
 }
 
 /* A share of the V that all workers read. */
@@ -489,11 +496,14 @@ static ck_status run_by_panels(const ck_conv_plan *plan, const ck_conv_args *arg
     const int64_t tile_groups = (a_block + unit - 1) / unit;
     fly f = {plan, args, tiles, count, .sizes = buffer_sizes(plan)};
     f.grid = ck_choose_grid(plan->threads, plan->threads > panels ? tile_groups : 1, panels, 1 << 30);
-    const int32_t cells = f.grid.across * f.grid.deep;
     if (owns_input(plan)) {
-        ck_run_parts(cells, cells * count, run_alone, &f);
+        const int32_t most = CK_PARTS_A_THREAD * plan->threads;
+        if (f.grid.across == 1 && count < most) f.grid.deep = panels < most ? panels : most;
+        const int64_t cells = f.grid.across * f.grid.deep;
+        ck_run_parts(plan->threads, cells * count, run_alone, &f);
         return CK_OK;
     }
+    const int32_t cells = f.grid.across * f.grid.deep;
     for (int64_t block = 0; block < count; block++) {
         ck_split(tiles, block, count, &f.first, &f.last);
         ck_run_parts(plan->threads, plan->threads, fill_shared, &f);

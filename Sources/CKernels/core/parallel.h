@@ -38,6 +38,9 @@ int32_t ck_threads(int32_t asked);
 /* Threads for `items` units of `floats` each: as asked, but no thread without an item, and none for too little work. */
 int32_t ck_threads_for(int32_t asked, int64_t items, int64_t floats);
 
+/* Parts for each thread where their number is free: whose core is slower at the moment leaves some to the others. */
+enum { CK_PARTS_A_THREAD = 8 };
+
 /* Part `part` of `parts` of 0...count: [*begin, *end), sizes equal to within one. */
 static inline void ck_split(int64_t count, int64_t part, int64_t parts, int64_t *begin, int64_t *end) {
     const int64_t base = count / parts, more = count % parts;
