@@ -8,7 +8,8 @@
 #define CK_SUFFIX avx2
 #define CK_THIS_ISA CK_ISA_AVX2
 #define CK_MULTIPLY_PAIRS(a, b) __builtin_ia32_pmaddwd256(a, b)
-#define CK_MULTIPLY_BYTES(weights, x) multiply_bytes(weights, x)
+#define CK_MULTIPLY_BYTES(weights, x) __builtin_ia32_pmaddubsw256(x, weights)
+#define CK_MULTIPLY_BYTES_AT(weights, x) multiply_bytes_at(weights, x)
 #define CK_TO_BYTES(t) to_eight_bytes(t)
 #if !defined(__clang__)
 #define CK_WIDEN_HALVES(v) __builtin_ia32_pmovzxwd256((shorts8)(v))
@@ -31,14 +32,11 @@ typedef int ints4 __attribute__((vector_size(16)));
 typedef float floats8 __attribute__((vector_size(32)));
 typedef uint8_t bytes8 __attribute__((vector_size(8)));
 
-/* Four products a lane, two by two in 16 bits, then in 32. The ones stay in memory: of 16 registers a tile leaves none
- * for them, and a compiler that may would keep them in one. */
-static inline __attribute__((always_inline)) ints8 multiply_bytes(bytes32 weights, bytes32 x) {
-    static const shorts16 ones = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    const shorts16 pairs = __builtin_ia32_pmaddubsw256(x, weights);
-    ints8 sums;
-    __asm__("vpmaddwd %2, %1, %0" : "=x"(sums) : "x"(pairs), "m"(ones));
-    return sums;
+/* Products two by two in 16 bits, of weights in memory. */
+static inline __attribute__((always_inline)) shorts16 multiply_bytes_at(const char *weights, bytes32 x) {
+    shorts16 pairs;
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(x), "m"(*(const bytes32 *)(const void *)weights));
+    return pairs;
 }
 
 /* From 0 up; narrowing saturates, so what is above 255 need only be kept from leaving 32 bits. */
