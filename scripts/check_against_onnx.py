@@ -9,6 +9,7 @@ onnxscript and onnxruntime.
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,10 @@ EXPORTS = [(False, opset, {}) for opset in (7, 8, 9, 10, 11, 12, 13, 15, 17, 18,
 ]  # fmt: skip
 OWN = [
     "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "cifar_resnet20", "googlenet", "alexnet_mini",
-    "resnet26t", "seresnet18", "ecaresnet26t", "resnetaa50", "resnetblur18"]
+    "resnet26t", "seresnet18", "ecaresnet26t", "resnetaa50", "resnetblur18", "resnet50_gn", "resnetv2_50d_gn", "davit_tiny",
+    "davit_tiny_keras", "convnext_tiny"]
+# Written, not read: reflected frames, norms of groups and pixels, attention.
+WRITTEN_ONLY = ["resnetblur18", "resnet50_gn", "resnetv2_50d_gn", "davit_tiny", "davit_tiny_keras", "convnext_tiny"]
 # timm's, of which a few exports are enough.
 TIMM = ["resnet26t", "seresnet18", "ecaresnet26t"]
 
@@ -65,7 +69,7 @@ class Report:
 
 
 def check_import(options, folder, report):
-    for name in options.models.split(",") + TIMM:
+    for name in options.models.split(",") + TIMM if options.models else []:
         model = random_model(name) if name not in TIMM else randomized(timm.create_model(name))
         x = torch.randn(2, 3, 224, 224)
         with torch.no_grad():
@@ -92,8 +96,12 @@ def own_weights(options, folder):
     """Names and files: the tool's networks at random weights, and heads of other kinds."""
     for name in OWN:
         path = folder / f"{name}.safetensors"
+        if options.only and not re.fullmatch(options.only, name):
+            continue
         subprocess.run([options.resnet, "init", name, path], check=True, capture_output=True)
         yield name, path
+    if options.only:
+        return
     body = {key: value for key, value in random_model("resnet18").state_dict().items() if not key.startswith("fc.")}
     hidden = {"head.2.weight": torch.randn(32, 512) / 20, "head.2.bias": torch.randn(32), "head.5.weight": torch.randn(7, 32),
               "head.5.bias": torch.randn(7)}  # fmt: skip
@@ -117,15 +125,16 @@ def check_export(options, folder, report):
             wanted = predict(options.resnet, weights, x, folder)
             title = f"out {name} {height}x{width}"
             report.add(title, session.run(["logits"], {"input": x})[0], wanted)
-            if name == "resnetblur18":
-                continue  # a reflected frame is written, not read
+            if name in WRITTEN_ONLY:
+                continue
             report.add(f"{title}, and back", predict(options.resnet, path, x, folder), wanted)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resnet", default=".build/release/resnet", help="the command line tool")
-    parser.add_argument("--models", default="resnet18,resnet50")
+    parser.add_argument("--models", default="resnet18,resnet50", help="those that PyTorch exports; '' for none")
+    parser.add_argument("--only", help="a pattern of the networks that the tool writes")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     report = Report()

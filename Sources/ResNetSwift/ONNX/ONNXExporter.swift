@@ -1,4 +1,4 @@
-// ONNX out: every operation of a convolutional network has its operator; attention and what comes with it are refused.
+// ONNX out: every operation of a graph as operators of set 17 (ONNXExporter+Attention.swift: norms of pixels and groups, attention).
 // Initializers are called as the checkpoint's keys, so that names survive; metadata (class names, transform) travels in
 // metadata_props.
 //
@@ -9,12 +9,12 @@ import ResNetSupport
 
 extension Model {
     /// Writes the network as ONNX, operator set 17: input `input` (N, C, height, width) float32, output `logits` (N, classes),
-    /// and `probabilities` where the model ends in a sigmoid. Dropout, which does nothing in inference, is left out. A quantized
-    /// model has QuantizeLinear and DequantizeLinear where bytes are, and its weights in signed bytes.
+    /// and `probabilities` where the model ends in a sigmoid. Dropout and stochastic depth, which do nothing in inference, are left
+    /// out. A quantized model has QuantizeLinear and DequantizeLinear where bytes are, and its weights in signed bytes.
     /// - Parameters:
     ///   - path: replaced as a whole, or left as it was.
     ///   - inputSize: fixed height and width; nil leaves them open, which every network without flattened maps can take.
-    /// - Throws: `ONNXError` where the file cannot be written, and for layer norm, GELU, attention and their companions.
+    /// - Throws: `ONNXError` where the file cannot be written.
     public func writeONNX(to path: String, inputSize: Size2? = nil) throws(ONNXError) {
         do throws(ONNXFault) {
             var exporter = ONNXExporter(self, inputSize: inputSize)
@@ -63,7 +63,8 @@ struct ONNXExporter {
         }
         graph.text(2, model.metadata[MetadataKey.model] ?? model.graph.modelName)
         for spec in model.graph.parameters where weights[spec.name] == nil {
-            writeInitializer(spec.name, model[spec.name])
+            let tensor = model[spec.name]
+            writeInitializer(spec.name, Tensor(shape: storedShape(spec), storage: tensor.storage))
         }
         writePorts()
         var file = ProtobufWriter()
@@ -79,6 +80,15 @@ struct ONNXExporter {
             }
         }
         return file.bytes
+    }
+
+    /// As the operators want it: linear layers for each pixel are 1x1 convolutions, factors of channels (C, 1, 1).
+    private func storedShape(_ spec: ParameterSpec) -> [Int] {
+        switch model.graph.nodes[spec.node].operation {
+        case .conv(let conv) where conv.isLinear && spec.role == .convWeight: spec.shape + [1, 1]
+        case .groupNorm, .layerScale: spec.shape + [1, 1]
+        default: spec.shape
+        }
     }
 
     private mutating func writeInitializer(_ name: String, _ tensor: Tensor) {
@@ -131,7 +141,7 @@ struct ONNXExporter {
         func parameters(_ keys: String...) -> [String] { keys.map { "\(node.module).\($0)" } }
         switch node.operation {
         case .input: values[index] = "input"
-        case .dropout: values[index] = inputs[0]
+        case .dropout, .dropPath: values[index] = inputs[0]
         case .conv(let spec):
             append("Conv", name, inputs + parameters("weight") + (spec.bias ? parameters("bias") : [])) {
                 $0.integers("kernel_shape", spec.kernel.sides)
@@ -158,7 +168,7 @@ struct ONNXExporter {
         case .pad(let spec):
             let frame = constant("\(name)/pads", integers: [0, 0, spec.top, spec.left, 0, 0, spec.bottom, spec.right])
             append("Pad", name, inputs + [frame, constant("\(name)/value", [], floats: [spec.value])])
-        case .blurPool(let stride): writeBlur(name, inputs[0], channels: try channels(of: node), stride)
+        case .blurPool(let stride): writeBlur(name, inputs[0], channels: try channels(of: index), stride)
         case .add: append("Add", name, inputs)
         case .gate: append("Mul", name, inputs)
         case .channelConv(let kernel): writeChannelConvolution(node, name, inputs[0], kernel)
@@ -172,10 +182,19 @@ struct ONNXExporter {
                 // A window that hangs over the end counts what is there, which runtimes agree on without padding only.
                 $0.integer("count_include_pad", spec.padding == 0 || !spec.countsPadding ? 0 : 1)
             }
-        case .layerNorm, .groupNorm, .gelu, .windowAttention, .channelAttention, .padToMultiple, .crop, .layerScale,
-            .dropPath:
-            throw .unsupported(
-                node: node.name, expected: "a layer of a convolutional network", found: node.operation.kindText)
+        case .layerNorm(_, let eps): writeLayerNorm(node, name, inputs[0], eps: eps)
+        case .groupNorm(let groups, _, let eps): writeGroupNorm(node, name, inputs[0], groups: groups, eps: eps)
+        case .gelu: writeGELU(name, inputs[0])
+        case .layerScale:
+            // Its node has the name of its parameter.
+            values[index] = "\(name)/scaled"
+            append("Mul", values[index], inputs + parameters("gamma"))
+        case .padToMultiple(let size): writePadToMultiple(name, inputs[0], size)
+        case .crop: writeCrop(name, inputs[0], like: inputs[1])
+        case .windowAttention(let heads, let window):
+            writeWindowAttention(name, inputs[0], channels: try channels(of: index), heads: heads, window)
+        case .channelAttention(let heads):
+            writeChannelAttention(name, inputs[0], channels: try channels(of: index), heads: heads)
         }
     }
 
@@ -204,27 +223,40 @@ struct ONNXExporter {
         }
     }
 
-    private func channels(of node: GraphNode) throws(ONNXFault) -> Int {
-        var index = node.inputs[0]
-        while true {
-            let source = model.graph.nodes[index]
-            switch source.operation {
-            case .input(let channels): return channels
-            case .conv(let spec): return spec.outChannels
-            case .batchNorm(let channels, _, _): return channels
-            case .concat: throw .cannotWrite("\(node.name): a blur of joined maps, which is not written as ONNX")
-            default: index = source.inputs[0]
-            }
+    /// Of the map that node `index` gives.
+    private func channels(of index: Int) throws(ONNXFault) -> Int {
+        let node = model.graph.nodes[index]
+        switch node.operation {
+        case .input(let channels): return channels
+        case .conv(let spec): return spec.outChannels
+        case .batchNorm(let channels, _, _), .layerNorm(let channels, _), .groupNorm(_, let channels, _):
+            return channels
+        case .windowAttention, .channelAttention: return try channels(of: node.inputs[0]) / 3
+        case .concat:
+            var sum = 0
+            for input in node.inputs { sum += try channels(of: input) }
+            return sum
+        default: return try channels(of: node.inputs[0])
         }
     }
 
     /// The name of an initializer that is written once.
-    private mutating func constant(_ name: String, integers: [Int]) -> String {
+    mutating func constant(_ name: String, integers: [Int]) -> String {
         guard writtenConstants.insert(name).inserted else { return name }
         graph.message(5) { tensor in
             tensor.integer(1, integers.count)
             tensor.integer(2, 7)
             for value in integers { tensor.integer(7, value) }
+            tensor.text(8, name)
+        }
+        return name
+    }
+
+    mutating func constant(_ name: String, scalar: Int) -> String {
+        guard writtenConstants.insert(name).inserted else { return name }
+        graph.message(5) { tensor in
+            tensor.integer(2, 7)
+            tensor.integer(7, scalar)
             tensor.text(8, name)
         }
         return name
