@@ -178,7 +178,7 @@ final class WeightFileNamesTests: XCTestCase {
                 XCTAssertEqual(found.headKind, deep)
             }
         }
-        // Nothing between them, a norm among them, names that say nothing about what stands between.
+        // Nothing between them, a convolution among them, names that say nothing about what stands between.
         func refused(_ names: [(String, [Int])]) throws -> String {
             let tensors = names.map { (key: $0.0, tensor: Tensor(shape: $0.1, repeating: 1)) }
             return fault(
@@ -187,9 +187,8 @@ final class WeightFileNamesTests: XCTestCase {
         XCTAssertTrue(
             try refused([("fc.0.weight", [5, 16]), ("fc.1.weight", [4, 5])]).contains("a head of 2 linear layers"))
         XCTAssertTrue(try refused([("embed.weight", [16, 16]), ("fc2.weight", [4, 16])]).contains("several heads"))
-        let norm = try refused(
-            [("fc.0.weight", [5, 16]), ("fc.1.weight", [5]), ("fc.1.running_mean", [5]), ("fc.3.weight", [4, 5])])
-        XCTAssertTrue(norm.contains("with a norm or a convolution among them: fc (16 to 5, 5 to 4)"), norm)
+        let mixed = try refused([("fc.0.weight", [5, 16]), ("fc.1.weight", [5, 5, 1, 1]), ("fc.3.weight", [4, 5])])
+        XCTAssertTrue(mixed.contains("with other layers among them: fc (16 to 5, 5 to 4)"), mixed)
     }
 
     /// Other people's networks are named.

@@ -2,6 +2,7 @@
 //
 //     fc, fc.1, linear, classifier, head ...   one layer that reads the features
 //     head.2 and head.5, 10 and 13, fc.0, fc.3 and fc.6   layers of one Sequential with something between: a ReLU
+//     fc.0, norm fc.1, fc.3                    the same; the norm goes into the layer before it (HeadNorms.swift)
 //     none                                     a backbone
 //
 // Several heads side by side, and heads whose inner connections no name tells, are not guessed.
@@ -36,15 +37,18 @@ struct HeadSearch {
         "classification_head",
     ]
 
-    /// A Sequential's layers, or one layer.
+    /// A Sequential's linear layers, or one layer.
     private struct Group {
         let path: String
         var modules: [ListedModule]
+        /// Batch norms of the same Sequential.
+        var norms: [ListedModule] = []
 
         var title: String {
             let layers = modules.map { "\($0.shape.dropFirst().first ?? 0) to \($0.shape.first ?? 0)" }
-            return
-                "\(path.isEmpty ? modules.map(\.path).joined(separator: ", ") : path) (\(layers.joined(separator: ", ")))"
+            let names = path.isEmpty ? modules.map(\.path).joined(separator: ", ") : path
+            let beside = norms.isEmpty ? "" : " with batch norms \(norms.map(\.path).joined(separator: ", "))"
+            return "\(names) (\(layers.joined(separator: ", ")))\(beside)"
         }
     }
 
@@ -72,7 +76,7 @@ struct HeadSearch {
                 name(unread, "fc")
                 head = .linear
             } else if within.isEmpty, let mixed = impure.first(where: { $0.modules.first?.shape.last == features }) {
-                head = .unusual("a head of linear layers with a norm or a convolution among them: \(mixed.title)")
+                head = .unusual("a head of linear layers with other layers among them: \(mixed.title)")
             }
             return
         }
@@ -93,37 +97,44 @@ struct HeadSearch {
     }
 
     private mutating func take(_ group: Group) {
-        let layers = group.modules
+        guard let chain = HeadChain(linear: group.modules, norms: group.norms) else {
+            head = .unusual(
+                "a head whose batch norms do not stand directly behind or before a linear layer, so that the place of the "
+                    + "ReLU is not known: \(group.title)")
+            return
+        }
+        let layers = chain.layers
         switch layers.count {
         case 1:
-            name(layers[0], "fc")
+            name(chain, ["fc"])
             head = .linear
-        case 2...HeadKind.maximumLayers + 1 where zip(layers, layers.dropFirst()).allSatisfy(Self.canFollow):
-            for (number, layer) in layers.enumerated() { name(layer, "head.\(2 + 3 * number)") }
+        case 2...HeadKind.maximumLayers + 1 where zip(layers, layers.dropFirst()).allSatisfy(HeadChain.canFollow):
+            name(chain, layers.indices.map { "head.\(2 + 3 * $0)" })
             head = .hidden(layers: layers.count)
             note = "the head is \(group.title); a ReLU is assumed between its layers"
         default:
             head = .unclear(
                 "a head of \(layers.count) linear layers without a place for a ReLU between them: \(group.title)")
         }
+        if !group.norms.isEmpty {
+            note = "\(note ?? "the head is \(group.title)"); its batch norms become part of them, with eps 1e-5"
+        }
     }
 
-    private static func canFollow(_ first: ListedModule, _ second: ListedModule) -> Bool {
-        second.shape.last == first.shape.first && leavesRoom(first, second)
+    private mutating func name(_ chain: HeadChain, _ names: [String]) {
+        for (layer, title) in zip(chain.layers, names) {
+            name(layer.linear, title)
+            if let norm = layer.before { name(norm, HeadNorms.before(title)) }
+            if let norm = layer.after { name(norm, HeadNorms.after(title)) }
+        }
     }
 
     private mutating func name(_ module: ListedModule, _ name: String) {
         for (index, full) in module.names(under: name) { names[index] = full }
     }
 
-    /// True where something without parameters can stand between two layers of a Sequential.
-    private static func leavesRoom(_ a: ListedModule, _ b: ListedModule) -> Bool {
-        guard let first = Int(a.path.lastComponent), let second = Int(b.path.lastComponent) else { return false }
-        return second > first + 1
-    }
-
-    /// Linear layers by the Sequential they stand in. Those beside a norm or another layer with parameters are none of a
-    /// kind that can be built.
+    /// Linear layers by the Sequential they stand in, with its batch norms. Those beside another layer with parameters are none
+    /// of a kind that can be built.
     private static func groups(_ modules: [ListedModule], prefix: String) -> (pure: [Group], impure: [Group]) {
         var groups: [Group] = []
         var indexOfPath: [String: Int] = [:]
@@ -139,11 +150,69 @@ struct HeadSearch {
         }
         var impure: Set<String> = []
         for module in modules where module.kind == .norm || module.kind == .convolution {
-            var path = String(module.path.dropFirst(prefix.count)).parent
+            let relative = String(module.path.dropFirst(prefix.count))
+            var path = relative.parent
+            if module.kind == .norm, Int(relative.lastComponent) != nil, let index = indexOfPath[path] {
+                groups[index].norms.append(module)
+                path = path.parent
+            }
             while !path.isEmpty, impure.insert(path).inserted { path = path.parent }
         }
         return (groups.filter { !impure.contains($0.path) }, groups.filter { impure.contains($0.path) })
     }
+}
+
+/// The linear layers of a Sequential in its order, each with the batch norm that stands directly before or behind it.
+private struct HeadChain {
+    struct Layer {
+        let linear: ListedModule
+        var before: ListedModule?
+        var after: ListedModule?
+
+        /// Its places in the Sequential, norms included.
+        var first: Int? { (before ?? linear).number }
+        var last: Int? { (after ?? linear).number }
+    }
+
+    private(set) var layers: [Layer] = []
+
+    /// Nil where a norm stands alone: with a gap on both sides, nobody knows on which the ReLU is.
+    init?(linear: [ListedModule], norms: [ListedModule]) {
+        guard !norms.isEmpty else {
+            layers = linear.map { Layer(linear: $0) }
+            return
+        }
+        guard linear.allSatisfy({ $0.number != nil }) else { return nil }
+        layers = linear.sorted { $0.number! < $1.number! }.map { Layer(linear: $0) }
+        for norm in norms {
+            guard let number = norm.number else { return nil }
+            if let index = layers.firstIndex(where: { $0.linear.number == number - 1 }),
+                norm.shape.first == layers[index].linear.shape.first
+            {
+                layers[index].after = norm
+            } else if let index = layers.firstIndex(where: { $0.linear.number == number + 1 }),
+                norm.shape.first == layers[index].linear.shape.last
+            {
+                layers[index].before = norm
+            } else {
+                return nil
+            }
+        }
+    }
+
+    /// True where the widths fit and something without parameters can stand between two layers: a ReLU.
+    static func canFollow(_ first: Layer, _ second: Layer) -> Bool {
+        guard second.linear.shape.last == first.linear.shape.first, let end = first.last, let start = second.first
+        else {
+            return false
+        }
+        return start > end + 1
+    }
+}
+
+extension ListedModule {
+    /// Its place in a Sequential.
+    fileprivate var number: Int? { Int(path.lastComponent) }
 }
 
 extension String {

@@ -73,6 +73,8 @@ struct LoadPlan {
     private let classifier: Set<String>
     /// Filters to standardize.
     private let standardized: Set<String>
+    /// Norms beside linear layers, which become part of them.
+    private var norms: [HeadNorms] = []
     /// Of the file's names, before the model's.
     private let prefix: String
 
@@ -86,8 +88,15 @@ struct LoadPlan {
             }.map(\.name))
         prefix = Self.prefix(of: specs, in: file)
         let stem = graph.stemConvolution
+        for spec in specs where spec.role == .linearWeight {
+            guard let beside = HeadNorms(graph.nodes[spec.node].module, spec.shape, in: file) else { continue }
+            norms.append(beside)
+            report.missing += beside.missing
+        }
         for spec in specs {
             guard let entry = file.entry(named: prefix + spec.name) else {
+                // A norm behind a layer without bias gives it one.
+                if norms.contains(where: { "\($0.linear).bias" == spec.name }) { continue }
                 report.missing.append(spec.name)
                 if let unread = file.unreadTensor(named: prefix + spec.name) {
                     report.unread.append(UnreadTensor(key: spec.name, reason: unread.reason))
@@ -108,7 +117,7 @@ struct LoadPlan {
                 report.mismatched.append(mismatch)
             }
         }
-        let known = Set(specs.compactMap { file.entry(named: prefix + $0.name)?.key })
+        let known = Set(specs.compactMap { file.entry(named: prefix + $0.name)?.key } + norms.flatMap(\.keys))
         var unexpected: [WeightEntry] = []
         for entry in file.entries where !known.contains(entry.key) {
             let isOfTrainer = entry.key.hasPrefix(MetadataKey.trainingPrefix)
@@ -168,6 +177,14 @@ struct LoadPlan {
             values[name] =
                 inputChannels.map { tensor.adaptingInputChannels(to: $0) }
                 ?? Tensor(shape: shape, storage: tensor.storage)
+        }
+        for beside in norms {
+            // A classifier of other classes was not read.
+            guard let weight = values["\(beside.linear).weight"] else { continue }
+            let bias = values["\(beside.linear).bias"]
+            let folded = try beside.fold(weight, bias, from: file)
+            values["\(beside.linear).weight"] = folded.weight
+            values["\(beside.linear).bias"] = folded.bias
         }
         return values
     }

@@ -208,7 +208,10 @@ extension WeightFile {
         case .unusual(let what)?: throw .unsupported(what)
         // `fc` may be there and not be readable: the comparison with the model says so.
         case .linear?, nil:
-            let hasBias = entry(named: "fc.bias") != nil || unreadTensor(named: "fc.bias") != nil
+            let hasNorm = [HeadNorms.before("fc"), HeadNorms.after("fc")].contains {
+                entry(named: "\($0).weight") != nil
+            }
+            let hasBias = hasNorm || entry(named: "fc.bias") != nil || unreadTensor(named: "fc.bias") != nil
             let hasWeight = entry(named: "fc.weight") != nil
             // A weight that is there and cannot be read leaves its bias.
             let biases = entry(named: "fc.bias")?.shape.first.flatMap { 1...1_000_000 ~= $0 ? $0 : nil }
