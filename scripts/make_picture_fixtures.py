@@ -2,6 +2,8 @@
 """Writes Tests/Fixtures/pictures: picture files of every flavour and what Pillow and torchvision make of them.
 
     python3 scripts/make_picture_fixtures.py
+    python3 scripts/make_picture_fixtures.py --seed 100 --out /tmp/pictures       other pictures, for a live check beside Pillow:
+    PICTURE_FIXTURES=/tmp/pictures swift test --filter PictureDecodingTests
 
 Needs Pillow, NumPy, torch, torchvision and libturbojpeg (for YCCK and odd samplings, which Pillow cannot write). Seeded: the
 same versions write the same bytes. The versions are in index.json.
@@ -12,6 +14,7 @@ same versions write the same bytes. The versions are in index.json.
 Where many results are compared but seldom looked at, index.json has their FNV-1a hash only, and their sources are
 patterns that the tests compute themselves (see `pattern`).
 """
+import argparse
 import ctypes
 import io
 import json
@@ -371,11 +374,22 @@ def refused_cases(files):
 
 
 def main():
+    global OUT
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=OUT, help="a folder of its own: what is in it is deleted")
+    parser.add_argument("--seed", type=int, default=0, help="0 for the pictures of the tests")
+    options = parser.parse_args()
+    OUT = options.out
     OUT.mkdir(parents=True, exist_ok=True)
     for old in OUT.iterdir():
         old.unlink()
+
+    def rng(seed):
+        return np.random.default_rng(options.seed + seed)
+
     blob = Blob()
-    write_resizes()
+    if options.seed == 0:
+        write_resizes()
     kinds = [webp_files, gif_files, bmp_files, tiff_files, lambda rng: oriented_files(rng, chunk)]
     index = {
         "versions": {
@@ -383,11 +397,11 @@ def main():
             "torchvision": torchvision.__version__.split("+")[0], "torch": torch.__version__.split("+")[0],
         },
         "transformHashes": transform_hashes(),
-        "pipeline": pipeline_case(np.random.default_rng(3), blob),
+        "pipeline": pipeline_case(rng(3), blob),
         "colorHashes": color_hashes(),
-        "decode": decode_cases({**jpeg_files(np.random.default_rng(4)), **png_files(np.random.default_rng(5))}, blob)
-        + [case for seed, files in enumerate(kinds) for case in decode_cases(files(np.random.default_rng(6 + seed)), blob)],
-        "refused": refused_cases(refused_files(np.random.default_rng(20))),
+        "decode": decode_cases({**jpeg_files(rng(4)), **png_files(rng(5))}, blob)
+        + [case for seed, files in enumerate(kinds) for case in decode_cases(files(rng(6 + seed)), blob)],
+        "refused": refused_cases(refused_files(rng(20))),
     }  # fmt: skip
     lines = []
     for key, value in index.items():

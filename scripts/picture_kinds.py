@@ -1,5 +1,5 @@
 """WebP, GIF, BMP and TIFF files of every flavor, most of which Pillow reads but cannot write, and pictures whose orientation
-stands in odd places. For make_picture_fixtures.py and check_pictures_against_pillow.py; seeded by their callers.
+stands in odd places. For make_picture_fixtures.py, which seeds them.
 """
 import io
 import struct

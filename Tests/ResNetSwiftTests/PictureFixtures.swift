@@ -41,7 +41,10 @@ struct PictureFixtures: Decodable {
     let pipeline: Pipeline
     let colorHashes: [Color]
 
-    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    /// Other pictures than the repository's in the folder PICTURE_FIXTURES, for a live check beside Pillow.
+    static let folder =
+        ProcessInfo.processInfo.environment["PICTURE_FIXTURES"]
+        ?? URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Fixtures/pictures").path
 
     static func path(_ name: String) -> String { "\(folder)/\(name)" }

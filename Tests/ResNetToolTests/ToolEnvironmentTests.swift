@@ -57,7 +57,8 @@ final class ToolEnvironmentTests: XCTestCase {
     func testLimits() throws {
         let folder = try ToolFolder()
         for limit in [
-            "ulimit -n 4", "ulimit -n 8", "ulimit -n 16", "ulimit -s 256", "ulimit -s 64", "ulimit -c 0", "ulimit -l 0",
+            "ulimit -n 4", "ulimit -n 8", "ulimit -n 16", "ulimit -s 256", "ulimit -s 64", "ulimit -s 32",
+            "ulimit -c 0", "ulimit -l 0",
             "ulimit -v 150000", "ulimit -v 200000",
         ] {
             // OpenBLAS would have a thread of its own, whatever it has memory for.
