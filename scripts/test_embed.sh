@@ -32,11 +32,14 @@ for cc in "${compilers[@]}"; do
     cxx=${cxx/clang/clang++}
     work=$build/$cc
     prefix=$work/prefix
+    # gcc's build is that of make test-core, which has checked its kernels.
+    if [ "$cc" = gcc ]; then core=$root/.build/core-tests tests='share_plan|check_(team|cgroup|dot)'; else core=$work/core tests=.; fi
     say "$cc: installed, warnings are errors"
+    mkdir -p "$work"
     rm -rf "$prefix"
-    quietly cmake -S . -B "$work/core" -DCMAKE_C_COMPILER="$cc" -DCK_WARNINGS_ARE_ERRORS=ON -DCK_BUILD_TESTS=ON
-    quietly cmake --build "$work/core" -j"$(nproc)"
-    quietly cmake --install "$work/core" --prefix "$prefix"
+    quietly cmake -S . -B "$core" -DCMAKE_C_COMPILER="$cc" -DCK_WARNINGS_ARE_ERRORS=ON -DCK_BUILD_TESTS=ON
+    quietly cmake --build "$core" -j"$(nproc)"
+    quietly cmake --install "$core" --prefix "$prefix"
     lib=$prefix/lib
     ls -l "$lib" | awk 'NR > 1 { print "  ", $5, $9, $10, $11 }'
 
@@ -50,7 +53,7 @@ for cc in "${compilers[@]}"; do
 
     say "$cc: pkg-config, C11 and C++17, shared and static"
     export PKG_CONFIG_PATH=$lib/pkgconfig
-    [ "$(pkg-config --modversion ckernels)" = "$("$work/core/Tests/CoreTests/check_core" --version)" ] ||
+    [ "$(pkg-config --modversion ckernels)" = "$("$core/Tests/CoreTests/check_core" --version)" ] ||
         fail "pkg-config and the library differ about the version"
     flags=$(pkg-config --cflags --libs ckernels)
     # shellcheck disable=SC2086
@@ -86,10 +89,8 @@ for cc in "${compilers[@]}"; do
         echo "   $python has no NumPy: the Python example was left out"
     fi
 
-    say "$cc: every kernel against the reference, teams of threads, control groups"
-    # gcc's build of every instruction set is checked by make test-core already.
-    if [ "$cc" = gcc ]; then isa=portable; else isa=; fi
-    CK_ISA=$isa ctest --test-dir "$work/core" --output-on-failure -j"$(nproc)"
+    say "$cc: teams of threads, control groups; clang: every kernel against the reference"
+    ctest --test-dir "$core" --output-on-failure -j"$(nproc)" -R "$tests"
 done
 
 cc=${compilers[0]}

@@ -30,7 +30,7 @@ final class ONNXQuantizationTests: XCTestCase {
 
     func testQuantizedModelsComeBackAsTheyLeft() throws {
         let folder = try TemporaryFolder()
-        for (name, kept) in [(ModelName.cifar_resnet14, []), (.resnet18, ["layer2.0.conv2", "layer3"])] {
+        for (name, kept) in [(ModelName.cifar_resnet14, []), (.cifar_resnet20, ["layer2.0.conv2", "layer3"])] {
             let model = try quantized(name, keepingFloat: kept)
             let path = "\(folder.path)/\(name).onnx"
             try model.writeONNX(to: path)
