@@ -7,11 +7,13 @@
  * the picture itself serves as the buffer.
  *
  * Groups narrower than a channel block, of as many channels out as in, have a kernel of their own (isa/narrow.inc);
- * other narrow ones are merged to whole blocks with zeros between them. */
+ * other narrow ones are merged to whole blocks with zeros between them. Results of few pixels have a file of their own
+ * (conv/direct_gathered.c). */
 #include <stdio.h>
 #include <string.h>
 
 #include "conv/algorithms.h"
+#include "conv/direct_gathered.h"
 
 typedef struct params {
     int32_t narrow; /* channels of a group, where a block holds several groups; 0 otherwise */
@@ -65,14 +67,18 @@ static void choose(ck_conv_plan *plan) {
         return;
     }
     plan->groups = ck_merge_groups(&plan->d, plan->block);
-    plan->panel_blocks = ck_panel_width(plan->kernels, plan->out_width, plan->out_blocks / plan->groups);
+    const int32_t together = ck_direct_gathers(plan) ? plan->out_height * plan->out_width : plan->out_width;
+    plan->panel_blocks = ck_panel_width(plan->kernels, together, plan->out_blocks / plan->groups);
 }
+
+static int gathers(const ck_conv_plan *plan) { return !own(plan)->narrow && ck_direct_gathers(plan); }
 
 static double cost(const ck_conv_plan *plan) {
     const double taps = (double)plan->d.kernel_height * plan->d.kernel_width;
     if (own(plan)->narrow) /* a load, then a shuffle and a multiply-add a channel */
         return taps * (0.5 + 0.75 * own(plan)->narrow) * plan->out_blocks * plan->out_height * plan->out_width *
                plan->d.batch;
+    if (gathers(plan)) return ck_gathered_cost(plan);
     const double steps = (double)plan->in_blocks / plan->groups * plan->block * taps;
     const double row = ck_panel_cycles(plan->kernels, plan->out_width, plan->panel_blocks) / plan->panel_blocks;
     return 1.08 * steps * row * plan->out_blocks * plan->out_height * plan->d.batch;
@@ -86,7 +92,9 @@ static size_t packed_size(const ck_conv_plan *plan) {
            4;
 }
 
-static size_t workspace_size(const ck_conv_plan *plan) { return buffer_floats(plan) * 4 * plan->threads; }
+static size_t workspace_size(const ck_conv_plan *plan) {
+    return (gathers(plan) ? ck_gathered_floats(plan) : buffer_floats(plan)) * 4 * plan->threads;
+}
 
 void ck_pad_rows(const ck_conv_plan *plan, const float *src, int32_t first, int32_t count, int32_t left, int32_t wide,
                  float *buffer) {
@@ -229,6 +237,10 @@ static void run_part(void *context, int64_t part, int32_t worker) {
 }
 
 static ck_status run(const ck_conv_plan *plan, const ck_conv_args *args, int32_t batch) {
+    if (gathers(plan)) {
+        ck_gathered_run(plan, args, batch);
+        return CK_OK;
+    }
     const int32_t panels = ck_panel_count(plan->out_blocks / plan->groups, plan->panel_blocks);
     job j = {plan, args, (int64_t)batch * plan->groups / together(plan) * plan->out_height, {1, 1}};
     j.grid = ck_choose_grid(plan->threads, j.rows, panels, packed_size(plan));
@@ -263,6 +275,11 @@ static void pack(const ck_conv_plan *plan, const float *oihw, const float *scale
 static void describe(const ck_conv_plan *plan, char *text, size_t size) {
     if (own(plan)->narrow) {
         snprintf(text, size, " groups of %d, %d rows a run", own(plan)->narrow, rows_a_run(plan));
+        return;
+    }
+    if (gathers(plan)) {
+        snprintf(text, size, " %dx%d, pixels gathered", ck_tile_pixels(plan->kernels, plan->panel_blocks),
+                 plan->panel_blocks * plan->block);
         return;
     }
     snprintf(text, size, " %dx%d, %d rows a run", ck_tile_pixels(plan->kernels, plan->panel_blocks),
