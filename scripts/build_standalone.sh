@@ -40,8 +40,8 @@ libraries=($work/arc4random.o "$core" -lm -Xlinker --gc-sections)
 entry=(-Xlinker --defsym=main=resnet_main) # what SwiftPM calls the program's main, so that tests may link it
 mkdir -p "$folder" $work/static
 if [ -n "$is_static" ]; then
-    "${CC:-cc}" -O2 -Wall -Wextra -c scripts/no_dlopen.c -o $work/no_dlopen.o
-    swiftc -emit-executable -static-executable -o "$folder/resnet" "${entry[@]}" $work/no_dlopen.o "${tool[@]}" "${shared[@]}" \
+    "${CC:-cc}" -O2 -Wall -Wextra -c scripts/static_only.c -o $work/static_only.o
+    swiftc -emit-executable -static-executable -o "$folder/resnet" "${entry[@]}" $work/static_only.o "${tool[@]}" "${shared[@]}" \
         "${archives[@]}" "${libraries[@]}"
     strip --strip-unneeded "$folder/resnet"
     exit
