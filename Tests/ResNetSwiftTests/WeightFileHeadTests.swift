@@ -142,4 +142,25 @@ final class WeightFileHeadTests: XCTestCase {
         }
         XCTAssertThrowsError(try Model(from: file(named)))
     }
+
+    /// Places at both ends of what an integer holds, where one more or less does not exist.
+    func testPlacesBeyondCounting() throws {
+        let whole = Sequential([.linear(7), .norm, .relu, .linear(4)], inputs: 16)
+        for (place, number) in [(0, Int.max), (1, Int.max), (1, Int.min), (3, Int.max), (3, Int.min)] {
+            var head = whole
+            head.tensors = whole.tensors.map { item in
+                let isMoved = item.key.hasPrefix("fc.\(place).")
+                return (isMoved ? "fc.\(number)." + item.key.dropFirst(5) : item.key, item.tensor)
+            }
+            XCTAssertThrowsError(try Model(from: file(head)), "\(place) at \(number)")
+            head.tensors.removeAll {
+                $0.key.contains("running_") || $0.tensor.shape != [7] && $0.tensor.shape.count < 2
+            }
+            XCTAssertThrowsError(try Model(from: file(head)), "\(place) at \(number), without statistics")
+        }
+        let davit = [DaViTNames.authorsSign, "main_blocks.0.0.0.cpe.\(Int.max).weight"].map {
+            (key: $0, tensor: Tensor(shape: [4, 4], repeating: 1))
+        }
+        XCTAssertThrowsError(try Model(from: WildNetwork.file(.safetensors, davit)))
+    }
 }

@@ -23,7 +23,7 @@ enum DaViTNames {
         case "main_blocks" where parts.count > 4:
             parts.replaceSubrange(0..<2, with: ["stages", parts[1], "blocks"])
             if let position = parts.firstIndex(of: "cpe"),
-                let number = parts.dropFirst(position + 1).first.flatMap({ Int($0) })
+                let number = parts.dropFirst(position + 1).first.flatMap({ Int($0) }), 0..<64 ~= number
             {
                 parts.replaceSubrange(position...position + 1, with: ["cpe\(number + 1)"])
             }

@@ -211,8 +211,8 @@ private struct HeadChain {
 }
 
 extension ListedModule {
-    /// Its place in a Sequential.
-    fileprivate var number: Int? { Int(path.lastComponent) }
+    /// Its place in a Sequential; nil for a number that no Sequential has.
+    fileprivate var number: Int? { Int(path.lastComponent).flatMap { 0...1_000_000 ~= $0 ? $0 : nil } }
 }
 
 extension String {
