@@ -120,6 +120,10 @@ wheel: deps deps-core ## Builds the Python wheel, native library and program ins
 test-python: wheel ## Installs the wheel in a corner and tests it (PYTHON=python3 needs NumPy; torch and scikit-learn if there).
 	scripts/test_python.sh
 
+test-report: deps ## Opens pages of report.html in headless Chromium, if that is there (PICTURE=docs/report.png keeps a picture).
+	swift build --product resnet
+	scripts/test_report.sh .build/debug/resnet $(PICTURE)
+
 deb: deps deps-core ## Builds a Debian package of the program and libresnet: .build/deb (apt-get install it).
 	scripts/build_deb.sh .build/deb
 
@@ -148,4 +152,4 @@ clean: ## Removes what was built.
 install-mpi: mpi ## Installs libresnet_mpi.so to PREFIX/lib, where the installed program finds it.
 	install -D -s -m 644 .build/release/libresnet_mpi.so $(DESTDIR)$(PREFIX)/lib/libresnet_mpi.so
 
-.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet wheel test-python deb static install-tool install-mpi deps deps-core deps-neon deps-mpi clean
+.PHONY: help demo test test-core test-isa test-asan test-embed test-neon test-libresnet test-dependency test-tsan mpi test-mpi fuzz soak examples build bench docs format install libresnet wheel test-python test-report deb static install-tool install-mpi deps deps-core deps-neon deps-mpi clean

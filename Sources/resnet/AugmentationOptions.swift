@@ -40,12 +40,25 @@ struct RandAugmentAmounts: ExpressibleByArgument {
     }
 }
 
+/// `128,176,224`: sizes one after the other.
+struct PictureSizes: ExpressibleByArgument {
+    let sizes: [Size2]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        let sizes = parts.compactMap { PictureSize(argument: String($0))?.size }
+        guard sizes.count == parts.count else { return nil }
+        self.sizes = sizes
+    }
+}
+
 struct AugmentationOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Size of the network's input: 224, or HEIGHTxWIDTH. Default: that of the weights' transform, of the array's "
-                + "pictures, or the usual one of the model.", valueName: "size"))
-    var size: PictureSize?
+            "Size of the network's input: 224, or HEIGHTxWIDTH. Several, such as 128,176,224, are progressive resizing: training "
+                + "goes from one to the next in equal parts of the epochs, and the last is the network's. Default: that of the "
+                + "weights' transform, of the array's pictures, or the usual one of the model.", valueName: "size"))
+    var size: PictureSizes?
 
     @Option(
         help: ArgumentHelp(
@@ -100,6 +113,9 @@ struct AugmentationOptions: ParsableArguments {
         }
     }
 
+    /// Of progressive resizing.
+    var trainingSizes: [Size2] { size.flatMap { $0.sizes.count > 1 ? $0.sizes : nil } ?? [] }
+
     var mixing: BatchMixing? { mixup + cutmix > 0 ? BatchMixing(mixup: mixup, cutmix: cutmix) : nil }
 
     /// The random steps asked for that need pictures of bytes; those on colors need 1 or 3 channels.
@@ -114,7 +130,7 @@ struct AugmentationOptions: ParsableArguments {
 
     /// The size of the input, if it can be told before the network is made.
     func inputSize(of dataset: Dataset, stored: ImageTransform?, usual: Size2) throws -> Size2 {
-        if let size { return size.size }
+        if let last = size?.sizes.last { return last }
         if let own = try transform.map(namedTransform)?.fixedOutputSize { return own }
         switch dataset.source {
         case .floats(let tensor): return Size2(tensor.shape[2], tensor.shape[3])

@@ -71,6 +71,7 @@ struct TrainCommand: ParsableCommand {
         settings.synchronizesBatchNorm = distribution.syncBatchNorm
         settings.gradientType = distribution.gradientDtype
         settings.overlapsExchange = distribution.overlap
+        settings.sizes = inputs.pictures.trainingSizes
         settings.folder = out
         settings.checkpointUpdates = checkpointEvery
         settings.replacesEarlierRun = overwrite

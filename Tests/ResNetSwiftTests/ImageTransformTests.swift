@@ -66,6 +66,20 @@ final class ImageTransformTests: XCTestCase {
         XCTAssertEqual(ImageTransform.imageNetV2().outputSize(of: Size2(99, 45)), Size2(224, 224))
     }
 
+    func testATransformForAnotherSizeKeepsItsProportions() {
+        let plain = ImageTransform.imageNetV1().resized(to: Size2(112, 112))
+        XCTAssertEqual(Array(plain.steps.prefix(2)), [.resizeShorterSide(128), .centerCrop(Size2(112, 112))])
+        XCTAssertEqual(plain.resized(to: Size2(224, 224)), .imageNetV1())
+        let training = ImageTransform.imageNetTraining()
+        let smaller = training.resized(to: Size2(96, 64))
+        XCTAssertEqual(smaller.fixedOutputSize, Size2(96, 64))
+        XCTAssertEqual(smaller.steps.count, training.steps.count)
+        XCTAssertEqual(smaller.scale, training.scale)
+        let stretched = ImageTransform(steps: [.resize(Size2(40, 30)), .centerCrop(Size2(20, 20)), .toFloat])
+        XCTAssertEqual(
+            stretched.resized(to: Size2(10, 10)).steps, [.resize(Size2(20, 15)), .centerCrop(Size2(10, 10)), .toFloat])
+    }
+
     func testScaleAndShiftSayWhatTheStepsSay() {
         let plain = ImageTransform(steps: [.toFloat])
         XCTAssertEqual(plain.scale, [1 / 255, 1 / 255, 1 / 255])

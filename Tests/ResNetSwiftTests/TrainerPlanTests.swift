@@ -74,6 +74,58 @@ final class TrainerPlanTests: XCTestCase {
         Set(before.parameters.keys.filter { before[$0].bits != after[$0]!.bits })
     }
 
+    func testResumesBitForBitWithPicturesThatGrow() throws {
+        let model = try model()
+        try TrainerTests.assertResumesExactly(
+            TrainerTests.Recipe(
+                data: TrainerTests.data(augments: true, size: 8),
+                settings: TrainingSettings(
+                    epochs: 3, learningRate: 0.01, seed: 9, sizes: [4, 6, 8].map { Size2($0, $0) },
+                    averageDecay: 0.9, checkpointUpdates: 2),
+                backend: { try self.backend(model) }),
+            stops: [3, 8])
+    }
+
+    func testAPlanOfAnotherSizeGoesOnFromTheSameState() throws {
+        let model = try model()
+        func batch(_ size: Int) throws -> TrainingBatch {
+            let data = TrainerTests.data(augments: true, size: size)
+            let loader = try BatchLoader(data.training, LoaderSettings(batchSize: 4, transform: data.transform))
+            return try XCTUnwrap(loader.batches(epoch: 0).nextBatch()?.batch)
+        }
+        func settings(_ plan: TrainingPlan, _ step: Int) -> StepSettings {
+            StepSettings(step: step, learningRates: plan.plan.groups.map { 0.01 * $0.learningRateScale })
+        }
+        let grown = try backend(model, size: 6)
+        for step in 0..<2 { _ = try grown.train(try batch(6), settings(grown, step)) }
+        let other = try backend(model, size: 8)
+        try other.importState(grown.exportState())
+        XCTAssertThrowsError(try grown.train(try batch(8), settings(grown, 2)))
+        grown.input = ImageShape(channels: 3, height: 8, width: 8)
+        for step in 2..<4 {
+            let results = try [grown, other].map { try $0.train(try batch(8), settings($0, step)) }
+            XCTAssertEqual(results[0].loss, results[1].loss)
+        }
+        let (found, wanted) = (grown.exportState(), other.exportState())
+        for (name, tensor) in wanted.parameters { XCTAssert(found.parameters[name]!.values == tensor.values, name) }
+        for (name, tensor) in wanted.optimizer { XCTAssert(found.optimizer[name]!.values == tensor.values, name) }
+        XCTAssertFalse(grown.canRun(on: ImageShape(channels: 1, height: 8, width: 8)))
+    }
+
+    func testSizesThatDoNotFitAreErrors() throws {
+        let model = try model()
+        func assertRefused(_ sizes: [Int], epochs: Int = 3, augments: Bool = true, _ expected: String) throws {
+            XCTAssertThrowsError(
+                try Trainer(
+                    backend: try backend(model), data: TrainerTests.data(augments: augments, size: 8),
+                    settings: TrainingSettings(epochs: epochs, sizes: sizes.map { Size2($0, $0) }))
+            ) { XCTAssert("\($0)".contains(expected), "\($0)") }
+        }
+        try assertRefused([4, 6], "the last size")
+        try assertRefused([4, 8], augments: false, "the last size")
+        try assertRefused([4, 6, 8], epochs: 2, "at most one for each of 2 epochs")
+    }
+
     func testAFrozenBackboneIsComputedOnce() throws {
         let model = try model(.allButHead)
         var seen: [Int] = []

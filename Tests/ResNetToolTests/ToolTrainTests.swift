@@ -35,7 +35,8 @@ final class ToolTrainTests: XCTestCase {
         XCTAssertEqual(try evaluated.objects()[0]["top1"]?.doubleValue, top1)
 
         for (path, part) in [
-            ("run/report.html", "<h2>Training</h2>"), ("page.html", "<span>evaluate</span> <span>demo/digits.npz</span>"),
+            ("run/report.html", "<h2>Training</h2>"),
+            ("page.html", "<span>evaluate</span> <span>demo/digits.npz</span>"),
         ] {
             let page = try String(contentsOfFile: "\(folder.path)/\(path)", encoding: .utf8)
             XCTAssertTrue(page.contains(part) && page.hasSuffix("</html>\n"), path)
@@ -81,6 +82,26 @@ final class ToolTrainTests: XCTestCase {
         try folder.assertFails(
             "train", "demo/digits.npz", "--model", "cifar_resnet14", "--rand-augment", "2,9", "--trivial-augment",
             "--out", "x", code: 64, naming: "not both")
+    }
+
+    func testPicturesGrowWhileItTrains() throws {
+        let folder = try ToolFolder()
+        let usual = ["train", "demo/digits.npz", "--model", "cifar_resnet8", "--out", "run", "--size", "16,24,32"]
+        let result = try folder.resnet(usual + ["--epochs", "4"])
+        XCTAssertEqual(result.status, 0, result.error)
+        for note in ["16x16 from epoch 1 on", "24x24 from epoch 3 on", "32x32 from epoch 4 on"] {
+            XCTAssert(result.error.contains("pictures of \(note)"), result.error)
+        }
+        let evaluation = try folder.resnet("evaluate", "demo/digits.npz", "--weights", "run/best.safetensors", "--json")
+        XCTAssertEqual(evaluation.status, 0, evaluation.error)
+        let described = try folder.resnet("inspect", "run/best.safetensors")
+        XCTAssert(described.output.contains("32"), described.output)
+        try folder.assertFails(
+            "train", "demo/digits.npz", "--model", "cifar_resnet8", "--size", "16,24,32", "--epochs", "2", "--out", "x",
+            naming: "sizes", "2 epochs")
+        try folder.assertFails(
+            "train", "demo/digits.npz", "--model", "cifar_resnet8", "--size", "16,", "--out", "x", code: 64,
+            naming: "--size")
     }
 
     func testAnotherTaskGetsAnotherHead() throws {

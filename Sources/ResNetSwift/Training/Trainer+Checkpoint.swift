@@ -178,6 +178,7 @@ extension Trainer {
                     .joined(separator: ", ")
             } ?? "none"
         if settings.gradientType != .float32 { words["gradient type"] = settings.gradientType.rawValue }
+        if !settings.sizes.isEmpty { words["sizes"] = settings.sizes.map { "\($0)" }.joined(separator: ", ") }
         if settings.synchronizesBatchNorm { words["batch statistics"] = "of all shards" }
         words["parameter groups"] = hexHash(
             of: plan.groups.flatMap { ["\($0.name) \($0.learningRateScale) \($0.weightDecay)"] + $0.parameters })

@@ -12,7 +12,7 @@ extension Trainer {
         let plan = trainingFeatures == nil ? [] : trainingLoader.plan(epoch: state.epoch)
         let stream =
             trainingFeatures == nil && state.batch < batches
-            ? trainingLoader.batches(epoch: state.epoch, from: state.batch) : nil
+            ? epochLoader.batches(epoch: state.epoch, from: state.batch) : nil
         let (firstBatch, before, started) = (state.batch, state.seconds, monotonicSeconds())
         while state.batch < batches {
             let end = min(state.batch + settings.accumulation, batches)

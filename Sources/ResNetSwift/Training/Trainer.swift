@@ -28,6 +28,8 @@ public final class Trainer {
 
     let trainingLoader: BatchLoader
     let validationLoader: BatchLoader?
+    /// Of the training pictures in the sizes of `settings.sizes`.
+    let resizedLoaders: [BatchLoader]
     let ownFrozen: Set<String>
 
     /// Names of all samples are in it: written once.
@@ -141,6 +143,7 @@ public final class Trainer {
         validationLoader = try data.validation.map { slice throws(DatasetError) in
             try BatchLoader(slice, data.loaderSettings(seed: settings.seed, forTraining: false))
         }
+        resizedLoaders = try Self.loaders(of: settings.sizes, trainingLoader, backend)
         if let shape = validationLoader?.pictureShape, shape != trainingLoader.pictureShape {
             let own = trainingLoader.pictureShape
             try require(
@@ -163,9 +166,11 @@ public final class Trainer {
         try join()
         announce()
         while state.epoch < settings.epochs && !state.isStopped {
+            resize()
             do { try processes.agree { try freeze() } } catch is FeatureCache.Stopped { return try interrupted() }
             guard try settings.shards == nil ? trainEpoch() : trainShardedEpoch() else { return try interrupted() }
             let started = monotonicSeconds()
+            resizeForValidation()
             guard let validation = try validate() else { return try interrupted() }
             state.seconds += monotonicSeconds() - started
             try finishEpoch(validation.scores)
@@ -217,6 +222,7 @@ public final class Trainer {
         if frozen != backend.frozen { backend.frozen = frozen }
         let samples = data.training.count + (data.validation?.count ?? 0)
         guard
+            settings.sizes.isEmpty,
             data.hasConstantFeatures(
                 backend.graph, frozen: frozen, shape: trainingLoader.pictureShape, samples: samples,
                 limit: settings.featureCacheLimit)

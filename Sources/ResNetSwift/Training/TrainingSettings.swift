@@ -1,6 +1,7 @@
 // The settings of a run: the data, how long, how fast, and what it keeps.
 
 import ResNetData
+import ResNetGraph
 
 /// The data of a run and how a batch of it is made.
 public struct TrainingData: Sendable {
@@ -67,6 +68,9 @@ public struct TrainingSettings: Sendable {
     public var seed: UInt64
     /// What is frozen when; before its first entry the backend's own choice stands.
     public var unfreezing: UnfreezeSchedule?
+    /// Progressive resizing: sizes of the training pictures, one after the other, each for an equal part of the epochs. The
+    /// last one is that of the transform, whose lengths change in proportion, and of validation. Empty: one size.
+    public var sizes: [Size2]
     /// Validate and keep the moving average of the parameters: its decay, e.g. 0.999.
     public var averageDecay: Double?
     /// Decides which epoch is the best.
@@ -88,7 +92,7 @@ public struct TrainingSettings: Sendable {
         epochs: Int = 10, learningRate: Double = 0.01, schedule: LearningRateSchedule = .init(), accumulation: Int = 1,
         shards: Int? = nil, synchronizesBatchNorm: Bool = false,
         gradientType: GradientType = .float32, overlapsExchange: Bool = true, seed: UInt64 = 0,
-        unfreezing: UnfreezeSchedule? = nil,
+        unfreezing: UnfreezeSchedule? = nil, sizes: [Size2] = [],
         averageDecay: Double? = nil,
         monitor: Monitor = .validationLoss, topK: Int = 5, folder: String? = nil, checkpointUpdates: Int? = nil,
         replacesEarlierRun: Bool = false, featureCacheLimit: Int = 1 << 30, title: String = "Training"
@@ -103,6 +107,7 @@ public struct TrainingSettings: Sendable {
         self.overlapsExchange = overlapsExchange
         self.seed = seed
         self.unfreezing = unfreezing
+        self.sizes = sizes
         self.averageDecay = averageDecay
         self.monitor = monitor
         self.topK = topK
@@ -132,6 +137,7 @@ public struct TrainingSettings: Sendable {
         try require(shards == nil || accumulation == 1, "accumulation", "1 with shards", accumulation)
         try require(
             shards != nil || gradientType == .float32, "gradient type", "float32 without shards", gradientType.rawValue)
+        try require(sizes.count <= epochs, "sizes", "at most one for each of \(epochs) epochs", sizes.count)
         try require(topK >= 1, "top-k", "at least 1", topK)
         try require(checkpointUpdates ?? 1 >= 1, "checkpoint interval", "at least 1 update", checkpointUpdates ?? 1)
         let decay = averageDecay ?? 0

@@ -165,6 +165,15 @@ public protocol TrainingBackend: BatchEvaluator, AnyObject {
     func importState(_ state: TrainingState) throws
 }
 
+/// A backend that can go on with pictures of another size.
+public protocol ResizableBackend: TrainingBackend {
+    /// Of the pictures. Setting it takes effect with the next step; parameters and the optimizer's state are kept.
+    /// - Precondition: the network runs on such pictures and has the same parameters (`canRun`).
+    var input: ImageShape { get set }
+    /// Whether the network runs on such pictures, with the parameters it has.
+    func canRun(on input: ImageShape) -> Bool
+}
+
 extension TrainingBackend {
     public var computing: [String: String] { [:] }
 }

@@ -2,7 +2,7 @@
 //
 //     pictures -> FrozenPart -> Differentiator's program: forward, loss, backward -> ParameterStore: clip, update
 //
-// The frozen set decides what is compiled; changing it compiles anew before the next step. One thread computes everything.
+// The frozen set and the size of the pictures decide what is compiled; changing one compiles anew before the next step. One thread computes everything.
 // Nothing is allocated in a step but what it returns.
 import CKernels
 import ResNetGraph
@@ -29,26 +29,26 @@ public struct TrainingOptions: Sendable, Hashable {
 
 /// A model compiled for training on batches of pictures of one size: forward, loss, backward, update. Its parameters
 /// change with every step. One caller at a time; nothing is allocated in a step but what it returns.
-public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
+public final class TrainingPlan: ResizableBackend, @unchecked Sendable {
     // Unchecked: calls that overlap stop the program (`exclusively`).
 
     public let graph: Graph
     public let plan: OptimizationPlan
-    /// The size of the pictures.
-    public let input: ImageShape
     public let batchLimit: Int
     /// As given.
     public let options: TrainingOptions
     /// Threads of a step.
     public let threads: Int
 
-    let shapes: [NodeShape]
+    private(set) var shapes: [NodeShape]
     private let thread: ComputeThread
     private let isa: ck_isa
     private let isBusy = Atomic<Bool>(false)
 
     private var wantedFrozen: Set<String>
     private var compiledFrozen: Set<String>
+    private var wantedInput: ImageShape
+    private var compiledInput: ImageShape
     private var store: ParameterStore
     private var programs: [ProgramKind: TrainingProgram] = [:]
     private var knownBuckets: [ProgramKind: [GradientBucket]] = [:]
@@ -95,7 +95,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         threads = options.threads > 0 ? options.threads : Int(ck_default_threads())
         graph = model.graph
         self.plan = plan
-        self.input = input
+        (wantedInput, compiledInput) = (input, input)
         self.batchLimit = batchLimit
         self.options = options
         do throws(GraphError) {
@@ -127,13 +127,26 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
         set { exclusively { wantedFrozen = newValue } }
     }
 
+    /// The size of the pictures; see `ResizableBackend.input`.
+    public var input: ImageShape {
+        get { wantedInput }
+        set {
+            precondition(canRun(on: newValue), "the network does not run on pictures of \(newValue)")
+            exclusively { wantedInput = newValue }
+        }
+    }
+
+    public func canRun(on input: ImageShape) -> Bool {
+        input.channels == compiledInput.channels && (try? graph.shapes(input: input)) != nil
+    }
+
     // MARK: - Steps
 
     public func train(_ batch: TrainingBatch, _ settings: StepSettings) throws(ExecutionError) -> StepResult {
         precondition(
             settings.learningRates.count == plan.groups.count, "a step has a learning rate for each group of the plan")
         return try exclusively { () throws(ExecutionError) in
-            try refreeze()
+            try recompile()
             var result = try pass(
                 batch, mode: .training, dropoutSeed: settings.step, gradientScale: Double(settings.gradientScale))
             store.hasGradients = true
@@ -164,14 +177,14 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     /// The parameters, for one caller, compiled for the frozen set that is wanted.
     func withStore<R>(_ body: (ParameterStore) throws(ExecutionError) -> R) throws(ExecutionError) -> R {
         try exclusively { () throws(ExecutionError) in
-            try refreeze()
+            try recompile()
             return try body(store)
         }
     }
 
     public func evaluate(_ batch: TrainingBatch) throws(ExecutionError) -> StepResult {
         try exclusively { () throws(ExecutionError) in
-            try refreeze()
+            try recompile()
             return try pass(batch, mode: .inference, dropoutSeed: 0, gradientScale: 1)
         }
     }
@@ -181,7 +194,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
             throw .graph(GraphError(node: graph.modelName, expected: "a features node", found: "none"))
         }
         return try exclusively { () throws(ExecutionError) in
-            try refreeze()
+            try recompile()
             let scope = try scope(.pictures)
             precondition(scope.isFrozen[features], "features of a network whose trunk trains change with every step")
             try checkInput(input)
@@ -210,7 +223,7 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
 
     public func importState(_ state: TrainingState) throws(ExecutionError) {
         try exclusively { () throws(ExecutionError) in
-            try refreeze()
+            try recompile()
             try store.checkState(state)
             try rebuild(parameters: state.parameters, optimizer: state.optimizer)
         }
@@ -219,25 +232,26 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     /// The gradients that the last steps without an update have left, or zeros; by parameter.
     public func exportGradients() -> [String: Tensor] { exclusively { store.exportGradients() } }
 
-    /// Recompiles if the frozen set has changed.
-    private func refreeze() throws(ExecutionError) {
-        guard wantedFrozen != compiledFrozen else { return }
+    /// Compiles anew if the frozen set or the size of the pictures has changed.
+    private func recompile() throws(ExecutionError) {
+        guard wantedFrozen != compiledFrozen || wantedInput != compiledInput else { return }
         let optimizer = store.exportOptimizer()
         try rebuild(parameters: store.exportParameters(), optimizer: optimizer)
     }
 
     private func rebuild(parameters: [String: Tensor], optimizer: [String: Tensor]) throws(ExecutionError) {
-        let scope: TrainingScope
-        do throws(GraphError) { scope = try TrainingScope(graph: graph, shapes: shapes, frozen: wantedFrozen) } catch {
-            throw .graph(error)
-        }
+        let (scope, shapes): (TrainingScope, [NodeShape])
+        do throws(GraphError) {
+            shapes = try graph.shapes(input: wantedInput)
+            scope = try TrainingScope(graph: graph, shapes: shapes, frozen: wantedFrozen)
+        } catch { throw .graph(error) }
         let rebuilt = try ParameterStore(
             specs: graph.parameters, parameters: parameters, state: optimizer, trainable: Set(scope.trainable),
             frozen: wantedFrozen, plan: plan)
         (programs, knownBuckets) = ([:], [:])
         frozenPart = nil
-        store = rebuilt
-        compiledFrozen = wantedFrozen
+        (store, self.shapes) = (rebuilt, shapes)
+        (compiledFrozen, compiledInput) = (wantedFrozen, wantedInput)
     }
 
     // MARK: - Compiling
@@ -308,8 +322,8 @@ public final class TrainingPlan: TrainingBackend, @unchecked Sendable {
     private func part(of graph: Graph, boundary: [Int]) -> FrozenPart {
         if let frozenPart, frozenPart.boundary == boundary { return frozenPart }
         let part = FrozenPart(
-            graph: graph, boundary: boundary, parameters: store.exportParameters(), input: input, batch: batchLimit,
-            options: options, thread: thread)
+            graph: graph, boundary: boundary, parameters: store.exportParameters(), input: compiledInput,
+            batch: batchLimit, options: options, thread: thread)
         frozenPart = part
         return part
     }

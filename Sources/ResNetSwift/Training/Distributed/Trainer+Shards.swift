@@ -37,7 +37,7 @@ extension Trainer {
         let each = shards / processes.size
         let own = (state.batch..<batches).filter { $0 % shards / each == processes.rank }
         let plan = trainingFeatures == nil ? [] : trainingLoader.plan(epoch: state.epoch)
-        let stream = trainingFeatures == nil ? trainingLoader.batches(epoch: state.epoch, own) : nil
+        let stream = trainingFeatures == nil ? epochLoader.batches(epoch: state.epoch, own) : nil
         let (firstBatch, before, started) = (state.batch, state.seconds, monotonicSeconds())
         while state.batch < batches {
             let end = min(state.batch + shards, batches)
