@@ -67,7 +67,7 @@ static void choose(ck_conv_plan *plan) {
         return;
     }
     plan->groups = ck_merge_groups(&plan->d, plan->block);
-    const int32_t together = ck_direct_gathers(plan) ? plan->out_height * plan->out_width : plan->out_width;
+    const int32_t together = ck_direct_has_few_pixels(plan) ? plan->out_height * plan->out_width : plan->out_width;
     plan->panel_blocks = ck_panel_width(plan->kernels, together, plan->out_blocks / plan->groups);
 }
 
@@ -78,7 +78,7 @@ static double cost(const ck_conv_plan *plan) {
     if (own(plan)->narrow) /* a load, then a shuffle and a multiply-add a channel */
         return taps * (0.5 + 0.75 * own(plan)->narrow) * plan->out_blocks * plan->out_height * plan->out_width *
                plan->d.batch;
-    if (gathers(plan)) return ck_gathered_cost(plan);
+    if (ck_direct_has_few_pixels(plan)) return ck_gathered_cost(plan);
     const double steps = (double)plan->in_blocks / plan->groups * plan->block * taps;
     const double row = ck_panel_cycles(plan->kernels, plan->out_width, plan->panel_blocks) / plan->panel_blocks;
     return 1.08 * steps * row * plan->out_blocks * plan->out_height * plan->d.batch;

@@ -16,10 +16,13 @@ static int32_t taps(const ck_conv_plan *plan) { return plan->d.kernel_height * p
 static ptrdiff_t tap_floats(const ck_conv_plan *plan) { return (ptrdiff_t)pixels(plan) * plan->block; }
 static int32_t panels(const ck_conv_plan *plan) { return ck_panel_count(plan->out_blocks, plan->panel_blocks); }
 
+int ck_direct_has_few_pixels(const ck_conv_plan *plan) {
+    return plan->kernels->cuts_deep && plan->groups == 1 && taps(plan) > 1 && pixels(plan) <= MOST_PIXELS;
+}
+
 /* More threads than panels are better used by rows. */
 int ck_direct_gathers(const ck_conv_plan *plan) {
-    return plan->kernels->cuts_deep && plan->groups == 1 && taps(plan) > 1 && pixels(plan) <= MOST_PIXELS &&
-           plan->threads <= (plan->out_blocks + 1) / 2;
+    return ck_direct_has_few_pixels(plan) && plan->threads <= (plan->out_blocks + 1) / 2;
 }
 
 double ck_gathered_cost(const ck_conv_plan *plan) {

@@ -4,6 +4,9 @@
 
 #include "conv/plan.h"
 
+/* Whether the plan's result is one of few pixels. Weights are packed for that, and costs estimated, whatever the number
+ * of threads: a file of packed weights serves any. */
+int ck_direct_has_few_pixels(const ck_conv_plan *plan);
 /* Whether conv/direct.c leaves the plan to the functions below. */
 int ck_direct_gathers(const ck_conv_plan *plan);
 double ck_gathered_cost(const ck_conv_plan *plan);
