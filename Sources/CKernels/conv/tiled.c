@@ -99,10 +99,12 @@ static double far_cycles(const ck_conv_plan *plan) {
     return input_bytes(plan) * ck_panel_count(plan->out_blocks, plan->panel_blocks) / 20;
 }
 
-/* Products of one block of tiles for one panel of `width` blocks: a step takes a multiply-add's latency at least, and a
- * call a mispredicted branch or a few. */
+/* Products of one block of tiles for one panel of `width` blocks. On the fly, where calls are short, a step takes a
+ * multiply-add's latency at least, and a call a mispredicted branch or a few. With stored filters blocks depend on the
+ * number of threads, on which the choice must not: a file of packed weights serves any. */
 static double product_cycles(const ck_conv_plan *plan, int64_t tiles, int32_t width) {
-    enum { LATENCY = 4, CALL = 65, POINT = 40 };
+    enum { POINT = 40 };
+    const double latency = own(plan)->on_the_fly ? 4 : 1.5, call = own(plan)->on_the_fly ? 65 : 0;
     const double steps = ck_tiled_channels(plan);
     const double chunks = ceil(plan->in_blocks / (double)own(plan)->chunk_blocks);
     const ck_tiling tiling = ck_tiled_tiling(plan);
@@ -115,9 +117,9 @@ static double product_cycles(const ck_conv_plan *plan, int64_t tiles, int32_t wi
             const int32_t most = ck_tile_pixels(plan->kernels, width), n = products[i].tiles;
             const int32_t calls = (n + most - 1) / most;
             const double each = (double)n / calls;
-            const double step = fmax(fmax(0.55 * each * width, 0.55 * (each + width)), LATENCY);
+            const double step = fmax(fmax(0.55 * each * width, 0.55 * (each + width)), latency);
             cycles += products[i].points * calls * (products[i].segments * steps * step + POINT * chunks);
-            cycles += CALL * chunks;
+            cycles += call * chunks;
         }
     }
     return cycles;
