@@ -15,13 +15,14 @@ It needs root, for network namespaces, and two minutes a round in which nothing 
 import argparse
 import json
 import os
-import re
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from referee import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = ("resnet-a", "resnet-b")
@@ -210,10 +211,9 @@ def write(path, about, results):
     """After each turn, so that a run that is stopped leaves what it has measured."""
     if path is None:
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    machine = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     path.write_text(json.dumps({
-        "what": about, "commit": commit.stdout.strip(), "machine": machine.group(1) if machine else "unknown",
+        "what": about, "commit": machine.git_state()["commit"],
+        "machine": machine.cpu_fields().get("model name", "unknown"),
         "seconds_a_step": results}, indent=1) + "\n")
 
 

@@ -37,31 +37,17 @@ struct ResNetTool: ParsableCommand {
 
     static func main() {
         _ = ProcessClock.mainStarted
-        if hasSmallStack { runOnLargeStack() }
+        if hasSmallStack, case .success(let thread) = startThread(leastStack: 8 << 20, { run() }) {
+            pthread_join(thread, nil)
+        }
         run()
     }
 
     /// Swift's runtime overflows a first thread whose stack may not grow (`ulimit -s 24`), already where a `for` loop asks
-    /// for the type of its iterator. Nothing comes before this but calls of C.
+    /// for the type of its iterator. So nothing else comes before this.
     private static var hasSmallStack: Bool {
         var limit = rlimit()
         return getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0 && limit.rlim_cur < 1 << 20
-    }
-
-    /// The command line on a thread with a stack of its own; comes back only if there is none. Signals are for the first
-    /// thread.
-    private static func runOnLargeStack() {
-        var attributes = pthread_attr_t()
-        var thread = pthread_t()
-        var all = sigset_t()
-        var before = sigset_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setstacksize(&attributes, 8 << 20)
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        let error = pthread_create(&thread, &attributes, { _ in ResNetTool.run() }, nil)
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        if error == 0 { pthread_join(thread, nil) }
     }
 
     /// The command line, to the end of the process.

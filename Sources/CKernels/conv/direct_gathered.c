@@ -31,13 +31,7 @@ double ck_gathered_cost(const ck_conv_plan *plan) {
     return steps * plan->d.batch * (1.15 * all * plan->out_blocks + 2.0 * pixels(plan) / plan->block);
 }
 
-/* Blocks of a slice: slices of equal size, whose weights fit half of L1. */
-static int32_t slice_blocks(const ck_conv_plan *plan) {
-    const int64_t bytes = (int64_t)taps(plan) * plan->panel_blocks * plan->block * plan->block * 4;
-    const int64_t most = (int64_t)plan->caches.l1.bytes / 2 / bytes;
-    const int64_t slices = most < 1 ? plan->in_blocks : (plan->in_blocks + most - 1) / most;
-    return (int32_t)((plan->in_blocks + slices - 1) / slices);
-}
+static int32_t slice_blocks(const ck_conv_plan *plan) { return ck_slice_blocks(plan, taps(plan)); }
 
 size_t ck_gathered_floats(const ck_conv_plan *plan) {
     return ck_round_up((size_t)slice_blocks(plan) * (size_t)taps(plan) * (size_t)tap_floats(plan), 16);
@@ -121,8 +115,9 @@ static void run_part(void *context, int64_t part, int32_t worker) {
                   .pixels = pixels(plan),
                   .pixel_stride = plan->block,
                   .dst_block = tap_floats(plan)};
+    const int32_t slice = slice_blocks(plan);
     for (int32_t from = 0, to; from < plan->in_blocks; from = to) {
-        to = from + slice_blocks(plan) < plan->in_blocks ? from + slice_blocks(plan) : plan->in_blocks;
+        to = from + slice < plan->in_blocks ? from + slice : plan->in_blocks;
         gather(plan, (const float *)j->args->src + image * picture, from, to, buffer);
         p.outer[0] = (to - from) * taps(plan);
         for (int64_t i = panel; i < end; i++)

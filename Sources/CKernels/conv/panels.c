@@ -146,3 +146,10 @@ ck_grid ck_choose_grid(int32_t threads, int64_t items, int32_t panels, size_t we
     }
     return best;
 }
+
+int32_t ck_slice_blocks(const ck_conv_plan *plan, int32_t taps) {
+    const int64_t block_bytes = (int64_t)taps * plan->panel_blocks * plan->block * plan->block * 4;
+    const int64_t most = (int64_t)plan->caches.l1.bytes / 2 / block_bytes;
+    const int64_t slices = most < 1 ? plan->in_blocks : (plan->in_blocks + most - 1) / most;
+    return (int32_t)((plan->in_blocks + slices - 1) / slices);
+}

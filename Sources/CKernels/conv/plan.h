@@ -141,6 +141,10 @@ static inline int32_t ck_tile_pixels(const ck_kernels *kernels, int32_t width) {
 /* Cycles a step of `pixels` pixels takes with panels of `width` blocks. */
 double ck_panel_cycles(const ck_kernels *kernels, int32_t pixels, int32_t width);
 
+/* Input blocks of a slice, with `taps` of the kernel: slices of equal size, whose weights for a panel fit half of L1.
+ */
+int32_t ck_slice_blocks(const ck_conv_plan *plan, int32_t taps);
+
 /* Bytes of a packed weight. */
 static inline int ck_packed_bytes(const ck_conv_plan *plan) { return plan->d.packed_type == CK_BF16 ? 2 : 4; }
 

@@ -54,13 +54,8 @@ static int32_t most_tiles(const ck_conv_plan *plan) {
     return (int32_t)((tiles(plan) + chunks - 1) / chunks);
 }
 
-/* Input blocks of a slice: slices of equal size, whose weights fit half of L1. */
 static int32_t slice_blocks(const ck_conv_plan *plan) {
-    if (!plan->kernels->cuts_deep) return plan->in_blocks;
-    const int64_t block_bytes = (int64_t)plan->panel_blocks * plan->block * plan->block * 4;
-    const int64_t most = (int64_t)plan->caches.l1.bytes / 2 / block_bytes;
-    const int64_t slices = most < 1 ? plan->in_blocks : (plan->in_blocks + most - 1) / most;
-    return (int32_t)((plan->in_blocks + slices - 1) / slices);
+    return plan->kernels->cuts_deep ? ck_slice_blocks(plan, 1) : plan->in_blocks;
 }
 
 static void choose(ck_conv_plan *plan) {

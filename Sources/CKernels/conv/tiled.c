@@ -209,7 +209,7 @@ static void choose_transposed(ck_conv_plan *plan) { choose(plan, &scheme_transpo
 /* Whether every part transforms the input it needs for itself. On the fly that repeats work, but with few tiles little,
  * and saves the wait for the others and the fetching of V from their caches. */
 int ck_tiled_owns_input(const ck_conv_plan *plan) {
-    return !own(plan)->on_the_fly || (own(plan)->tiles_a_block <= 32 && plan->threads <= CK_TILED_OWNERS);
+    return !own(plan)->on_the_fly || (own(plan)->tiles_a_block <= 32 && plan->threads <= CK_KEEPERS);
 }
 
 static size_t packed_size(const ck_conv_plan *plan) {

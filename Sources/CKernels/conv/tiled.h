@@ -93,7 +93,6 @@ ck_tiled_buffers ck_tiled_sizes(const ck_conv_plan *plan);
 
 /* Whether every thread transforms the input of all tiles for itself. That repeats work, but with few tiles little, and
  * saves the barrier and the fetching of half of V from the other thread's cache. */
-enum { CK_TILED_OWNERS = 4 }; /* threads up to which */
 int ck_tiled_owns_input(const ck_conv_plan *plan);
 
 /* Input block b of tiles first...end to V. */

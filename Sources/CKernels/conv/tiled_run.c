@@ -389,11 +389,11 @@ typedef struct job {
     const ck_conv_args *args;
     ck_tiling tiling;
     ck_tiled_buffers sizes;
-    int64_t tiles, blocks;           /* all tiles, and the blocks they are cut into */
-    int32_t cells;                   /* groups of panels */
-    int64_t filled[CK_TILED_OWNERS]; /* with more cells than one: the block whose input a worker has in V, and 1 */
-    ck_tile_block block;             /* the one that all share at the moment */
-    int32_t groups;                  /* that its tiles are cut into, where there are more threads than panels */
+    int64_t tiles, blocks; /* all tiles, and the blocks they are cut into */
+    int32_t cells;         /* groups of panels */
+    ck_kept filled;        /* with more cells than one: the block whose input a worker has in V */
+    ck_tile_block block;   /* the one that all share at the moment */
+    int32_t groups;        /* that its tiles are cut into, where there are more threads than panels */
 } job;
 
 static ck_tile_block block_at(const job *j, int64_t index) {
@@ -428,11 +428,9 @@ static void run_alone(void *context, int64_t part, int32_t worker) {
     const ck_tile_block block = block_at(j, index);
     int64_t panel, end;
     ck_split(ck_panel_count(j->plan->out_blocks, j->plan->panel_blocks), part % j->cells, j->cells, &panel, &end);
-    if (j->cells == 1 || j->filled[worker] != index + 1) {
+    if (j->cells == 1 || !ck_keeps(&j->filled, worker, index))
         for (int32_t b = 0; b < j->plan->in_blocks; b++)
             ck_tiled_input(j->plan, j->args, b, &block, block.begin, block.end, mine.v, mine.scratch);
-        if (j->cells > 1) j->filled[worker] = index + 1;
-    }
     run_block(j->plan, j->args, &block, panel, end, mine.v, mine.m, mine.u, mine.scratch);
 }
 

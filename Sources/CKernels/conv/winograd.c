@@ -24,11 +24,7 @@ typedef struct params {
 } params;
 CK_PARAMETERS(params)
 
-enum {
-    STORED_MOST = 4 << 20,
-    SHARED_TILES = 128,
-    OWNERS = 4 /* threads up to which each may transform all input for itself */
-};
+enum { STORED_MOST = 4 << 20, SHARED_TILES = 128 };
 
 static int32_t groups(const ck_conv_plan *plan) { return (own(plan)->tile + 2) / 2; }
 static int32_t group_points(const ck_conv_plan *plan) { return 2 * (own(plan)->tile + 2); }
@@ -137,7 +133,9 @@ static size_t packed_size(const ck_conv_plan *plan) {
 /* Whether every thread transforms the input of all tiles for itself. That repeats work, but with few tiles little, and
  * saves the barrier and the fetching of half of V from the other thread's cache, which on machines whose cores do not
  * share an L3 slice doubles the time of a layer. */
-static int owns_input(const ck_conv_plan *plan) { return own(plan)->tiles_a_block <= 32 && plan->threads <= OWNERS; }
+static int owns_input(const ck_conv_plan *plan) {
+    return own(plan)->tiles_a_block <= 32 && plan->threads <= CK_KEEPERS;
+}
 
 typedef struct buffers { /* sizes in floats */
     size_t v, m, scratch, u;
@@ -423,8 +421,8 @@ typedef struct fly {
     int64_t tiles, blocks; /* of tiles */
     ck_grid grid;
     buffers sizes;
-    int64_t first, last;    /* the block whose shared V is filled; unused where threads own theirs */
-    int64_t filled[OWNERS]; /* where they do: the block in a worker's V, and 1 */
+    int64_t first, last; /* the block whose shared V is filled; unused where threads own theirs */
+    ck_kept filled;      /* where they do: the block in a worker's V */
 } fly;
 
 /* Items item...end of V for the block of tiles to.origin...last, which are counted (input block, tile). */
@@ -468,8 +466,8 @@ static void run_alone(void *context, int64_t part, int32_t worker) {
     const int64_t cells = f->grid.across * f->grid.deep, block = part / cells;
     int64_t last;
     ck_split(f->tiles, block, f->blocks, &to.origin, &last);
-    if (f->filled[worker] != block + 1) fill_input(f, last, 0, f->plan->in_blocks * (last - to.origin), to, scratch);
-    f->filled[worker] = block + 1;
+    if (!ck_keeps(&f->filled, worker, block))
+        fill_input(f, last, 0, f->plan->in_blocks * (last - to.origin), to, scratch);
     run_cell(f, to, last, part % cells, memory);
 }
 

@@ -41,6 +41,19 @@ int32_t ck_threads_for(int32_t asked, int64_t items, int64_t floats);
 /* Parts for each thread where their number is free: whose core is slower at the moment leaves some to the others. */
 enum { CK_PARTS_A_THREAD = 8 };
 
+/* What each worker of a small team has made for a part and may find there for its next one, zeroed at first. */
+enum { CK_KEEPERS = 4 };
+typedef struct ck_kept {
+    int64_t next[CK_KEEPERS]; /* the item after the one that is kept */
+} ck_kept;
+
+/* Whether the worker has that item; from now on it has. */
+static inline int ck_keeps(ck_kept *kept, int32_t worker, int64_t item) {
+    const int has = kept->next[worker] == item + 1;
+    kept->next[worker] = item + 1;
+    return has;
+}
+
 /* Part `part` of `parts` of 0...count: [*begin, *end), sizes equal to within one. */
 static inline void ck_split(int64_t count, int64_t part, int64_t parts, int64_t *begin, int64_t *end) {
     const int64_t base = count / parts, more = count % parts;

@@ -1,4 +1,5 @@
-// The same transform for pictures of another size, as for a network that is run at 288 instead of 224.
+// The same transform for pictures of another size, as for a network that is run at 288 instead of 224, or trained on small
+// pictures first.
 
 import ResNetGraph
 
@@ -16,13 +17,30 @@ extension ImageTransform {
         func scaled(_ other: Size2) -> Size2 {
             other == old ? size : Size2(scaled(other.height), scaled(other.width))
         }
+        return changingSizes(length: scaled, size: scaled)
+    }
+
+    /// The same transform with an output of another size: the lengths of resizing and of crops change in proportion, each
+    /// side by its own, all else stays.
+    /// - Precondition: all pictures come out with one size (`fixedOutputSize`).
+    public func resized(to size: Size2) -> ImageTransform {
+        guard let own = fixedOutputSize else { preconditionFailure("a transform that gives pictures of many sizes") }
+        func height(_ length: Int) -> Int { max(1, (length * size.height + own.height / 2) / own.height) }
+        func width(_ length: Int) -> Int { max(1, (length * size.width + own.width / 2) / own.width) }
+        // The larger one, so that a crop finds enough.
+        return changingSizes(
+            length: { max(height($0), width($0)) }, size: { Size2(height($0.height), width($0.width)) })
+    }
+
+    /// With other lengths of a picture's shorter side, and other sizes of results and of crops.
+    private func changingSizes(length: (Int) -> Int, size: (Size2) -> Size2) -> ImageTransform {
         let steps = steps.map { step -> Step in
             switch step {
-            case .resizeShorterSide(let length, let filter): .resizeShorterSide(scaled(length), filter)
-            case .resize(let other, let filter): .resize(scaled(other), filter)
-            case .centerCrop(let other, let rounding): .centerCrop(scaled(other), rounding)
+            case .resizeShorterSide(let side, let filter): .resizeShorterSide(length(side), filter)
+            case .resize(let other, let filter): .resize(size(other), filter)
+            case .centerCrop(let other, let rounding): .centerCrop(size(other), rounding)
             case .randomResizedCrop(let other, let scale, let ratio, let filter):
-                .randomResizedCrop(scaled(other), scale: scale, ratio: ratio, filter)
+                .randomResizedCrop(size(other), scale: scale, ratio: ratio, filter)
             default: step
             }
         }
